@@ -1,0 +1,1 @@
+//! Messages that point into a source text, for people and as JSON.

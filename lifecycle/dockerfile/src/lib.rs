@@ -1,0 +1,1 @@
+//! Dockerfile text in, typed stages out.

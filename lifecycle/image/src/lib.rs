@@ -1,0 +1,1 @@
+//! What an OCI or Docker image is, without network.

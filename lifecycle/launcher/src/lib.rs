@@ -1,0 +1,1 @@
+//! The process launcher that lies in every app image.

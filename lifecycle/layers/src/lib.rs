@@ -1,0 +1,1 @@
+//! File system to layer and back.

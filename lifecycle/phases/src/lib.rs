@@ -1,0 +1,1 @@
+//! The phases of the Cloud Native Buildpacks platform specification.

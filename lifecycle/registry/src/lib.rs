@@ -1,0 +1,1 @@
+//! Moves blobs and manifests over HTTP.

@@ -1,0 +1,1 @@
+//! Files and labels of the buildpack and platform specifications as plain data.
