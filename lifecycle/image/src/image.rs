@@ -1,0 +1,202 @@
+//! Images, seen lazily.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::{
+    Descriptor, Digest, Family, History, ImageConfig, Layer, LayerError, Manifest, ManifestError, MediaType,
+    Platform, RawDocument, canonical_json,
+};
+
+/// An image: a configuration and layers.
+///
+/// The view holds what is needed to write the image somewhere else. As long as nothing was changed (see
+/// [`crate::mutate`]), configuration and manifest are the bytes that their author wrote.
+#[derive(Debug, Clone)]
+pub struct Image {
+    family: Family,
+    config: ImageConfig,
+    layers: Vec<Arc<dyn Layer>>,
+    annotations: BTreeMap<String, String>,
+    written: Written,
+}
+
+/// The author's bytes, as far as they still hold.
+#[derive(Debug, Clone, Default)]
+struct Written {
+    config: Option<RawDocument>,
+    manifest: Option<RawDocument>,
+}
+
+/// An image's documents do not fit together.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// A document is not valid.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The configuration is not valid JSON.
+    #[error("the image configuration is not valid: {0}")]
+    Config(serde_json::Error),
+    /// Manifest and configuration disagree.
+    #[error("the manifest has {layers} layers but the configuration names {diff_ids}")]
+    LayerCount {
+        /// Layers of the manifest.
+        layers: usize,
+        /// Layers of the configuration.
+        diff_ids: usize,
+    },
+    /// A layer could not be read or finished.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+}
+
+impl Image {
+    /// An image without layers.
+    pub fn empty(platform: &Platform) -> Self {
+        Self {
+            family: Family::Oci,
+            config: ImageConfig::new(platform),
+            layers: Vec::new(),
+            annotations: BTreeMap::new(),
+            written: Written::default(),
+        }
+    }
+
+    /// An image as a source found it: its two documents, and for each layer (descriptor and diff ID) a view
+    /// that `open` makes.
+    ///
+    /// # Errors
+    /// When the documents do not fit together.
+    pub fn read(
+        manifest: RawDocument,
+        config: RawDocument,
+        mut open: impl FnMut(Descriptor, crate::DiffId) -> Arc<dyn Layer>,
+    ) -> Result<Self, ImageError> {
+        let parsed = Manifest::parse(&manifest.bytes, &manifest.descriptor.media_type)?;
+        let image_config: ImageConfig = serde_json::from_slice(&config.bytes).map_err(ImageError::Config)?;
+        let diff_ids = &image_config.rootfs.diff_ids;
+        if diff_ids.len() != parsed.layers.len() {
+            return Err(ImageError::LayerCount {
+                layers: parsed.layers.len(),
+                diff_ids: diff_ids.len(),
+            });
+        }
+        let layers = parsed.layers.into_iter().zip(diff_ids.iter().cloned());
+        Ok(Self {
+            family: manifest.descriptor.media_type.family().unwrap_or_default(),
+            layers: layers
+                .map(|(descriptor, diff_id)| open(descriptor, diff_id))
+                .collect(),
+            config: image_config,
+            annotations: parsed.annotations,
+            written: Written {
+                config: Some(config),
+                manifest: Some(manifest),
+            },
+        })
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ImageConfig {
+        &self.config
+    }
+
+    /// The layers, lowest first.
+    pub fn layers(&self) -> &[Arc<dyn Layer>] {
+        &self.layers
+    }
+
+    /// The family of media types the image is written in.
+    pub fn family(&self) -> Family {
+        self.family
+    }
+
+    /// The manifest's annotations.
+    pub fn annotations(&self) -> &BTreeMap<String, String> {
+        &self.annotations
+    }
+
+    /// What the image runs on.
+    pub fn platform(&self) -> Platform {
+        self.config.platform()
+    }
+
+    /// The configuration's bytes. Waits for layers in the making.
+    pub fn encode_config(&self) -> Result<RawDocument, ImageError> {
+        if let Some(written) = &self.written.config {
+            return Ok(written.clone());
+        }
+        let mut config = self.config.clone();
+        config.rootfs.diff_ids = self
+            .layers
+            .iter()
+            .map(|layer| layer.diff_id())
+            .collect::<Result<_, _>>()?;
+        let bytes = canonical_json(&config).map_err(ImageError::Config)?;
+        Ok(RawDocument::new(MediaType::config(self.family), bytes))
+    }
+
+    /// The manifest's bytes. Waits for layers in the making.
+    pub fn encode_manifest(&self) -> Result<RawDocument, ImageError> {
+        if let Some(written) = &self.written.manifest {
+            return Ok(written.clone());
+        }
+        let layer = |layer: &Arc<dyn Layer>| {
+            let descriptor = layer.descriptor()?;
+            Ok(Descriptor {
+                media_type: descriptor.media_type.in_family(self.family),
+                ..descriptor
+            })
+        };
+        let manifest = Manifest {
+            schema_version: 2,
+            media_type: Some(MediaType::manifest(self.family)),
+            artifact_type: None,
+            config: self.encode_config()?.descriptor,
+            layers: self.layers.iter().map(layer).collect::<Result<_, LayerError>>()?,
+            subject: None,
+            annotations: self.annotations.clone(),
+        };
+        Ok(manifest.encode()?)
+    }
+
+    /// The digest that identifies the image. Waits for layers in the making.
+    pub fn digest(&self) -> Result<Digest, ImageError> {
+        Ok(self.encode_manifest()?.descriptor.digest)
+    }
+
+    // The changes below are private to the crate: `mutate` gives them their public names.
+
+    pub(crate) fn change_config(mut self, change: impl FnOnce(&mut ImageConfig)) -> Self {
+        change(&mut self.config);
+        self.written = Written::default();
+        self
+    }
+
+    pub(crate) fn change_layers(
+        mut self,
+        change: impl FnOnce(&mut Vec<Arc<dyn Layer>>, &mut Vec<History>),
+    ) -> Self {
+        change(&mut self.layers, &mut self.config.history);
+        self.written = Written::default();
+        self
+    }
+
+    pub(crate) fn change_annotations(mut self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Self {
+        change(&mut self.annotations);
+        self.written.manifest = None;
+        self
+    }
+
+    pub(crate) fn change_family(mut self, family: Family) -> Self {
+        if family != self.family {
+            self.family = family;
+            // A Docker configuration and an OCI one are the same JSON; only its type in the manifest differs.
+            self.written.manifest = None;
+            if let Some(config) = &mut self.written.config {
+                config.descriptor.media_type = MediaType::config(family);
+            }
+        }
+        self
+    }
+}

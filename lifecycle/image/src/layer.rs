@@ -1,0 +1,118 @@
+//! Layers, seen lazily.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use crate::{Descriptor, DiffId, MediaType, Repository};
+
+/// The stored (usually compressed) bytes of a blob.
+pub type BlobReader = Box<dyn Read + Send>;
+
+/// A layer: what it is called, and its bytes when somebody wants them.
+///
+/// A layer may still be in the making: a writer is compressing it on other threads. [`Layer::known`]
+/// says what is known now; the other methods wait. [`Layer::open`] may be called at once, the reader
+/// follows the writer. That is how an upload starts before the layer's digest exists.
+pub trait Layer: Send + Sync + fmt::Debug {
+    /// The descriptor of the stored bytes, if it is known already. Never waits.
+    fn known(&self) -> Option<Descriptor>;
+
+    /// The descriptor of the stored bytes: media type, digest and size. Waits for a layer in the making.
+    fn descriptor(&self) -> Result<Descriptor, LayerError>;
+
+    /// The digest of the uncompressed tar. Waits for a layer in the making.
+    fn diff_id(&self) -> Result<DiffId, LayerError>;
+
+    /// Opens the stored bytes at `offset`. Readers of a known layer verify what they hand out when they
+    /// start at 0. May be called any number of times, so that a failed upload can begin again.
+    fn open(&self, offset: u64) -> Result<BlobReader, LayerError>;
+
+    /// The media type, which is known from the start.
+    fn media_type(&self) -> MediaType;
+
+    /// A registry repository that is known to hold the blob, for mounting it across repositories.
+    fn origin(&self) -> Option<&Repository> {
+        None
+    }
+}
+
+/// A layer's bytes could not be had.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("cannot read layer {name}: {cause}")]
+pub struct LayerError {
+    /// The layer's digest, or what it is made from when it has none yet.
+    pub name: String,
+    /// What went wrong. Shared, because every waiter of a layer in the making gets the same answer.
+    #[source]
+    pub cause: Arc<io::Error>,
+}
+
+impl LayerError {
+    /// An error about the layer called `name`.
+    pub fn new(name: impl Into<String>, cause: io::Error) -> Self {
+        Self {
+            name: name.into(),
+            cause: Arc::new(cause),
+        }
+    }
+}
+
+impl From<LayerError> for io::Error {
+    fn from(error: LayerError) -> Self {
+        io::Error::new(error.cause.kind(), error)
+    }
+}
+
+/// A small layer held in memory.
+#[derive(Clone)]
+pub struct BytesLayer {
+    descriptor: Descriptor,
+    diff_id: DiffId,
+    bytes: Arc<[u8]>,
+}
+
+impl BytesLayer {
+    /// A layer of stored bytes whose uncompressed form hashes to `diff_id`.
+    pub fn new(media_type: MediaType, bytes: impl Into<Arc<[u8]>>, diff_id: DiffId) -> Self {
+        let bytes = bytes.into();
+        Self {
+            descriptor: Descriptor::of(media_type, &bytes),
+            diff_id,
+            bytes,
+        }
+    }
+}
+
+impl fmt::Debug for BytesLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BytesLayer").field(&self.descriptor).finish()
+    }
+}
+
+impl Layer for BytesLayer {
+    fn known(&self) -> Option<Descriptor> {
+        Some(self.descriptor.clone())
+    }
+
+    fn descriptor(&self) -> Result<Descriptor, LayerError> {
+        Ok(self.descriptor.clone())
+    }
+
+    fn diff_id(&self) -> Result<DiffId, LayerError> {
+        Ok(self.diff_id.clone())
+    }
+
+    fn open(&self, offset: u64) -> Result<BlobReader, LayerError> {
+        let start = usize::try_from(offset)
+            .unwrap_or(usize::MAX)
+            .min(self.bytes.len());
+        let mut cursor = io::Cursor::new(Arc::clone(&self.bytes));
+        cursor.set_position(start as u64);
+        Ok(Box::new(cursor))
+    }
+
+    fn media_type(&self) -> MediaType {
+        self.descriptor.media_type.clone()
+    }
+}
