@@ -1,0 +1,98 @@
+//! Layers as gzip: every block a member of its own, compressed on any thread, written in order.
+//!
+//! RFC 1952 makes a file of several members one stream, and every reader of images takes it so. Against one
+//! member with blocks primed by their predecessors (as pigz writes) this measured faster and smaller, because
+//! it lets libdeflate do the work, and its bytes do not depend on the processor.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use libdeflater::{CompressionLvl, Compressor};
+use lifecycle_image::{Compression, Hashing, Meter};
+
+use super::blocks::{BLOCK, Block, BlockWriter, Pool, hash_blocks};
+use super::{Contents, PackError, Packed, join};
+
+/// A block to compress, and where to send the result.
+struct Job {
+    block: Arc<Block>,
+    reply: Sender<Member>,
+}
+
+/// A compressed block. It keeps its block until it is written, so that a slow output holds the reader back.
+struct Member {
+    bytes: Vec<u8>,
+    block: Arc<Block>,
+}
+
+pub(super) fn pack(
+    contents: &dyn Contents,
+    level: i32,
+    threads: usize,
+    out: &mut dyn Write,
+    meter: &dyn Meter,
+) -> Result<Packed, PackError> {
+    let level = CompressionLvl::new(level).map_err(|_| PackError::Level {
+        compression: Compression::Gzip,
+        level,
+        lowest: 0,
+        highest: 12,
+    })?;
+    let (pool, free) = Pool::new(2 * threads + 4);
+    let (to_hash, hashed) = unbounded();
+    let (to_workers, jobs) = unbounded();
+    let (to_out, members) = unbounded::<Receiver<Member>>();
+    let mut out = Hashing::new(out);
+    thread::scope(|scope| {
+        let hasher = scope.spawn(move || hash_blocks(&hashed));
+        for _ in 0..threads {
+            let jobs = jobs.clone();
+            scope.spawn(move || compress(level, &jobs));
+        }
+        let reader = scope.spawn(move || {
+            let mut writer = BlockWriter::new(pool, free, |block| {
+                let (reply, member) = bounded(1);
+                to_hash.send(Arc::clone(&block)).is_ok()
+                    && to_workers.send(Job { block, reply }).is_ok()
+                    && to_out.send(member).is_ok()
+            });
+            contents.write(&mut writer)?;
+            writer.finish()
+        });
+        // A worker always answers, so the inner receivers never come up empty.
+        let written = members.iter().flatten().try_for_each(|member| {
+            meter.advance(member.block.len() as u64);
+            out.write_all(&member.bytes)
+        });
+        drop(members);
+        let read = join(reader);
+        let (diff_id, tar_size) = join(hasher);
+        // The reader only sees that nobody listens any more; the writer knows why.
+        written.map_err(PackError::Output)?;
+        read?;
+        let (_, digest, size) = out.finish();
+        Ok(Packed {
+            diff_id,
+            tar_size,
+            digest,
+            size,
+        })
+    })
+}
+
+/// Compresses blocks until there are no more.
+fn compress(level: CompressionLvl, jobs: &Receiver<Job>) {
+    let mut compressor = Compressor::new(level);
+    let mut scratch = vec![0; compressor.gzip_compress_bound(BLOCK)];
+    for Job { block, reply } in jobs {
+        // The scratch has the size that libdeflate promises to be enough.
+        let size = compressor
+            .gzip_compress(&block, &mut scratch)
+            .unwrap_or_else(|error| unreachable!("a block outgrew its bound: {error}"));
+        let bytes = scratch[..size].to_vec();
+        // Nobody waits for the answer once the output has failed.
+        drop(reply.send(Member { bytes, block }));
+    }
+}
