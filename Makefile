@@ -1,0 +1,43 @@
+# The commands of the README. `make help` lists them.
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench dist fmt audit setup clean
+
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+TOOLS := $(abspath $(TARGET_DIR))/tools
+
+help: ## Show this list.
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+
+setup: ## Install what tests and demo need from the distribution (Debian, Ubuntu).
+	@tests/setup
+
+demo: setup ## Build, push, pull and start a Django and a Node app on this machine.
+	cargo build --release
+	@tests/demo/run
+
+test: setup ## Run every test.
+	cargo test --workspace
+
+lint: $(TOOLS)/bin/cargo-deny ## Check formatting, lints, structure, scripts, licences and docs.
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+	tests/lint/run
+	$(TOOLS)/bin/cargo-deny check bans licenses sources
+
+bench: setup ## Compare with peers that are installed; prints ratios.
+	cargo build --release
+	@tests/bench/run
+
+audit: $(TOOLS)/bin/cargo-deny ## Check dependencies against the advisory database (needs the network).
+	$(TOOLS)/bin/cargo-deny check advisories
+
+fmt: ## Format the code.
+	cargo fmt --all
+
+clean: ## Remove everything that was built.
+	cargo clean
+
+$(TOOLS)/bin/cargo-deny:
+	cargo install cargo-deny --version 0.20.2 --locked --debug --quiet --root $(TOOLS)
