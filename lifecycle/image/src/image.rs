@@ -96,6 +96,32 @@ impl Image {
         })
     }
 
+    /// An image of which only the configuration was written down, as in Docker archives; the manifest is made
+    /// when somebody asks for it.
+    ///
+    /// # Errors
+    /// When the configuration is not valid or names another number of layers.
+    pub fn assemble(config: RawDocument, layers: Vec<Arc<dyn Layer>>) -> Result<Self, ImageError> {
+        let image_config: ImageConfig = serde_json::from_slice(&config.bytes).map_err(ImageError::Config)?;
+        let diff_ids = image_config.rootfs.diff_ids.len();
+        if diff_ids != layers.len() {
+            return Err(ImageError::LayerCount {
+                layers: layers.len(),
+                diff_ids,
+            });
+        }
+        Ok(Self {
+            family: config.descriptor.media_type.family().unwrap_or_default(),
+            config: image_config,
+            layers,
+            annotations: BTreeMap::new(),
+            written: Written {
+                config: Some(config),
+                manifest: None,
+            },
+        })
+    }
+
     /// The configuration.
     pub fn config(&self) -> &ImageConfig {
         &self.config

@@ -14,7 +14,9 @@
 //! A sink takes layers while they are still being made, so that compressing and moving overlap.
 
 pub mod archive;
+pub mod blobs;
 mod config;
+mod crew;
 mod digest;
 mod image;
 mod json;
@@ -28,7 +30,12 @@ mod progress;
 mod reference;
 mod transfer;
 
+#[cfg(test)]
+mod tests;
+
+pub use blobs::{Blob, Blobs, StoredLayer};
 pub use config::{ContainerConfig, Healthcheck, History, ImageConfig, RootFs};
+pub use crew::Crew;
 pub use digest::{ChainId, DiffId, Digest, Hasher, Hashing, InvalidDigest, Verifying};
 pub use image::{Image, ImageError};
 pub use json::canonical_json;

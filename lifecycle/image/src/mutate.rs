@@ -70,3 +70,81 @@ pub fn annotate(image: Image, change: impl FnOnce(&mut BTreeMap<String, String>)
 pub fn convert(image: Image, family: Family) -> Image {
     image.change_family(family)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Compression;
+    use crate::tests::samples::{diff_ids, image, layer};
+
+    fn line(text: &str, empty_layer: bool) -> History {
+        History {
+            created_by: Some(text.to_owned()),
+            empty_layer,
+            ..History::default()
+        }
+    }
+
+    fn lines(image: &Image) -> Vec<Option<&str>> {
+        let history = &image.config().history;
+        history.iter().map(|line| line.created_by.as_deref()).collect()
+    }
+
+    #[test]
+    fn append_puts_layer_and_line_on_top() {
+        let base = image(&["a"]);
+        let upper = layer("x", "y", Family::Oci, Compression::Gzip);
+        // A layer is a layer, whatever its line says.
+        let appended = append(base.clone(), Arc::clone(&upper), line("top", true));
+        assert_eq!(appended.layers().len(), 2);
+        assert_eq!(appended.config().history.last(), Some(&line("top", false)));
+        let config = appended.encode_config().unwrap();
+        let config: ImageConfig = serde_json::from_slice(&config.bytes).unwrap();
+        assert_eq!(config.rootfs.diff_ids, diff_ids(&appended));
+        assert_ne!(appended.digest().unwrap(), base.digest().unwrap());
+        let remarked = remark(appended, line("note", false));
+        assert_eq!(remarked.layers().len(), 2);
+        assert_eq!(remarked.config().history.last(), Some(&line("note", true)));
+    }
+
+    #[test]
+    fn align_history_keeps_lines_that_match_and_blanks_the_rest() {
+        let matching = remark(image(&["a", "b"]), line("note", true));
+        assert_eq!(
+            lines(&align_history(matching)),
+            [Some("layer 0"), Some("layer 1")]
+        );
+        let missing = configure(image(&["a", "b"]), |config| drop(config.history.pop()));
+        assert_eq!(lines(&align_history(missing)), [None, None]);
+        let none = configure(image(&["a"]), |config| config.history.clear());
+        assert_eq!(lines(&align_history(none)), [None]);
+    }
+
+    #[test]
+    fn replace_base_exchanges_layers_and_lines_below() {
+        let base = configure(image(&["new 0", "new 1", "new 2"]), |config| {
+            for line in &mut config.history {
+                line.created_by = Some("new base".into());
+            }
+        });
+        let app = remark(image(&["old", "app"]), line("note", true));
+        let rebased = replace_base(app.clone(), 1, &base);
+        let expected = [&diff_ids(&base)[..], &diff_ids(&app)[1..]].concat();
+        assert_eq!(diff_ids(&rebased), expected);
+        let new = Some("new base");
+        assert_eq!(lines(&rebased), [new, new, new, Some("layer 1")]);
+        assert_eq!(rebased.config().config, app.config().config);
+        // More than there is means all.
+        assert_eq!(replace_base(app, 9, &base).layers().len(), 3);
+    }
+
+    #[test]
+    fn annotations_change_the_manifest_and_not_the_configuration() {
+        let plain = image(&["a"]);
+        let annotated = annotate(plain.clone(), |all| {
+            all.insert("k".into(), "v".into());
+        });
+        assert_eq!(plain.encode_config().unwrap(), annotated.encode_config().unwrap());
+        assert_ne!(plain.digest().unwrap(), annotated.digest().unwrap());
+    }
+}

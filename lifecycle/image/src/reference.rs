@@ -32,6 +32,17 @@ impl Repository {
         &self.path
     }
 
+    /// The name as people write it: Docker Hub's host and `library/` are left out.
+    pub fn familiar(&self) -> String {
+        if self.registry != DEFAULT_REGISTRY {
+            return self.to_string();
+        }
+        self.path
+            .strip_prefix("library/")
+            .unwrap_or(&self.path)
+            .to_owned()
+    }
+
     /// The reference to the content that `digest` addresses here.
     pub fn at(&self, digest: &Digest) -> Reference {
         Reference {
@@ -110,12 +121,7 @@ impl Reference {
 
     /// The name as people write it: Docker Hub's host, `library/` and the tag `latest` are left out.
     pub fn familiar(&self) -> String {
-        let Repository { registry, path } = &self.repository;
-        let mut name = if registry == DEFAULT_REGISTRY {
-            path.strip_prefix("library/").unwrap_or(path).to_owned()
-        } else {
-            self.repository.to_string()
-        };
+        let mut name = self.repository.familiar();
         match (&self.tag, &self.digest) {
             (Some(tag), None) if tag == DEFAULT_TAG => {}
             (Some(tag), _) => name = format!("{name}:{tag}"),

@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 
-use crate::{Artifact, Digest, Image, Index, Layer, Platform, Reference};
+use crate::{Artifact, Digest, Image, ImageError, Index, Layer, LayerError, Platform, Reference};
 
 /// A place that images can be read from: a registry, the store, a layout, an archive.
 pub trait Source: Send + Sync + fmt::Debug {
@@ -131,5 +132,42 @@ impl TransferError {
             message: message.into(),
             cause: Some(cause.into()),
         }
+    }
+
+    /// An error of the file system, or of bytes that were read from it; the kind follows from the cause.
+    pub fn from_io(message: impl Into<String>, cause: io::Error) -> Self {
+        Self::caused(kind_of(&cause), message, cause)
+    }
+}
+
+impl From<LayerError> for TransferError {
+    fn from(error: LayerError) -> Self {
+        Self {
+            kind: kind_of(&error.cause),
+            message: format!("cannot read layer {}", error.name),
+            cause: Some(Box::new(error.cause)),
+        }
+    }
+}
+
+impl From<ImageError> for TransferError {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Layer(error) => error.into(),
+            other => Self::caused(
+                TransferErrorKind::Corrupt,
+                "the image's documents do not fit",
+                other,
+            ),
+        }
+    }
+}
+
+fn kind_of(cause: &io::Error) -> TransferErrorKind {
+    match cause.kind() {
+        io::ErrorKind::NotFound => TransferErrorKind::NotFound,
+        io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => TransferErrorKind::Corrupt,
+        io::ErrorKind::Unsupported => TransferErrorKind::Unsupported,
+        _ => TransferErrorKind::Local,
     }
 }

@@ -1,0 +1,6 @@
+//! Tests that go across the crate's modules.
+
+mod documents;
+mod properties;
+pub(crate) mod samples;
+mod tools;
