@@ -5,6 +5,19 @@
 //! layer: tar, diff ID, block-parallel compression and digest in a single pass, with bytes that do not depend
 //! on the number of cores.
 
+mod blocks;
+mod contents;
+mod descent;
+mod entry;
+mod owners;
 mod pack;
+mod tar;
+pub mod tree;
+mod walk;
+mod xattrs;
 
+pub use contents::{AppLayer, DirectoryLayer, FilesLayer, Glob, Parents};
+pub use entry::{Device, Entry, Kind, Owner, Xattr};
+pub use owners::{IdMap, IdRange, OwnerTable, Owners};
 pub use pack::{Contents, PackError, Packed, Packing, hash, pack};
+pub use tar::{FormatError, ReadEntry, Segment, Style, TarReader, TarWriter};

@@ -6,7 +6,6 @@
 //! brake: whoever is slow, the reader waits, and memory stays constant. Because blocks are cut by position
 //! alone, the bytes do not depend on the number of threads, the machine, or how the contents cut their writes.
 
-mod blocks;
 mod gzip;
 mod plain;
 mod zstd;
@@ -20,7 +19,10 @@ use std::thread::{self, ScopedJoinHandle};
 
 use lifecycle_image::{Compression, DiffId, Digest, Meter};
 
-use self::blocks::{BlockWriter, Pool, hash_blocks};
+use crate::blocks::{BlockWriter, Pool, hash_blocks};
+
+/// The size of a block: large enough that a gzip member of its own costs no ratio worth speaking of.
+const BLOCK: usize = 1 << 20;
 
 /// Something that can be written as the tar of a layer.
 ///
@@ -124,11 +126,11 @@ pub enum PackError {
 
 /// Reads `contents` and says which layer they make, without compressing: the diff ID and the size of the tar.
 pub fn hash(contents: &dyn Contents, meter: &dyn Meter) -> Result<(DiffId, u64), PackError> {
-    let (pool, free) = Pool::new(4);
+    let pool = Pool::new(4, BLOCK);
     let (to_hash, hashed) = crossbeam_channel::unbounded();
     thread::scope(|scope| {
         let hasher = scope.spawn(move || hash_blocks(&hashed));
-        let mut writer = BlockWriter::new(pool, free, |block| {
+        let mut writer = BlockWriter::new(pool, |block| {
             meter.advance(block.len() as u64);
             to_hash.send(block).is_ok()
         });
@@ -162,7 +164,7 @@ fn default_threads() -> usize {
 }
 
 /// Joins a thread and passes its panic on.
-fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+pub(crate) fn join<T>(thread: ScopedJoinHandle<'_, T>) -> T {
     thread
         .join()
         .unwrap_or_else(|panic| std::panic::resume_unwind(panic))

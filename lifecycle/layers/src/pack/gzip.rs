@@ -12,8 +12,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use libdeflater::{CompressionLvl, Compressor};
 use lifecycle_image::{Compression, Hashing, Meter};
 
-use super::blocks::{BLOCK, Block, BlockWriter, Pool, hash_blocks};
-use super::{Contents, PackError, Packed, join};
+use super::{BLOCK, Contents, PackError, Packed, join};
+use crate::blocks::{Block, BlockWriter, Pool, hash_blocks};
 
 /// A block to compress, and where to send the result.
 struct Job {
@@ -40,7 +40,7 @@ pub(super) fn pack(
         lowest: 0,
         highest: 12,
     })?;
-    let (pool, free) = Pool::new(2 * threads + 4);
+    let pool = Pool::new(2 * threads + 4, BLOCK);
     let (to_hash, hashed) = unbounded();
     let (to_workers, jobs) = unbounded();
     let (to_out, members) = unbounded::<Receiver<Member>>();
@@ -52,7 +52,7 @@ pub(super) fn pack(
             scope.spawn(move || compress(level, &jobs));
         }
         let reader = scope.spawn(move || {
-            let mut writer = BlockWriter::new(pool, free, |block| {
+            let mut writer = BlockWriter::new(pool, |block| {
                 let (reply, member) = bounded(1);
                 to_hash.send(Arc::clone(&block)).is_ok()
                     && to_workers.send(Job { block, reply }).is_ok()

@@ -7,8 +7,8 @@ use std::thread;
 use crossbeam_channel::unbounded;
 use lifecycle_image::Meter;
 
-use super::blocks::{BlockWriter, Pool, hash_blocks};
-use super::{Contents, PackError, Packed, join};
+use super::{BLOCK, Contents, PackError, Packed, join};
+use crate::blocks::{BlockWriter, Pool, hash_blocks};
 
 /// Writes the tar as it is; the digest and the diff ID are the same.
 pub(super) fn pack(
@@ -16,13 +16,13 @@ pub(super) fn pack(
     out: &mut dyn Write,
     meter: &dyn Meter,
 ) -> Result<Packed, PackError> {
-    let (pool, free) = Pool::new(4);
+    let pool = Pool::new(4, BLOCK);
     let (to_hash, hashed) = unbounded();
     let (to_out, blocks) = unbounded();
     thread::scope(|scope| {
         let hasher = scope.spawn(move || hash_blocks(&hashed));
         let reader = scope.spawn(move || {
-            let mut writer = BlockWriter::new(pool, free, |block| {
+            let mut writer = BlockWriter::new(pool, |block| {
                 to_hash.send(Arc::clone(&block)).is_ok() && to_out.send(block).is_ok()
             });
             contents.write(&mut writer)?;

@@ -62,7 +62,7 @@ fn unpack(compression: Compression, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn bytes_do_not_depend_on_threads_or_write_sizes() {
-    let size = 5 * blocks::BLOCK + 4321;
+    let size = 5 * BLOCK + 4321;
     let tar = Pieces { size, piece: 1 }.bytes();
     for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
         let mut seen: Option<(Packed, Vec<u8>)> = None;

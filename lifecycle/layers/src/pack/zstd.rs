@@ -8,8 +8,8 @@ use crossbeam_channel::unbounded;
 use lifecycle_image::{Compression, Hashing, Meter};
 use zstd::stream::raw::CParameter;
 
-use super::blocks::{BlockWriter, Pool, hash_blocks};
-use super::{Contents, PackError, Packed, join};
+use super::{BLOCK, Contents, PackError, Packed, join};
+use crate::blocks::{BlockWriter, Pool, hash_blocks};
 
 /// How much input one of zstd's workers takes at a time. Fixed, because the bytes depend on it, and small,
 /// because the memory of each worker does too.
@@ -30,14 +30,14 @@ pub(super) fn pack(
             highest: 22,
         });
     }
-    let (pool, free) = Pool::new(4);
+    let pool = Pool::new(4, BLOCK);
     let (to_hash, hashed) = unbounded();
     let (to_out, blocks) = unbounded::<Arc<_>>();
     let mut out = Hashing::new(out);
     thread::scope(|scope| {
         let hasher = scope.spawn(move || hash_blocks(&hashed));
         let reader = scope.spawn(move || {
-            let mut writer = BlockWriter::new(pool, free, |block| {
+            let mut writer = BlockWriter::new(pool, |block| {
                 to_hash.send(Arc::clone(&block)).is_ok() && to_out.send(block).is_ok()
             });
             contents.write(&mut writer)?;

@@ -7,15 +7,12 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, Sender, TryRecvError};
 use lifecycle_image::{DiffId, Hasher};
 
-use super::PackError;
+use crate::PackError;
 
-/// The size of a block: large enough that a gzip member of its own costs no ratio worth speaking of.
-pub(super) const BLOCK: usize = 1 << 20;
-
-/// A piece of the tar: [`BLOCK`] bytes, fewer at the end. Its memory goes back to the pool when the last
+/// A piece of the tar: as many bytes as the pool's blocks have, fewer at the end. Its memory goes back to the pool when the last
 /// thread has done with it.
 #[derive(Debug)]
-pub(super) struct Block {
+pub(crate) struct Block {
     bytes: Vec<u8>,
     home: Sender<Vec<u8>>,
 }
@@ -35,38 +32,54 @@ impl Drop for Block {
     }
 }
 
-/// Where blocks come from: at most `limit` exist at a time, and memory is only taken once they are needed.
+/// Where blocks come from: only so many exist at a time, and memory is only taken once they are needed.
 #[derive(Debug)]
-pub(super) struct Pool {
+pub(crate) struct Pool {
     home: Sender<Vec<u8>>,
+    free: Receiver<Vec<u8>>,
     unborn: usize,
+    size: usize,
 }
 
 impl Pool {
-    pub(super) fn new(limit: usize) -> (Self, Receiver<Vec<u8>>) {
+    /// A pool of `limit` blocks of `size` bytes.
+    pub(crate) fn new(limit: usize, size: usize) -> Self {
         let (home, free) = crossbeam_channel::unbounded();
-        (Self { home, unborn: limit }, free)
+        Self {
+            home,
+            free,
+            unborn: limit,
+            size,
+        }
     }
 
-    fn take(&mut self, free: &Receiver<Vec<u8>>) -> Vec<u8> {
-        let recycled = match free.try_recv() {
+    /// Empty memory for a block; waits until there is some.
+    pub(crate) fn take(&mut self) -> Vec<u8> {
+        let recycled = match self.free.try_recv() {
             Ok(bytes) => Some(bytes),
-            Err(TryRecvError::Empty) if self.unborn == 0 => free.recv().ok(),
+            Err(TryRecvError::Empty) if self.unborn == 0 => self.free.recv().ok(),
             Err(_) => None,
         };
         let Some(mut bytes) = recycled else {
             self.unborn = self.unborn.saturating_sub(1);
-            return Vec::with_capacity(BLOCK);
+            return Vec::with_capacity(self.size);
         };
         bytes.clear();
         bytes
     }
+
+    /// Makes a block of memory that came from the pool.
+    pub(crate) fn fill(&self, bytes: Vec<u8>) -> Arc<Block> {
+        Arc::new(Block {
+            bytes,
+            home: self.home.clone(),
+        })
+    }
 }
 
 /// Cuts what is written to it into blocks and hands them on.
-pub(super) struct BlockWriter<F> {
+pub(crate) struct BlockWriter<F> {
     pool: Pool,
-    free: Receiver<Vec<u8>>,
     current: Vec<u8>,
     emitted: bool,
     emit: F,
@@ -74,11 +87,10 @@ pub(super) struct BlockWriter<F> {
 
 impl<F: FnMut(Arc<Block>) -> bool> BlockWriter<F> {
     /// `emit` gets each block in order and says whether anybody still wants more.
-    pub(super) fn new(mut pool: Pool, free: Receiver<Vec<u8>>, emit: F) -> Self {
-        let current = pool.take(&free);
+    pub(crate) fn new(mut pool: Pool, emit: F) -> Self {
+        let current = pool.take();
         Self {
             pool,
-            free,
             current,
             emitted: false,
             emit,
@@ -86,7 +98,7 @@ impl<F: FnMut(Arc<Block>) -> bool> BlockWriter<F> {
     }
 
     /// Hands on the last, shorter block. There is always at least one block, even of nothing.
-    pub(super) fn finish(mut self) -> Result<(), PackError> {
+    pub(crate) fn finish(mut self) -> Result<(), PackError> {
         if !self.current.is_empty() || !self.emitted {
             self.hand_on(Vec::new()).map_err(PackError::Output)?;
         }
@@ -94,10 +106,7 @@ impl<F: FnMut(Arc<Block>) -> bool> BlockWriter<F> {
     }
 
     fn hand_on(&mut self, next: Vec<u8>) -> io::Result<()> {
-        let block = Arc::new(Block {
-            bytes: std::mem::replace(&mut self.current, next),
-            home: self.pool.home.clone(),
-        });
+        let block = self.pool.fill(std::mem::replace(&mut self.current, next));
         self.emitted = true;
         if (self.emit)(block) {
             Ok(())
@@ -109,11 +118,11 @@ impl<F: FnMut(Arc<Block>) -> bool> BlockWriter<F> {
 
 impl<F: FnMut(Arc<Block>) -> bool> Write for BlockWriter<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.current.len() == BLOCK {
+        if self.current.len() == self.pool.size {
             self.hand_on(Vec::new())?;
-            self.current = self.pool.take(&self.free);
+            self.current = self.pool.take();
         }
-        let taken = bytes.len().min(BLOCK - self.current.len());
+        let taken = bytes.len().min(self.pool.size - self.current.len());
         self.current.extend_from_slice(&bytes[..taken]);
         Ok(taken)
     }
@@ -124,7 +133,7 @@ impl<F: FnMut(Arc<Block>) -> bool> Write for BlockWriter<F> {
 }
 
 /// Hashes blocks as they come: the diff ID, and the number of bytes.
-pub(super) fn hash_blocks(blocks: &Receiver<Arc<Block>>) -> (DiffId, u64) {
+pub(crate) fn hash_blocks(blocks: &Receiver<Arc<Block>>) -> (DiffId, u64) {
     let mut hasher = Hasher::default();
     let mut size = 0;
     for block in blocks {
