@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
+use std::ops::{Deref, DerefMut};
 
 use crate::source::Span;
 
@@ -46,8 +47,13 @@ pub struct Label {
 /// A message for the user: what happened, where, why, and what to do next.
 ///
 /// Texts are lower-case sentences without a final period, and do not repeat the source text, which is shown.
+/// One pointer wide, so that results that carry it stay small; its fields are those of [`Details`].
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diagnostic {
+pub struct Diagnostic(Box<Details>);
+
+/// What a [`Diagnostic`] says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details {
     /// How bad it is.
     pub severity: Severity,
     /// Stable name of this kind of message: what documentation, tests and programs refer to.
@@ -66,10 +72,24 @@ pub struct Diagnostic {
     pub url: Option<String>,
 }
 
+impl Deref for Diagnostic {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Diagnostic {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
 impl Diagnostic {
     /// A message with no place and no explanations yet.
     pub fn new(severity: Severity, code: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             severity,
             code: code.into(),
             message: message.into(),
@@ -78,7 +98,7 @@ impl Diagnostic {
             help: Vec::new(),
             causes: Vec::new(),
             url: None,
-        }
+        }))
     }
 
     /// An error; see [`Diagnostic::new`].

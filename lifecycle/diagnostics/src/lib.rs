@@ -4,9 +4,9 @@
 //! us files that are not UTF-8 and those deserve a position too. A [`Span`] is a byte range of a source; it owns a
 //! cheap handle to its text, so a message outlives whatever parsed it.
 //!
-//! A [`Diagnostic`] says what happened ([`code`](Diagnostic::code), [`message`](Diagnostic::message)), where
-//! ([`labels`](Diagnostic::labels), the first one is the place to look at), why
-//! ([`causes`](Diagnostic::causes), [`notes`](Diagnostic::notes)) and what next ([`help`](Diagnostic::help)).
+//! A [`Diagnostic`] says what happened ([`code`](Details::code), [`message`](Details::message)), where
+//! ([`labels`](Details::labels), the first one is the place to look at), why
+//! ([`causes`](Details::causes), [`notes`](Details::notes)) and what next ([`help`](Details::help)).
 //! [`Diagnostic::render`] draws it in the manner of rustc, coloured only when the caller asks for it;
 //! its `Serialize` form is the stable JSON that programs read. [`nearest`] finds what a misspelt word probably meant.
 //!
@@ -26,7 +26,7 @@ mod proposal;
 mod render;
 mod source;
 
-pub use diagnostic::{Diagnostic, Label, Severity};
+pub use diagnostic::{Details, Diagnostic, Label, Severity};
 pub use proposal::nearest;
 pub use render::RenderOptions;
 pub use source::{Position, Source, Span};
