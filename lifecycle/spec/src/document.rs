@@ -35,6 +35,11 @@ struct FlawParts {
 }
 
 impl Flaw {
+    /// A flaw of a document that another crate reads: which bytes of `text` are meant, and what is wrong.
+    pub fn at(path: &Path, text: impl Into<Arc<str>>, span: Range<usize>, message: impl Into<String>) -> Self {
+        Self::new(path, &text.into(), Fault::new(span, message))
+    }
+
     pub(crate) fn new(path: &Path, text: &Arc<str>, fault: Fault) -> Self {
         // A fault at the very end still needs a place that exists.
         let start = text.floor_char_boundary(fault.span.start);

@@ -328,8 +328,10 @@ fn label() -> impl Strategy<Value = LifecycleLabel> {
 fn through_json(value: &Value) -> Value {
     match value {
         Value::Datetime(text) => Value::String(text.clone()),
-        #[expect(clippy::cast_possible_truncation, reason = "only for numbers below 2^53")]
-        Value::Float(float) if float.fract() == 0.0 && float.abs() < 9e15 => Value::Integer(*float as i64),
+        // `1.0` is written `1`, up to 1e21; what then fits is an integer.
+        Value::Float(float) if float.abs() < 1e21 => {
+            float.to_string().parse().map_or(Value::Float(*float), Value::Integer)
+        }
         Value::Array(members) => Value::Array(members.iter().map(through_json).collect()),
         Value::Table(table) => Value::Table(table_through_json(table)),
         other => other.clone(),
