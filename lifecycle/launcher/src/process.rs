@@ -42,7 +42,7 @@ fn of_buildpack(
     api: PlatformApi,
 ) -> Result<Command, LaunchError> {
     let process_type = process.process_type.clone();
-    if api.has_exec_env() && !is_eligible(process, &invocation.exec_env) {
+    if api.has_exec_env() && !process.exec_env.include(&invocation.exec_env) {
         return Err(LaunchError::OtherExecEnv {
             process: process_type,
             wanted: process.exec_env.0.join(", "),
@@ -104,15 +104,6 @@ fn of_user(invocation: &Invocation, metadata: &MetadataToml) -> Result<Command, 
         direct,
         working_dir: invocation.app_dir.clone(),
     })
-}
-
-fn is_eligible(process: &Process, exec_env: &str) -> bool {
-    process.exec_env.is_empty()
-        || process
-            .exec_env
-            .0
-            .iter()
-            .any(|member| member == "*" || member == exec_env)
 }
 
 /// The Buildpack API of the process's author. Without an author the oldest rules of the group hold: they take

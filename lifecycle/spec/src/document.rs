@@ -36,7 +36,12 @@ struct FlawParts {
 
 impl Flaw {
     /// A flaw of a document that another crate reads: which bytes of `text` are meant, and what is wrong.
-    pub fn at(path: &Path, text: impl Into<Arc<str>>, span: Range<usize>, message: impl Into<String>) -> Self {
+    pub fn at(
+        path: &Path,
+        text: impl Into<Arc<str>>,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> Self {
         Self::new(path, &text.into(), Fault::new(span, message))
     }
 

@@ -183,6 +183,10 @@ impl Environment {
         for (file, value) in &directory.0 {
             let (name, suffix) = split_name(file);
             let variable = OsStr::from_bytes(name);
+            if name.is_empty() {
+                // `.append` and such, and editors' hidden files: they name no variable.
+                continue;
+            }
             match suffix {
                 None if unsuffixed == Unsuffixed::Override => self.set(variable, value),
                 Some(b"override") => self.set(variable, value),
@@ -327,12 +331,17 @@ mod tests {
                 ],
                 Some("4-3"),
             ),
-            (Some("o"), &[("A.unknown", "x"), ("A.b.append", "y")], Some("o")),
+            (
+                Some("o"),
+                &[("A.unknown", "x"), ("A.b.append", "y"), (".append", "z")],
+                Some("o"),
+            ),
             (Some("o"), &[("A.append", " x\n")], Some("o x\n")),
         ] {
             let mut environment =
                 environment(&before.map(|value| ("A", value)).into_iter().collect::<Vec<_>>());
             environment.apply_layer(&[directory(files)]);
+            assert_eq!(environment.get(""), None);
             assert_eq!(
                 environment.get("A"),
                 after.map(OsStr::new),

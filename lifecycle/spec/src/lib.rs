@@ -13,10 +13,10 @@
 //!
 //! ```
 //! use std::path::Path;
-//! use lifecycle_spec::GroupToml;
+//! use lifecycle_spec::MetadataToml;
 //!
-//! let flaw = GroupToml::parse(Path::new("group.toml"), b"[[group]]\nid = 'a b'").unwrap_err();
-//! assert!(flaw.to_string().starts_with("group.toml:2:6: `id`: `a b` is not a buildpack id"));
+//! let flaw = MetadataToml::parse(Path::new("m.toml"), b"[[buildpacks]]\nid = 'a b'").unwrap_err();
+//! assert!(flaw.to_string().starts_with("m.toml:2:6: `id`: `a b` is not a buildpack id"));
 //! ```
 //!
 //! Without the feature `documents` only the launcher's slice remains: versions, exit codes, names, environment and

@@ -248,13 +248,7 @@ mod tests {
     #[test]
     fn a_missing_exec_env_means_all_xen_03() {
         let metadata = parse("[[processes]]\ntype = 'web'\n");
-        assert!(
-            metadata
-                .process("web")
-                .unwrap()
-                .exec_env
-                .include(&crate::ExecEnv::default())
-        );
+        assert!(metadata.process("web").unwrap().exec_env.include("production"));
     }
 
     #[test]

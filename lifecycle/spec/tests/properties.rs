@@ -329,9 +329,10 @@ fn through_json(value: &Value) -> Value {
     match value {
         Value::Datetime(text) => Value::String(text.clone()),
         // `1.0` is written `1`, up to 1e21; what then fits is an integer.
-        Value::Float(float) if float.abs() < 1e21 => {
-            float.to_string().parse().map_or(Value::Float(*float), Value::Integer)
-        }
+        Value::Float(float) if float.abs() < 1e21 => float
+            .to_string()
+            .parse()
+            .map_or(Value::Float(*float), Value::Integer),
         Value::Array(members) => Value::Array(members.iter().map(through_json).collect()),
         Value::Table(table) => Value::Table(table_through_json(table)),
         other => other.clone(),

@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::{ProjectSchema, ProjectToml};
-use crate::{ExecEnv, Flaw};
+use crate::Flaw;
 
 fn parse(text: &str) -> Result<(ProjectToml, Vec<String>), Flaw> {
     let (project, warnings) = ProjectToml::parse(Path::new("project.toml"), text.as_bytes())?;
@@ -48,7 +48,7 @@ anything = true
     assert_eq!(warnings, [] as [&str; 0]);
     assert_eq!(project.schema, ProjectSchema::V0_3);
     assert_eq!(project.exclude, ["*.md", "!README.md"]);
-    assert!(!project.group[0].exec_env.include(&ExecEnv::default()));
+    assert!(!project.group[0].exec_env.include("production"));
     assert_eq!(project.pre[0].uri.as_deref(), Some("./pre"));
     assert_eq!(project.post[0].script.as_ref().unwrap().shell, "/bin/sh");
     assert_eq!(
