@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub(crate) const BASH: &str = "/bin/bash";
 
 /// Replaces this bash by one that runs the script in `$1` and nothing else (LAU-10, LAU-11).
-const RUN_SCRIPT: &str = "exec /bin/bash -c \"$@\"\n";
+const RUN_SCRIPT: &str = "exec /bin/bash -c \"$1\"\n";
 
 /// Replaces this bash by one that runs a command whose words have been through the shell once, each on its own
 /// (LAU-10). Each becomes the inside of a double-quoted string: variables and substitutions count, spaces and wildcards
