@@ -6,18 +6,26 @@
 //! on the number of cores.
 
 mod blocks;
+mod changes;
 mod contents;
 mod descent;
 mod entry;
+mod extract;
 mod owners;
 mod pack;
+mod root;
 mod tar;
 pub mod tree;
 mod walk;
 mod xattrs;
 
+pub use changes::{Change, ChangeSet, Snapshot};
 pub use contents::{AppLayer, DirectoryLayer, FilesLayer, Glob, Parents};
 pub use entry::{Device, Entry, Kind, Owner, Xattr};
+pub use extract::{
+    ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused, Skipped, Whiteouts,
+    extract, restore,
+};
 pub use owners::{IdMap, IdRange, OwnerTable, Owners};
 pub use pack::{Contents, PackError, Packed, Packing, hash, pack};
 pub use tar::{FormatError, ReadEntry, Segment, Style, TarReader, TarWriter};

@@ -97,14 +97,6 @@ impl Walk {
         self.entering = false;
     }
 
-    /// Whether the directory that was handed out last, in any order, has nothing in it.
-    pub(crate) fn is_empty(&mut self, name: &CStr) -> io::Result<bool> {
-        self.descent.enter(name)?;
-        let listing = Listing::read(self.descent.here(), self.order, &mut self.scratch);
-        self.descent.leave()?;
-        Ok(listing?.items.is_empty())
-    }
-
     /// Goes to the next entry: its metadata, or nothing at the end.
     fn advance(&mut self) -> io::Result<Option<Stat>> {
         if std::mem::take(&mut self.entering) {

@@ -1,0 +1,206 @@
+//! Changes from metadata before and after, where there is no overlay.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+use std::{io, thread};
+
+use rayon::prelude::*;
+use rustix::fs::{FileType, Stat};
+
+use super::{Change, ChangeSet, Key, exclusion};
+use crate::PackError;
+use crate::contents::{io_error, open_directory, walk_error};
+use crate::root::Root;
+use crate::walk::{Order, Walk};
+
+/// The metadata of a tree at one moment: enough to tell later what was changed, without reading any file.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    records: Vec<Record>,
+    exclude: Vec<Vec<u8>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    key: Key,
+    inode: u64,
+    device: u64,
+    size: i64,
+    mode: u32,
+    owner: crate::Owner,
+    node: u64,
+    modified: (i64, i64),
+    /// Cannot be set by programs, so it changes with any change.
+    changed: (i64, i64),
+}
+
+/// The longest time between two ticks of the clock that file systems take their times from.
+const TICK: Duration = Duration::from_millis(20);
+
+impl Snapshot {
+    /// Looks at every entry below `tree`, on all cores. Paths of `exclude` (as `/proc`) are left out with
+    /// everything below them.
+    ///
+    /// Files that were changed within the present tick of the file system's clock could be changed again
+    /// without a trace, so the snapshot waits until the tick is over.
+    pub fn take(tree: &Path, exclude: &[PathBuf]) -> Result<Self, PackError> {
+        let exclude = exclusion(exclude);
+        let records = scan(tree, &exclude)?;
+        let newest = records
+            .iter()
+            .map(|record| record.changed)
+            .max()
+            .unwrap_or_default();
+        let since = |now: Duration| {
+            let newest = Duration::new(
+                u64::try_from(newest.0).unwrap_or(0),
+                u32::try_from(newest.1).unwrap_or(0),
+            );
+            now.checked_sub(newest)
+        };
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        if since(now).is_none_or(|age| age < TICK) {
+            thread::sleep(TICK);
+        }
+        Ok(Self { records, exclude })
+    }
+
+    /// The number of entries.
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Whether the tree has no entries.
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+}
+
+/// Adds what is different in `tree` now.
+pub(super) fn compare(set: &mut ChangeSet, before: &Snapshot, tree: &Path) -> Result<(), PackError> {
+    let after = scan(tree, &before.exclude)?;
+    let mut old = before.records.iter().peekable();
+    // The last path that is no directory any more; what was below it needs no mention.
+    let mut gone: Option<&Key> = None;
+    for new in &after {
+        while let Some(record) = old.next_if(|record| record.key < new.key) {
+            add_lost(set, record, &mut gone);
+        }
+        match old.next_if(|record| record.key == new.key) {
+            Some(record) if record == new => {}
+            Some(record) => {
+                set.add(&new.key.path(), Change::Present);
+                if record.is_directory() && !new.is_directory() {
+                    gone = Some(&record.key);
+                }
+            }
+            None => set.add(&new.key.path(), Change::Present),
+        }
+    }
+    for record in old {
+        add_lost(set, record, &mut gone);
+    }
+    Ok(())
+}
+
+fn add_lost<'a>(set: &mut ChangeSet, record: &'a Record, gone: &mut Option<&'a Key>) {
+    if !gone.is_some_and(|gone| record.key.is_below(gone)) {
+        set.add(&record.key.path(), Change::Deleted);
+        *gone = Some(&record.key);
+    }
+}
+
+/// The records of a tree, sorted. Directories on the first two levels are walked in parallel.
+fn scan(tree: &Path, exclude: &[Vec<u8>]) -> Result<Vec<Record>, PackError> {
+    let fail = |error| io_error(tree, b"", error);
+    let root = Root::new(open_directory(tree)?.as_fd()).map_err(fail)?;
+    let mut pieces: Vec<(Vec<Record>, Option<Vec<u8>>)> = Vec::new();
+    let mut walk = Walk::new(root.handle(), Order::DepthFirst).map_err(fail)?;
+    loop {
+        let skip = {
+            let Some(found) = walk.next() else { break };
+            let found = found.map_err(|error| walk_error(tree, error))?;
+            if exclude.iter().any(|path| path == found.path) {
+                true
+            } else {
+                let record = Record::new(found.path, &found.stat);
+                let deep = record.is_directory() && found.path.contains(&b'/');
+                pieces.push((vec![record], deep.then(|| found.path.to_vec())));
+                deep
+            }
+        };
+        if skip {
+            walk.skip();
+        }
+    }
+    let walked: Result<Vec<Vec<Record>>, PackError> = pieces
+        .into_par_iter()
+        .map(|(mut records, directory)| {
+            if let Some(directory) = directory {
+                let handle = root
+                    .exact(&directory)
+                    .map_err(|error| io_error(tree, &directory, error))?;
+                scan_below(handle.as_fd(), &directory, exclude, &mut records)
+                    .map_err(|(path, error)| io_error(tree, &path, error))?;
+            }
+            Ok(records)
+        })
+        .collect();
+    Ok(walked?.into_iter().flatten().collect())
+}
+
+fn scan_below(
+    directory: BorrowedFd<'_>,
+    at: &[u8],
+    exclude: &[Vec<u8>],
+    records: &mut Vec<Record>,
+) -> Result<(), (Vec<u8>, io::Error)> {
+    let mut walk = Walk::new(directory, Order::DepthFirst).map_err(|error| (at.to_vec(), error))?;
+    let mut path = Vec::new();
+    loop {
+        let skip = {
+            let Some(found) = walk.next() else {
+                return Ok(());
+            };
+            let found = found.map_err(|error| (error.path, error.cause))?;
+            crate::contents::place(&mut path, at, found.path);
+            let skip = exclude.contains(&path);
+            if !skip {
+                records.push(Record::new(&path, &found.stat));
+            }
+            skip
+        };
+        if skip {
+            walk.skip();
+        }
+    }
+}
+
+impl Record {
+    fn new(path: &[u8], stat: &Stat) -> Self {
+        #[allow(
+            clippy::useless_conversion,
+            clippy::unnecessary_cast,
+            clippy::cast_possible_wrap,
+            reason = "the fields' types differ between processors"
+        )]
+        Self {
+            key: Key::new(path),
+            inode: stat.st_ino as u64,
+            device: stat.st_dev as u64,
+            size: stat.st_size as i64,
+            mode: stat.st_mode as u32,
+            owner: crate::walk::owner(stat),
+            node: stat.st_rdev as u64,
+            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+        }
+    }
+
+    fn is_directory(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Directory
+    }
+}

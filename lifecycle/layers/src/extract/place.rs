@@ -1,0 +1,802 @@
+//! Makes files of entries.
+
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, BufRead, Seek as _, SeekFrom, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
+
+use lifecycle_image::DiffId;
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat, chownat, fchmod,
+    fchown, fstat, futimens, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+use super::{ExtractError, ExtractOptions, Extracted, Ownership, Refused, Skipped, Whiteouts, stream};
+use crate::descent::{DIRECTORY, Identity};
+use crate::entry::{ancestors, show, split};
+use crate::root::Root;
+use crate::tree::remove_name;
+use crate::walk::{Order, Walk};
+use crate::{Device, Kind, Owner, OwnerTable, ReadEntry, TarReader, Xattr, xattrs};
+
+/// How many directories stay open: those of a deep path, and some around it.
+const OPEN: usize = 64;
+
+const WHITEOUT: &[u8] = b".wh.";
+const OPAQUE: &[u8] = b".wh..wh..opq";
+/// Names that aufs kept for itself and that old layers still carry.
+const AUFS: &[u8] = b".wh..wh.";
+
+/// Puts entries into a tree.
+pub(super) struct Placer<'a> {
+    options: &'a ExtractOptions<'a>,
+    root: Root,
+    /// Directories by path, the last used one at the end.
+    open: Vec<(Vec<u8>, Rc<OwnedFd>)>,
+    /// What directories get at the end.
+    directories: BTreeMap<Vec<u8>, Finish>,
+    /// What this layer made, with all directories above. A whiteout hides what lower layers have, never this.
+    made: HashSet<Vec<u8>>,
+    entries: u64,
+    bytes: u64,
+    owners: OwnerTable,
+    skipped: Vec<Skipped>,
+    privileged: bool,
+}
+
+/// What a directory gets when nothing is made in it any more.
+#[derive(Debug)]
+struct Finish {
+    mode: u32,
+    mtime: Timespec,
+    xattrs: Vec<Xattr>,
+}
+
+/// Where an entry belongs.
+enum Place {
+    Root,
+    /// Above the part of the archive that is wanted.
+    Above,
+    Path(Vec<u8>),
+}
+
+impl<'a> Placer<'a> {
+    pub(super) fn new(into: BorrowedFd<'_>, options: &'a ExtractOptions<'a>) -> io::Result<Self> {
+        Ok(Self {
+            options,
+            root: Root::new(into)?,
+            open: Vec::new(),
+            directories: BTreeMap::new(),
+            made: HashSet::new(),
+            entries: 0,
+            bytes: 0,
+            owners: OwnerTable::default(),
+            skipped: Vec::new(),
+            privileged: rustix::process::geteuid().is_root(),
+        })
+    }
+
+    /// Puts one entry into the tree, taking its data from `reader`.
+    pub(super) fn place<R: BufRead>(
+        &mut self,
+        entry: ReadEntry,
+        reader: &mut TarReader<R>,
+    ) -> Result<(), ExtractError> {
+        self.entries += 1;
+        check_limit("entries", self.entries, self.options.limits.entries)?;
+        let path = match self.locate(&entry.path)? {
+            Place::Above => return Ok(()),
+            Place::Root if entry.kind == Kind::Directory => return self.describe_root(entry),
+            Place::Root => return Err(ExtractError::Root),
+            Place::Path(path) => path,
+        };
+        let (above, name) = split(&path);
+        if self.options.whiteouts != Whiteouts::Literal
+            && let Some(hidden) = name.strip_prefix(WHITEOUT)
+        {
+            return self.whiteout(&path, above, hidden);
+        }
+        let directory = self.make_directories(above)?;
+        let at = At {
+            directory: directory.as_fd(),
+            name: &c_name(&path, name)?,
+            path: &path,
+        };
+        match &entry.kind {
+            Kind::File { size } => self.file(&at, *size, &entry, reader)?,
+            Kind::Directory => self.directory(&at, &entry)?,
+            Kind::Symlink(target) => self.symlink(&at, target, &entry)?,
+            Kind::HardLink(target) => self.hard_link(&at, target)?,
+            Kind::Fifo => self.node(&at, FileType::Fifo, None, &entry)?,
+            Kind::CharDevice(device) => {
+                self.node(&at, FileType::CharacterDevice, Some(*device), &entry)?;
+            }
+            Kind::BlockDevice(device) => self.node(&at, FileType::BlockDevice, Some(*device), &entry)?,
+        }
+        self.remember(path);
+        Ok(())
+    }
+
+    /// Gives directories their modes, times and access lists, deepest first.
+    pub(super) fn finish(&mut self) -> Result<(), ExtractError> {
+        while let Some((path, finish)) = self.directories.pop_last() {
+            let handle = if path.is_empty() {
+                openat(self.root.handle(), c".", DIRECTORY, Mode::empty())
+            } else {
+                let (above, name) = split(&path);
+                let Some(directory) = self.find_directory(above)? else {
+                    continue;
+                };
+                openat(
+                    &*directory,
+                    c_name(&path, name)?.as_c_str(),
+                    DIRECTORY,
+                    Mode::empty(),
+                )
+            };
+            let handle = match handle {
+                Ok(handle) => handle,
+                // Something else has taken its place since.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
+                Err(error) => return Err(io_error(&path, error)),
+            };
+            fchmod(&handle, Mode::from_raw_mode(finish.mode)).map_err(|error| io_error(&path, error))?;
+            for xattr in &finish.xattrs {
+                let result = xattrs::set(handle.as_fd(), &xattr.name, &xattr.value);
+                self.allow(&path, &show(&xattr.name), result)?;
+            }
+            futimens(&handle, &times(finish.mtime)).map_err(|error| io_error(&path, error))?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn into_extracted(self, diff_id: DiffId, tar_size: u64) -> Extracted {
+        Extracted {
+            diff_id,
+            tar_size,
+            entries: self.entries,
+            bytes: self.bytes,
+            owners: self.owners,
+            skipped: self.skipped,
+        }
+    }
+
+    /// Where a name of the archive belongs. `..` is refused rather than resolved: no honest writer makes it,
+    /// and what it means behind a link depends on who is asked (CVE-2026-28406).
+    fn locate(&self, raw: &[u8]) -> Result<Place, ExtractError> {
+        let outside = || ExtractError::Outside { path: show(raw) };
+        let mut path = Vec::with_capacity(raw.len());
+        for name in raw.split(|&byte| byte == b'/') {
+            match name {
+                b"" | b"." => continue,
+                b".." => return Err(outside()),
+                _ => {}
+            }
+            if !path.is_empty() {
+                path.push(b'/');
+            }
+            path.extend_from_slice(name);
+        }
+        let below = self.options.below;
+        if below.is_empty() {
+            return Ok(if path.is_empty() {
+                Place::Root
+            } else {
+                Place::Path(path)
+            });
+        }
+        if path == below {
+            return Ok(Place::Root);
+        }
+        if path.is_empty() || ancestors(below).any(|above| above == path) {
+            return Ok(Place::Above);
+        }
+        match path.strip_prefix(below) {
+            Some([b'/', rest @ ..]) => Ok(Place::Path(rest.to_vec())),
+            _ => Err(outside()),
+        }
+    }
+
+    fn describe_root(&mut self, entry: ReadEntry) -> Result<(), ExtractError> {
+        if let Some(owner) = self.owner(b"", entry.owner)? {
+            let (user, group) = ids(owner);
+            fchown(self.root.handle(), user, group).map_err(|error| io_error(b"", error))?;
+        }
+        self.directories.insert(Vec::new(), Finish::of(entry));
+        Ok(())
+    }
+
+    fn file<R: BufRead>(
+        &mut self,
+        at: &At<'_>,
+        size: u64,
+        entry: &ReadEntry,
+        reader: &mut TarReader<R>,
+    ) -> Result<(), ExtractError> {
+        self.bytes = self.bytes.saturating_add(size);
+        check_limit("bytes", self.bytes, self.options.limits.bytes)?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || openat(at.directory, at.name, flags, Mode::RUSR | Mode::WUSR);
+        let mut file = File::from(self.make(at, open)?);
+        let fail = |cause| ExtractError::Io {
+            path: show(at.path),
+            cause,
+        };
+        match &entry.sparse {
+            None => copy(reader, &mut file, u64::MAX, at.path)?,
+            Some(segments) => {
+                file.set_len(size).map_err(fail)?;
+                for segment in segments {
+                    file.seek(SeekFrom::Start(segment.offset)).map_err(fail)?;
+                    copy(reader, &mut file, segment.length, at.path)?;
+                }
+            }
+        }
+        if let Some(owner) = self.owner(at.path, entry.owner)? {
+            let (user, group) = ids(owner);
+            fchown(&file, user, group).map_err(|error| at.error(error))?;
+        }
+        fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(|error| at.error(error))?;
+        for xattr in traveling(&entry.xattrs) {
+            let result = xattrs::set(file.as_fd(), &xattr.name, &xattr.value);
+            self.allow(at.path, &show(&xattr.name), result)?;
+        }
+        futimens(&file, &times(timespec(entry.mtime))).map_err(|error| at.error(error))
+    }
+
+    fn directory(&mut self, at: &At<'_>, entry: &ReadEntry) -> Result<(), ExtractError> {
+        match mkdirat(at.directory, at.name, Mode::RWXU) {
+            Ok(()) => {}
+            Err(Errno::EXIST) => {
+                let existing = at.stat()?;
+                if FileType::from_raw_mode(existing.st_mode) != FileType::Directory {
+                    // A link to a directory is replaced too, never followed (CVE-2021-32760).
+                    self.clear(at)?;
+                    mkdirat(at.directory, at.name, Mode::RWXU).map_err(|error| at.error(error))?;
+                    if let Whiteouts::Overlay(_) = self.options.whiteouts
+                        && is_whiteout(&existing)
+                    {
+                        self.make_opaque(at)?;
+                    }
+                }
+            }
+            Err(error) => return Err(at.error(error)),
+        }
+        self.give(at, entry.owner)?;
+        self.directories
+            .insert(at.path.to_vec(), Finish::of(entry.clone()));
+        Ok(())
+    }
+
+    fn symlink(&mut self, at: &At<'_>, target: &[u8], entry: &ReadEntry) -> Result<(), ExtractError> {
+        self.make(at, || symlinkat(target, at.directory, at.name))?;
+        self.give(at, entry.owner)?;
+        self.finish_node(at, entry)
+    }
+
+    /// Makes another name for a file of this tree. The target's directory is found beneath the root like any
+    /// other, so neither the working directory nor links outside matter (CVE-2026-50163).
+    fn hard_link(&mut self, at: &At<'_>, raw: &[u8]) -> Result<(), ExtractError> {
+        let fail = |cause: io::Error| ExtractError::HardLink {
+            path: show(at.path),
+            target: show(raw),
+            cause,
+        };
+        let Place::Path(target) = self.locate(raw)? else {
+            return Err(fail(Errno::ISDIR.into()));
+        };
+        let (above, name) = split(&target);
+        let name = c_name(&target, name)?;
+        let missing = || fail(io::ErrorKind::NotFound.into());
+        let directory = self.find_directory(above)?.ok_or_else(missing)?;
+        let link = || {
+            linkat(
+                &*directory,
+                name.as_c_str(),
+                at.directory,
+                at.name,
+                AtFlags::empty(),
+            )
+        };
+        match link() {
+            Err(Errno::EXIST) => {}
+            other => return other.map_err(|error| fail(error.into())),
+        }
+        let target = statat(&*directory, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| fail(error.into()))?;
+        if Identity::of(&target) == Identity::of(&at.stat()?) {
+            return Ok(());
+        }
+        self.clear(at)?;
+        link().map_err(|error| fail(error.into()))
+    }
+
+    /// Makes a pipe or a device.
+    fn node(
+        &mut self,
+        at: &At<'_>,
+        kind: FileType,
+        device: Option<Device>,
+        entry: &ReadEntry,
+    ) -> Result<(), ExtractError> {
+        let number = device.unwrap_or(Device { major: 0, minor: 0 });
+        if kind == FileType::CharacterDevice && number == (Device { major: 0, minor: 0 }) {
+            return Err(ExtractError::WhiteoutDevice { path: show(at.path) });
+        }
+        let number = rustix::fs::makedev(number.major, number.minor);
+        let mode = Mode::from_raw_mode(entry.mode);
+        match self.make(at, || mknodat(at.directory, at.name, kind, mode, number)) {
+            Err(ExtractError::Io { cause, .. }) if device.is_some() && is_refusal(&cause) => {
+                return self.allow(at.path, "device", Err(cause));
+            }
+            other => other?,
+        }
+        self.give(at, entry.owner)?;
+        // It was made a moment ago and is no link, so this changes it and nothing else. The mask of the
+        // process and the change of owner may have taken bits away.
+        chmodat(at.directory, at.name, mode, AtFlags::empty()).map_err(|error| at.error(error))?;
+        self.finish_node(at, entry)
+    }
+
+    /// Gives what cannot be opened its attributes and time.
+    fn finish_node(&mut self, at: &At<'_>, entry: &ReadEntry) -> Result<(), ExtractError> {
+        for xattr in traveling(&entry.xattrs) {
+            let result = xattrs::set_at(at.directory, at.name, &xattr.name, &xattr.value);
+            self.allow(at.path, &show(&xattr.name), result)?;
+        }
+        let times = times(timespec(entry.mtime));
+        utimensat(at.directory, at.name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| at.error(error))
+    }
+
+    /// Hides what lower layers have under a name, or in a directory.
+    fn whiteout(&mut self, path: &[u8], above: &[u8], hidden: &[u8]) -> Result<(), ExtractError> {
+        let full = [WHITEOUT, hidden].concat();
+        if full == OPAQUE {
+            return self.opaque(above);
+        }
+        if full.starts_with(AUFS) {
+            return Ok(());
+        }
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(ExtractError::Whiteout { path: show(path) });
+        }
+        let mut target = above.to_vec();
+        if !above.is_empty() {
+            target.push(b'/');
+        }
+        target.extend_from_slice(hidden);
+        let name = c_name(&target, hidden)?;
+        let overlay = matches!(self.options.whiteouts, Whiteouts::Overlay(_));
+        let directory = if overlay {
+            self.make_directories(above)?
+        } else {
+            match self.find_directory(above)? {
+                Some(directory) => directory,
+                None => return Ok(()),
+            }
+        };
+        let at = At {
+            directory: directory.as_fd(),
+            name: &name,
+            path: &target,
+        };
+        if self.made.contains(&target) {
+            // This layer has the name itself: what was below it goes, what this layer put there stays.
+            return match at.stat() {
+                Ok(stat) if overlay && FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+                    self.make_opaque(&at)
+                }
+                _ if overlay => Ok(()),
+                _ => self.opaque(&target),
+            };
+        }
+        if overlay {
+            match mknodat(at.directory, at.name, FileType::CharacterDevice, Mode::empty(), 0) {
+                Ok(()) | Err(Errno::EXIST) => Ok(()),
+                Err(error) => Err(at.error(error)),
+            }
+        } else {
+            self.clear(&at)
+        }
+    }
+
+    /// Hides everything that lower layers have in a directory.
+    fn opaque(&mut self, path: &[u8]) -> Result<(), ExtractError> {
+        if let Whiteouts::Overlay(xattr) = self.options.whiteouts {
+            let directory = self.make_directories(path)?;
+            return set_opaque(directory.as_fd(), xattr.name(), path);
+        }
+        let Some(directory) = self.find_directory(path)? else {
+            return Ok(());
+        };
+        let fail = |error: io::Error| ExtractError::Io {
+            path: show(path),
+            cause: error,
+        };
+        let mut walk = Walk::new(directory.as_fd(), Order::DepthFirst).map_err(fail)?;
+        let mut full = Vec::new();
+        loop {
+            let gone = match walk.next() {
+                None => break,
+                Some(Err(error)) => return Err(fail(error.cause)),
+                Some(Ok(found)) => {
+                    crate::contents::place(&mut full, path, found.path);
+                    if self.made.contains(&full) {
+                        false
+                    } else {
+                        remove_name(found.directory, found.name).map_err(fail)?;
+                        true
+                    }
+                }
+            };
+            if gone {
+                walk.skip();
+                self.forget(&full);
+            }
+        }
+        Ok(())
+    }
+
+    fn make_opaque(&self, at: &At<'_>) -> Result<(), ExtractError> {
+        let Whiteouts::Overlay(xattr) = self.options.whiteouts else {
+            return Ok(());
+        };
+        let handle =
+            openat(at.directory, at.name, DIRECTORY, Mode::empty()).map_err(|error| at.error(error))?;
+        set_opaque(handle.as_fd(), xattr.name(), at.path)
+    }
+
+    /// Makes something under a name that must be free, and frees the name when it is not.
+    fn make<T>(&mut self, at: &At<'_>, call: impl Fn() -> rustix::io::Result<T>) -> Result<T, ExtractError> {
+        match call() {
+            Err(Errno::EXIST) => {
+                self.clear(at)?;
+                call()
+            }
+            other => other,
+        }
+        .map_err(|error| at.error(error))
+    }
+
+    /// Removes what has the name, with everything below it.
+    fn clear(&mut self, at: &At<'_>) -> Result<(), ExtractError> {
+        let stat = match statat(at.directory, at.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(at.error(error)),
+        };
+        if FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile {
+            self.owners.remove(at.path);
+            return unlinkat(at.directory, at.name, AtFlags::empty()).map_err(|error| at.error(error));
+        }
+        remove_name(at.directory, at.name).map_err(|cause| ExtractError::Io {
+            path: show(at.path),
+            cause,
+        })?;
+        self.forget(at.path);
+        Ok(())
+    }
+
+    /// Forgets what was known about a path and everything below it. Open directories may have been reached
+    /// through a link that is gone now, so all of them are.
+    fn forget(&mut self, path: &[u8]) {
+        self.open.clear();
+        self.owners.remove(path);
+        let mut below = path.to_vec();
+        below.push(b'/');
+        let mut rest = self.directories.split_off(path);
+        rest.retain(|other, _| other != path && !other.starts_with(&below));
+        self.directories.append(&mut rest);
+    }
+
+    /// Remembers that this layer made a path.
+    fn remember(&mut self, path: Vec<u8>) {
+        if self.options.whiteouts == Whiteouts::Literal {
+            return;
+        }
+        for above in ancestors(&path) {
+            if !self.made.contains(above) {
+                self.made.insert(above.to_vec());
+            }
+        }
+        self.made.insert(path);
+    }
+
+    /// The directory at a path, made with everything above it where it is missing.
+    fn make_directories(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, ExtractError> {
+        let found = self.walk_down(path, true)?;
+        found.ok_or_else(|| io_error(path, Errno::NOENT))
+    }
+
+    /// The directory at a path, if there is one.
+    fn find_directory(&mut self, path: &[u8]) -> Result<Option<Rc<OwnedFd>>, ExtractError> {
+        self.walk_down(path, false)
+    }
+
+    /// Goes down from the deepest directory above that is open. Each step takes one name and follows no link;
+    /// where there is a link, the path so far is resolved beneath the root.
+    fn walk_down(&mut self, path: &[u8], make: bool) -> Result<Option<Rc<OwnedFd>>, ExtractError> {
+        if let Some(at) = self.open.iter().rposition(|(open, _)| open == path) {
+            let hit = self.open.remove(at);
+            let handle = Rc::clone(&hit.1);
+            self.open.push(hit);
+            return Ok(Some(handle));
+        }
+        let is_above = |open: &[u8]| match path.strip_prefix(open) {
+            Some(rest) => open.is_empty() || rest.first() == Some(&b'/'),
+            None => false,
+        };
+        let deepest = self
+            .open
+            .iter()
+            .filter(|(open, _)| is_above(open))
+            .max_by_key(|(open, _)| open.len());
+        let (mut done, mut here) = match deepest {
+            Some((open, handle)) => (open.len(), Rc::clone(handle)),
+            None => {
+                let root = openat(self.root.handle(), c".", DIRECTORY, Mode::empty())
+                    .map_err(|error| io_error(b"", error))?;
+                (0, self.enter(b"", root, false)?)
+            }
+        };
+        while done < path.len() {
+            let start = if done == 0 { 0 } else { done + 1 };
+            let end = path[start..]
+                .iter()
+                .position(|&byte| byte == b'/')
+                .map_or(path.len(), |length| start + length);
+            let so_far = &path[..end];
+            let name = c_name(so_far, &path[start..end])?;
+            let mut made = false;
+            let next = match openat(&*here, name.as_c_str(), DIRECTORY, Mode::empty()) {
+                Ok(next) => next,
+                Err(Errno::NOENT) if make => {
+                    made = true;
+                    self.make_implied(&here, &name, so_far)?
+                }
+                Err(Errno::NOENT) => return Ok(None),
+                Err(Errno::LOOP | Errno::NOTDIR) => match self.root.directory(so_far) {
+                    Ok(next) => next,
+                    Err(error) if !make && error.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    Err(cause) => {
+                        return Err(ExtractError::Io {
+                            path: show(so_far),
+                            cause,
+                        });
+                    }
+                },
+                Err(error) => return Err(io_error(so_far, error)),
+            };
+            here = self.enter(so_far, next, made)?;
+            done = end;
+        }
+        Ok(Some(here))
+    }
+
+    /// Makes a directory that the archive does not mention.
+    fn make_implied(&mut self, above: &OwnedFd, name: &CStr, path: &[u8]) -> Result<OwnedFd, ExtractError> {
+        mkdirat(above, name, Mode::RWXU).map_err(|error| io_error(path, error))?;
+        let at = At {
+            directory: above.as_fd(),
+            name,
+            path,
+        };
+        self.give(&at, Owner::ROOT)?;
+        self.directories.insert(
+            path.to_vec(),
+            Finish {
+                mode: 0o755,
+                mtime: timespec(0),
+                xattrs: Vec::new(),
+            },
+        );
+        openat(above, name, DIRECTORY, Mode::empty()).map_err(|error| io_error(path, error))
+    }
+
+    /// Keeps a directory open. One that was there before gets its mode and time back at the end.
+    fn enter(&mut self, path: &[u8], handle: OwnedFd, made: bool) -> Result<Rc<OwnedFd>, ExtractError> {
+        if !made && !self.directories.contains_key(path) {
+            let stat = fstat(&handle).map_err(|error| io_error(path, error))?;
+            let mode = stat.st_mode & 0o7777;
+            if !self.privileged && mode & 0o700 != 0o700 {
+                fchmod(&handle, Mode::from_raw_mode(mode | 0o700)).map_err(|error| io_error(path, error))?;
+            }
+            #[allow(
+                clippy::useless_conversion,
+                reason = "the fields' types differ between processors"
+            )]
+            let mtime = Timespec {
+                tv_sec: stat.st_mtime.into(),
+                tv_nsec: stat.st_mtime_nsec.try_into().unwrap_or(0),
+            };
+            let finish = Finish {
+                mode,
+                mtime,
+                xattrs: Vec::new(),
+            };
+            self.directories.insert(path.to_vec(), finish);
+        }
+        if self.open.len() >= OPEN {
+            self.open.remove(0);
+        }
+        let handle = Rc::new(handle);
+        self.open.push((path.to_vec(), Rc::clone(&handle)));
+        Ok(handle)
+    }
+
+    /// Gives an entry to its owner.
+    fn give(&mut self, at: &At<'_>, owner: Owner) -> Result<(), ExtractError> {
+        let Some(owner) = self.owner(at.path, owner)? else {
+            return Ok(());
+        };
+        let (user, group) = ids(owner);
+        chownat(at.directory, at.name, user, group, AtFlags::SYMLINK_NOFOLLOW)
+            .map_err(|error| at.error(error))
+    }
+
+    /// The owner on disk, or nothing when it stays the present user and the table remembers.
+    fn owner(&mut self, path: &[u8], owner: Owner) -> Result<Option<Owner>, ExtractError> {
+        match self.options.ownership {
+            Ownership::Keep => Ok(Some(owner)),
+            Ownership::Map(map) => match map.outside(owner) {
+                Some(outside) => Ok(Some(outside)),
+                None => Err(ExtractError::Owner {
+                    path: show(path),
+                    owner,
+                }),
+            },
+            Ownership::Squash => {
+                self.owners.set(path, owner);
+                Ok(None)
+            }
+        }
+    }
+
+    /// Decides about what the system refused.
+    fn allow(&mut self, path: &[u8], what: &str, result: io::Result<()>) -> Result<(), ExtractError> {
+        match result {
+            Ok(()) => Ok(()),
+            Err(cause) if self.options.refused == Refused::Skip && is_refusal(&cause) => {
+                self.skipped.push(Skipped {
+                    path: show(path),
+                    what: what.to_owned(),
+                    reason: cause.to_string(),
+                });
+                Ok(())
+            }
+            Err(cause) => Err(ExtractError::Io {
+                path: format!("{} ({what})", show(path)),
+                cause,
+            }),
+        }
+    }
+}
+
+/// The place of an entry: a directory, and a name in it that is one for the kernel.
+struct At<'a> {
+    directory: BorrowedFd<'a>,
+    name: &'a CStr,
+    path: &'a [u8],
+}
+
+impl At<'_> {
+    fn stat(&self) -> Result<rustix::fs::Stat, ExtractError> {
+        statat(self.directory, self.name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| self.error(error))
+    }
+
+    fn error(&self, error: Errno) -> ExtractError {
+        io_error(self.path, error)
+    }
+}
+
+impl Finish {
+    fn of(entry: ReadEntry) -> Self {
+        Self {
+            mode: entry.mode,
+            mtime: timespec(entry.mtime),
+            xattrs: entry
+                .xattrs
+                .into_iter()
+                .filter(|xattr| xattrs::travels(&xattr.name))
+                .collect(),
+        }
+    }
+}
+
+/// Copies at most `most` bytes of the current entry straight from the decompressed block.
+fn copy<R: BufRead>(
+    reader: &mut TarReader<R>,
+    file: &mut File,
+    most: u64,
+    path: &[u8],
+) -> Result<(), ExtractError> {
+    let mut left = most;
+    while left > 0 {
+        let chunk = reader.chunk().map_err(stream::error)?;
+        if chunk.is_empty() {
+            return Ok(());
+        }
+        let count = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
+        file.write_all(&chunk[..count])
+            .map_err(|cause| ExtractError::Io {
+                path: show(path),
+                cause,
+            })?;
+        reader.consume(count);
+        left -= count as u64;
+    }
+    Ok(())
+}
+
+fn set_opaque(directory: BorrowedFd<'_>, xattr: &str, path: &[u8]) -> Result<(), ExtractError> {
+    // Without the marker, hidden files would come back: never something to skip.
+    xattrs::set(directory, xattr.as_bytes(), b"y").map_err(|cause| ExtractError::Io {
+        path: format!("{} ({xattr})", show(path)),
+        cause,
+    })
+}
+
+fn traveling(all: &[Xattr]) -> impl Iterator<Item = &Xattr> {
+    all.iter().filter(|xattr| xattrs::travels(&xattr.name))
+}
+
+fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// Whether the system has no place for something or does not let this user do it.
+fn is_refusal(error: &io::Error) -> bool {
+    [
+        Errno::PERM,
+        Errno::ACCESS,
+        Errno::OPNOTSUPP,
+        Errno::INVAL,
+        Errno::NOSYS,
+        Errno::NOENT,
+    ]
+    .iter()
+    .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+fn check_limit(what: &'static str, value: u64, limit: Option<u64>) -> Result<(), ExtractError> {
+    match limit {
+        Some(limit) if value > limit => Err(ExtractError::Limit { what, limit }),
+        _ => Ok(()),
+    }
+}
+
+fn ids(owner: Owner) -> (Option<Uid>, Option<Gid>) {
+    (Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
+}
+
+fn timespec(seconds: i64) -> Timespec {
+    Timespec {
+        tv_sec: seconds,
+        tv_nsec: 0,
+    }
+}
+
+/// A modification time; the time of access stays.
+fn times(mtime: Timespec) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: mtime,
+    }
+}
+
+fn c_name(path: &[u8], name: &[u8]) -> Result<CString, ExtractError> {
+    CString::new(name).map_err(|_| io_error(path, Errno::INVAL))
+}
+
+fn io_error(path: &[u8], error: Errno) -> ExtractError {
+    ExtractError::Io {
+        path: if path.is_empty() { ".".into() } else { show(path) },
+        cause: error.into(),
+    }
+}

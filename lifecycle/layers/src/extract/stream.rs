@@ -1,0 +1,196 @@
+//! From stored bytes to blocks of tar.
+
+use std::fmt;
+use std::io::{self, BufRead, Read};
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender};
+use flate2::bufread::MultiGzDecoder;
+use lifecycle_image::{Compression, Meter};
+
+use super::{BLOCK, ExtractError};
+use crate::FormatError;
+use crate::blocks::{Block, Pool};
+
+/// A block, or why there is none.
+pub(super) type Piece = Result<Arc<Block>, io::Error>;
+
+/// Decompresses `stored` into blocks, for the parser and for the hasher, until the end or until the parser
+/// wants no more.
+pub(super) fn decompress(
+    stored: impl Read,
+    compression: Option<Compression>,
+    mut pool: Pool,
+    to_parser: &Sender<Piece>,
+    to_hash: &Sender<Arc<Block>>,
+    meter: &dyn Meter,
+) {
+    let mut plain = match decoder(Metered { stored, meter }, compression) {
+        Ok(plain) => plain,
+        Err(error) => return drop(to_parser.send(Err(error))),
+    };
+    loop {
+        let mut bytes = pool.take();
+        match plain.by_ref().take(BLOCK as u64).read_to_end(&mut bytes) {
+            Ok(0) => return,
+            Ok(_) => {}
+            Err(error) => return drop(to_parser.send(Err(error))),
+        }
+        let block = pool.fill(bytes);
+        if to_hash.send(Arc::clone(&block)).is_err() || to_parser.send(Ok(block)).is_err() {
+            return;
+        }
+    }
+}
+
+fn decoder<'a>(stored: impl Read + 'a, compression: Option<Compression>) -> io::Result<Box<dyn Read + 'a>> {
+    let mut stored = io::BufReader::with_capacity(128 << 10, stored);
+    let mut first = Vec::new();
+    let compression = match compression {
+        Some(compression) => compression,
+        None => {
+            stored.by_ref().take(MAGIC).read_to_end(&mut first)?;
+            detect(&first)?
+        }
+    };
+    let stored = io::Cursor::new(first).chain(stored);
+    Ok(match compression {
+        Compression::None => Box::new(stored),
+        // All members: a decoder of one would stop after the first block that this crate packs.
+        Compression::Gzip => Box::new(MultiGzDecoder::new(stored)),
+        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(stored)?),
+    })
+}
+
+/// The length of the longest magic number.
+const MAGIC: u64 = 6;
+
+/// Tells the compression from the first bytes, as media types are not always true.
+fn detect(first: &[u8]) -> io::Result<Compression> {
+    let unsupported = |name| Err(io::Error::new(io::ErrorKind::Unsupported, Unsupported(name)));
+    match first {
+        [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
+        // A Zstandard stream may begin with a frame of foreign data (RFC 8878, 3.1.2).
+        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
+        [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unsupported("xz"),
+        [b'B', b'Z', b'h', ..] => unsupported("bzip2"),
+        _ => Ok(Compression::None),
+    }
+}
+
+/// A compression that is known, but not for layers; it travels inside an `io::Error`.
+#[derive(Debug)]
+struct Unsupported(&'static str);
+
+impl fmt::Display for Unsupported {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "compressed with {}", self.0)
+    }
+}
+
+impl std::error::Error for Unsupported {}
+
+/// The archive grew over its bound; it travels inside an `io::Error`.
+#[derive(Debug)]
+struct TooLarge(u64);
+
+impl fmt::Display for TooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "more than {} bytes", self.0)
+    }
+}
+
+impl std::error::Error for TooLarge {}
+
+/// An error of the archive, with what travelled inside an `io::Error` taken out.
+pub(super) fn error(error: FormatError) -> ExtractError {
+    if let FormatError::Read(error) = &error {
+        let inner = error.get_ref();
+        if let Some(Unsupported(name)) = inner.and_then(|inner| inner.downcast_ref()) {
+            return ExtractError::Compression(name);
+        }
+        if let Some(TooLarge(limit)) = inner.and_then(|inner| inner.downcast_ref()) {
+            return ExtractError::Limit {
+                what: "bytes",
+                limit: *limit,
+            };
+        }
+    }
+    error.into()
+}
+
+struct Metered<'a, R> {
+    stored: R,
+    meter: &'a dyn Meter,
+}
+
+impl<R: Read> Read for Metered<'_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.stored.read(buffer)?;
+        self.meter.advance(read as u64);
+        Ok(read)
+    }
+}
+
+/// Reads the blocks that another thread makes.
+#[derive(Debug)]
+pub(super) struct BlockReader {
+    blocks: Receiver<Piece>,
+    current: Option<Arc<Block>>,
+    position: usize,
+    left: Option<u64>,
+    limit: u64,
+}
+
+impl BlockReader {
+    /// Reads at most `limit` bytes; more are an error.
+    pub(super) fn new(blocks: Receiver<Piece>, limit: Option<u64>) -> Self {
+        Self {
+            blocks,
+            current: None,
+            position: 0,
+            left: limit,
+            limit: limit.unwrap_or(0),
+        }
+    }
+}
+
+impl BufRead for BlockReader {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let spent = self
+            .current
+            .as_ref()
+            .is_none_or(|block| self.position == block.len());
+        if spent {
+            // The memory goes back before the next block is waited for.
+            self.current = None;
+            self.position = 0;
+            let Ok(next) = self.blocks.recv() else {
+                return Ok(&[]);
+            };
+            let next = next?;
+            if let Some(left) = &mut self.left {
+                *left = left
+                    .checked_sub(next.len() as u64)
+                    .ok_or_else(|| io::Error::other(TooLarge(self.limit)))?;
+            }
+            self.current = Some(next);
+        }
+        Ok(self.current.as_ref().map_or(&[], |block| &block[self.position..]))
+    }
+
+    fn consume(&mut self, count: usize) {
+        self.position += count;
+    }
+}
+
+impl Read for BlockReader {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let bytes = self.fill_buf()?;
+        let count = bytes.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&bytes[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
