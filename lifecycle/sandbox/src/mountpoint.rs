@@ -1,0 +1,278 @@
+//! Mount points beneath a root: found or made without ever leaving it, removed again without a trace.
+//!
+//! A root file system is hostile input: any component may be a symbolic link to anywhere. The walk below takes
+//! one component at a time, never lets the kernel follow a link, and resolves links itself against the root.
+//! What it made is remembered by directory descriptor, so that removal happens in the very directory where the
+//! stub was made, even if a step has put a link in its place since (CVE-2024-23652), and only if it still is
+//! the same, empty object. Parents get their modification time back (rule I5).
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, futimens, mkdirat,
+    openat, openat2, readlinkat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+/// Links followed in one path before it counts as a loop; the kernel's own limit.
+const MAX_LINKS: u32 = 40;
+
+/// What a path must be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    File,
+}
+
+/// Whether what had to be made stays behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lifetime {
+    Run,
+    Forever,
+}
+
+/// The root as a step will see it: its own directories, and the mounts that will cover some of them.
+#[derive(Debug)]
+pub(crate) struct MountPoints {
+    root: OwnedFd,
+    covers: Vec<Cover>,
+    stubs: Vec<Stub>,
+}
+
+#[derive(Debug)]
+struct Cover {
+    at: PathBuf,
+    kind: Kind,
+    /// The root of the mount; none where it does not exist before the child runs (/proc).
+    tree: Option<OwnedFd>,
+}
+
+/// Something made for the run.
+#[derive(Debug)]
+struct Stub {
+    parent: OwnedFd,
+    name: OsString,
+    device: u64,
+    inode: u64,
+    kind: Kind,
+    parent_before: Timespec,
+    parent_after: Timespec,
+}
+
+impl MountPoints {
+    pub(crate) fn new(root: OwnedFd) -> Self {
+        Self { root, covers: Vec::new(), stubs: Vec::new() }
+    }
+
+    /// The path of `path` beneath the root with every link resolved, made if missing.
+    ///
+    /// # Errors
+    /// ENOTDIR or EISDIR when something else is there, ELOOP, EPERM beneath a mount that does not exist yet,
+    /// and whatever making it answers.
+    pub(crate) fn make(&mut self, path: &Path, kind: Kind, lifetime: Lifetime) -> Result<PathBuf, Errno> {
+        let mut at = PathBuf::from("/");
+        let mut todo: Vec<OsString> = Vec::new();
+        push_components(&mut todo, path);
+        let mut links = 0;
+        while let Some(name) = todo.pop() {
+            if name == ".." {
+                at.pop();
+                continue;
+            }
+            let here = at.join(&name);
+            let last = todo.is_empty();
+            if let Some(cover) = self.covers.iter().find(|c| c.at == here) {
+                expect_kind(cover.kind, if last { kind } else { Kind::Directory })?;
+                at = here;
+                continue;
+            }
+            let directory = self.open_directory(&at)?;
+            match statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => match FileType::from_raw_mode(stat.st_mode) {
+                    FileType::Symlink => {
+                        links += 1;
+                        if links > MAX_LINKS {
+                            return Err(Errno::LOOP);
+                        }
+                        let target = readlinkat(&directory, &name, Vec::new())?;
+                        let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                        if target.has_root() {
+                            at = PathBuf::from("/");
+                        }
+                        push_components(&mut todo, &target);
+                    }
+                    found => {
+                        let found = if found == FileType::Directory { Kind::Directory } else { Kind::File };
+                        expect_kind(found, if last { kind } else { Kind::Directory })?;
+                        at = here;
+                    }
+                },
+                Err(Errno::NOENT) => {
+                    let kind = if last { kind } else { Kind::Directory };
+                    self.create(&directory, &name, kind, lifetime)?;
+                    at = here;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if at == Path::new("/") { expect_kind(Kind::Directory, kind)? }
+        Ok(at)
+    }
+
+    /// From now on `at`, as returned by [`Self::make`], is seen through `tree`.
+    pub(crate) fn cover(&mut self, at: PathBuf, kind: Kind, tree: Option<OwnedFd>) {
+        self.covers.retain(|c| !c.at.starts_with(&at));
+        self.covers.push(Cover { at, kind, tree });
+    }
+
+    /// A directory by its resolved path. The kernel refuses links, so a concurrent swap ends in an error.
+    fn open_directory(&self, at: &Path) -> Result<OwnedFd, Errno> {
+        let cover = self.covers.iter().filter(|c| at.starts_with(&c.at)).max_by_key(|c| c.at.as_os_str().len());
+        let (base, rest) = match cover {
+            Some(cover) => (
+                cover.tree.as_ref().ok_or(Errno::PERM)?,
+                at.strip_prefix(&cover.at).map_err(|_| Errno::INVAL)?,
+            ),
+            None => (&self.root, at.strip_prefix("/").map_err(|_| Errno::INVAL)?),
+        };
+        let rest = if rest.as_os_str().is_empty() { Path::new(".") } else { rest };
+        openat2(
+            base,
+            rest,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        )
+    }
+
+    fn create(
+        &mut self,
+        directory: &OwnedFd,
+        name: &OsStr,
+        kind: Kind,
+        lifetime: Lifetime,
+    ) -> Result<(), Errno> {
+        // Times can only be set through a descriptor that is not O_PATH.
+        let parent = openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let before = modified(&fstat(&parent)?);
+        match kind {
+            Kind::Directory => {
+                mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+                // The mode is not left to the umask of whoever runs the build.
+                let made = openat(
+                    &parent,
+                    name,
+                    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                    Mode::empty(),
+                )?;
+                rustix::fs::fchmod(made, Mode::from_raw_mode(0o755))?;
+            }
+            Kind::File => {
+                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let made = openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
+                rustix::fs::fchmod(made, Mode::from_raw_mode(0o644))?;
+            }
+        }
+        if lifetime == Lifetime::Run {
+            let made = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+            let after = modified(&fstat(&parent)?);
+            self.stubs.push(Stub {
+                parent,
+                name: name.to_owned(),
+                device: made.st_dev,
+                inode: made.st_ino,
+                kind,
+                parent_before: before,
+                parent_after: after,
+            });
+        }
+        Ok(())
+    }
+
+    /// The stubs alone; the descriptors of covering mounts are closed.
+    pub(crate) fn into_stubs(mut self) -> Stubs {
+        Stubs(std::mem::take(&mut self.stubs))
+    }
+}
+
+/// Everything made for a run; removed on drop, newest first.
+#[derive(Debug)]
+pub(crate) struct Stubs(Vec<Stub>);
+
+impl Drop for Stubs {
+    fn drop(&mut self) {
+        for stub in self.0.drain(..).rev() {
+            if let Err(error) = stub.remove() {
+                tracing::warn!(name = %Path::new(&stub.name).display(), %error, "mount point left behind");
+            }
+        }
+    }
+}
+
+impl Stub {
+    fn remove(&self) -> Result<(), Errno> {
+        let now = modified(&fstat(&self.parent)?);
+        let found = match statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => found,
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        if (found.st_dev, found.st_ino) != (self.device, self.inode) {
+            return Ok(());
+        }
+        let removed = match self.kind {
+            Kind::Directory => unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR),
+            Kind::File if found.st_size == 0 => unlinkat(&self.parent, &self.name, AtFlags::empty()),
+            Kind::File => return Ok(()),
+        };
+        match removed {
+            // The step put something of its own there: then it is the step's.
+            Err(Errno::NOTEMPTY) => return Ok(()),
+            other => other?,
+        }
+        // A parent that the step changed keeps the time of that change, not of our tidying.
+        let time = if now == self.parent_after { self.parent_before } else { now };
+        let keep = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+        futimens(&self.parent, &Timestamps { last_access: keep, last_modification: time })
+    }
+}
+
+fn modified(stat: &Stat) -> Timespec {
+    Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) }
+}
+
+fn expect_kind(found: Kind, wanted: Kind) -> Result<(), Errno> {
+    match (found, wanted) {
+        (Kind::File, Kind::Directory) => Err(Errno::NOTDIR),
+        (Kind::Directory, Kind::File) => Err(Errno::ISDIR),
+        _ => Ok(()),
+    }
+}
+
+/// Pushes the components of `path` so that the first is popped first.
+fn push_components(todo: &mut Vec<OsString>, path: &Path) {
+    todo.extend(path.components().rev().filter_map(|component| match component {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some(OsString::from("..")),
+        Component::RootDir | Component::CurDir | Component::Prefix(_) => None,
+    }));
+}
+
+/// Opens `path` beneath `root` as the kernel resolves it inside a chroot, magic links refused.
+pub(crate) fn open_beneath(root: impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
+    let path = if path.as_os_str().as_bytes().is_empty() { Path::new("/") } else { path };
+    loop {
+        match openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            // RESOLVE_IN_ROOT answers EAGAIN when a rename raced with a `..`.
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            result => return result,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,186 @@
+//! A running command: follow it, signal it, end it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
+
+use crate::error::SandboxError;
+use crate::limits::Cgroup;
+use crate::mountpoint::Stubs;
+use crate::report::Report;
+use crate::syscall;
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal {
+        /// Its number.
+        number: i32,
+        /// The kernel ended it for lack of memory; known only with [`crate::Limits`].
+        out_of_memory: bool,
+    },
+}
+
+impl Exit {
+    /// The exit code a shell would show: 128 + n for signal n.
+    pub fn code(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal { number, .. } => 128 + number,
+        }
+    }
+
+    /// Whether the code is 0.
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    fn from_status(status: i32, out_of_memory: bool) -> Self {
+        match status & 0x7f {
+            0 => Self::Code((status >> 8) & 0xff),
+            number => Self::Signal { number, out_of_memory },
+        }
+    }
+}
+
+/// A started command. Dropping it ends it; what was made for it in the root is removed either way.
+#[derive(Debug)]
+pub struct Process {
+    /// The write end of the command's standard input, if it was to be a pipe.
+    pub stdin: Option<File>,
+    /// The read end of its standard output, if it was to be a pipe.
+    pub stdout: Option<File>,
+    /// The read end of its standard error, if it was to be a pipe.
+    pub stderr: Option<File>,
+    /// The caller's side of its terminal, if it was to have one.
+    pub terminal: Option<File>,
+    pub(crate) init: Init,
+    pub(crate) ended: Option<Exit>,
+    // Dropped in this order: mount points after all processes are gone.
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) stubs: Option<Stubs>,
+}
+
+/// The sandbox's first process as its parent holds it.
+#[derive(Debug)]
+pub(crate) struct Init {
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: Arc<OwnedFd>,
+    pub(crate) report: OwnedFd,
+    pub(crate) life: Arc<OwnedFd>,
+}
+
+impl Init {
+    pub(crate) fn reap(&self) -> rustix::io::Result<()> {
+        loop {
+            match waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED) {
+                Err(rustix::io::Errno::INTR) => {}
+                other => return other.map(drop),
+            }
+        }
+    }
+}
+
+/// Signals a [`Process`] from anywhere, for example while another thread waits for it.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    pidfd: Arc<OwnedFd>,
+    life: Arc<OwnedFd>,
+}
+
+impl Remote {
+    /// Sends a signal to the command. One that has ended is no error.
+    pub fn signal(&self, number: i32) -> std::io::Result<()> {
+        // The init process holds all signals back and hands them to the command; these two it cannot.
+        if number == libc::SIGKILL {
+            return self.kill();
+        }
+        match syscall::send_signal_by_pidfd(&*self.pidfd, number) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Ends the command and every process it started.
+    pub fn kill(&self) -> std::io::Result<()> {
+        match rustix::io::write(&*self.life, b"k") {
+            Ok(_) | Err(rustix::io::Errno::PIPE) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl Process {
+    /// Process id of the sandbox's first process, as seen from here.
+    pub fn id(&self) -> u32 {
+        self.init.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// Becomes readable when the command and all its processes have ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.init.pidfd.as_fd()
+    }
+
+    /// Something to signal the command with from elsewhere.
+    pub fn remote(&self) -> Remote {
+        Remote { pidfd: Arc::clone(&self.init.pidfd), life: Arc::clone(&self.init.life) }
+    }
+
+    /// Sends a signal to the command.
+    pub fn signal(&self, number: i32) -> std::io::Result<()> {
+        self.remote().signal(number)
+    }
+
+    /// Ends the command and every process it started.
+    pub fn kill(&self) -> std::io::Result<()> {
+        self.remote().kill()
+    }
+
+    /// Waits until the command and all its processes have ended, then removes what was made for the run.
+    /// Closes this side of standard input first, as one that nobody writes to any more.
+    pub fn wait(&mut self) -> Result<Exit, SandboxError> {
+        if let Some(exit) = self.ended {
+            return Ok(exit);
+        }
+        drop(self.stdin.take());
+        self.init.reap().map_err(SandboxError::prepare("wait for the command"))?;
+        // Without a report the sandbox was killed as a whole, by this handle or from outside.
+        let status = match Report::receive(&self.init.report) {
+            Some(Report::Ended(status)) => status,
+            _ => libc::SIGKILL,
+        };
+        Ok(self.tidy(status))
+    }
+
+    /// For a command that ended before its program ran.
+    pub(crate) fn finish(&mut self, status: i32) -> Result<(), SandboxError> {
+        self.init.reap().map_err(SandboxError::prepare("wait for the command"))?;
+        self.tidy(status);
+        Ok(())
+    }
+
+    fn tidy(&mut self, status: i32) -> Exit {
+        let out_of_memory = self.cgroup.as_ref().is_some_and(Cgroup::out_of_memory);
+        let exit = Exit::from_status(status, out_of_memory);
+        self.ended = Some(exit);
+        self.cgroup = None;
+        self.stubs = None;
+        exit
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            let ended = self.kill().map_err(SandboxError::prepare("end the command")).and_then(|()| self.wait());
+            if let Err(error) = ended {
+                tracing::warn!(%error, "a command was left running");
+            }
+        }
+    }
+}
