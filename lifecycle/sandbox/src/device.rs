@@ -11,8 +11,14 @@ use crate::init::{Attachment, Origin};
 use crate::tree::{NO_EXEC, NO_SUID, Tree};
 
 /// Name, major and minor number.
-const DEVICES: [(&str, u32, u32); 6] =
-    [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+const DEVICES: [(&str, u32, u32); 6] = [
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+];
 
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "fd"),
@@ -25,7 +31,8 @@ const LINKS: [(&str, &str); 5] = [
 /// The tmpfs for /dev, and the devices that have to be bound over it because none can be made.
 pub(crate) fn make_dev() -> Result<(Tree, Vec<Attachment>), SandboxError> {
     let failed = SandboxError::prepare::<Errno>;
-    let tree = Tree::tmpfs(Some(64 << 10), 0o755, NO_SUID | NO_EXEC).map_err(failed("make a tmpfs for /dev"))?;
+    let tree =
+        Tree::tmpfs(Some(64 << 10), 0o755, NO_SUID | NO_EXEC).map_err(failed("make a tmpfs for /dev"))?;
     for directory in ["pts", "shm", "mqueue"] {
         mkdirat(&tree, directory, Mode::from_raw_mode(0o755)).map_err(failed("make directories in /dev"))?;
     }
@@ -44,7 +51,13 @@ pub(crate) fn make_dev() -> Result<(Tree, Vec<Attachment>), SandboxError> {
 /// Makes a device node; not where the kernel forbids it (in a user namespace) or would not let it be opened.
 fn make_node(dev: &Tree, name: &str, major: u32, minor: u32) -> Result<bool, Errno> {
     let everyone = Mode::from_raw_mode(0o666);
-    match mknodat(dev, name, FileType::CharacterDevice, everyone, makedev(major, minor)) {
+    match mknodat(
+        dev,
+        name,
+        FileType::CharacterDevice,
+        everyone,
+        makedev(major, minor),
+    ) {
         Ok(()) => {}
         Err(Errno::PERM) => return Ok(false),
         Err(error) => return Err(error),
@@ -59,9 +72,20 @@ fn bind_node(dev: &Tree, name: &str) -> Result<Attachment, SandboxError> {
     let stub = || -> Result<OwnedFd, Errno> {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         openat(dev, name, flags, Mode::from_raw_mode(0o666))?;
-        openat(CWD, source.as_str(), OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        openat(
+            CWD,
+            source.as_str(),
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
     };
-    let device = stub().and_then(|fd| Tree::bind(fd.as_fd())).map_err(SandboxError::prepare(format!("bind {source}")))?;
-    let target = CString::new(format!("dev/{name}")).map_err(|_| SandboxError::NullByte { what: "a device" })?;
-    Ok(Attachment { origin: Origin::Tree(device), target })
+    let device = stub()
+        .and_then(|fd| Tree::bind(fd.as_fd()))
+        .map_err(SandboxError::prepare(format!("bind {source}")))?;
+    let target =
+        CString::new(format!("dev/{name}")).map_err(|_| SandboxError::NullByte { what: "a device" })?;
+    Ok(Attachment {
+        origin: Origin::Tree(device),
+        target,
+    })
 }

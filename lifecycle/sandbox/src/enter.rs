@@ -82,13 +82,19 @@ pub fn enter() -> Result<Entered, EnterError> {
         Errno::PERM | Errno::ACCESS => forbidden(errno),
         errno => failed("enter a mount namespace")(errno),
     })?;
-    mount_change(c"/", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
-        .map_err(failed("cut mount propagation to the host"))?;
+    mount_change(
+        c"/",
+        MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
+    )
+    .map_err(failed("cut mount propagation to the host"))?;
     Ok(entered)
 }
 
 fn failed(action: &'static str) -> impl Fn(Errno) -> EnterError {
-    move |errno| EnterError::Failed { action, source: errno.into() }
+    move |errno| EnterError::Failed {
+        action,
+        source: errno.into(),
+    }
 }
 
 fn enter_user_namespace() -> Result<Entered, EnterError> {
@@ -115,7 +121,9 @@ fn enter_user_namespace() -> Result<Entered, EnterError> {
     drop((go, go_write));
     let mapped = helper_process.map(syscall::Forked::wait);
     unshared.map_err(|errno| match errno {
-        Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS | Errno::NOSYS | Errno::INVAL => forbidden(errno),
+        Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS | Errno::NOSYS | Errno::INVAL => {
+            forbidden(errno)
+        }
         errno => failed("enter a user namespace")(errno),
     })?;
     let reason = match (helpers, mapped) {
@@ -123,8 +131,10 @@ fn enter_user_namespace() -> Result<Entered, EnterError> {
         (Err(reason), _) => reason,
         (Ok(_), _) => "newuidmap or newgidmap refused (no_new_privs, or a nosuid mount?)".to_owned(),
     };
-    map_single_id(uid, gid)
-        .map_err(|source| EnterError::Failed { action: "map the own id in the user namespace", source })?;
+    map_single_id(uid, gid).map_err(|source| EnterError::Failed {
+        action: "map the own id in the user namespace",
+        source,
+    })?;
     Ok(Entered::SingleId { reason })
 }
 
@@ -192,15 +202,27 @@ impl Helpers {
 
 /// Names the party that forbids user namespaces, as far as it can be seen from here.
 fn forbidden(errno: Errno) -> EnterError {
-    let setting = |path: &str| std::fs::read_to_string(path).map(|text| text.trim().to_owned()).ok();
+    let setting = |path: &str| {
+        std::fs::read_to_string(path)
+            .map(|text| text.trim().to_owned())
+            .ok()
+    };
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let filtered = status.lines().any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
+    let filtered = status
+        .lines()
+        .any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
     let (reason, grant) = if errno == Errno::NOSYS || errno == Errno::INVAL {
         ("the kernel has none", "use a kernel built with CONFIG_USER_NS")
     } else if setting("/proc/sys/user/max_user_namespaces").is_some_and(|max| max == "0") {
-        ("user.max_user_namespaces is 0", "set it higher: sysctl user.max_user_namespaces=15000")
+        (
+            "user.max_user_namespaces is 0",
+            "set it higher: sysctl user.max_user_namespaces=15000",
+        )
     } else if setting("/proc/sys/kernel/unprivileged_userns_clone").is_some_and(|on| on == "0") {
-        ("kernel.unprivileged_userns_clone is 0", "set it: sysctl kernel.unprivileged_userns_clone=1")
+        (
+            "kernel.unprivileged_userns_clone is 0",
+            "set it: sysctl kernel.unprivileged_userns_clone=1",
+        )
     } else if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").is_some_and(|on| on == "1") {
         (
             "AppArmor restricts them (kernel.apparmor_restrict_unprivileged_userns is 1)",
@@ -212,9 +234,19 @@ fn forbidden(errno: Errno) -> EnterError {
             "run the container with hostUsers: false and procMount: Unmasked, or with a seccomp profile that allows unshare",
         )
     } else if errno == Errno::NOSPC || errno == Errno::USERS {
-        ("the limit of nested or concurrent user namespaces is reached", "raise user.max_user_namespaces")
+        (
+            "the limit of nested or concurrent user namespaces is reached",
+            "raise user.max_user_namespaces",
+        )
     } else {
-        ("the kernel refuses", "look for a security module's denial in the kernel log")
+        (
+            "the kernel refuses",
+            "look for a security module's denial in the kernel log",
+        )
     };
-    EnterError::Forbidden { reason: reason.to_owned(), grant: grant.to_owned(), source: errno.into() }
+    EnterError::Forbidden {
+        reason: reason.to_owned(),
+        grant: grant.to_owned(),
+        source: errno.into(),
+    }
 }

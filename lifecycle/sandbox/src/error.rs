@@ -87,6 +87,9 @@ pub enum SandboxError {
 impl SandboxError {
     pub(crate) fn prepare<E: Into<io::Error>>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
         let action = action.into();
-        move |error| Self::Prepare { action, source: error.into() }
+        move |error| Self::Prepare {
+            action,
+            source: error.into(),
+        }
     }
 }

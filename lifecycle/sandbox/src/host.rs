@@ -134,7 +134,10 @@ impl Host {
 
     /// The strongest rung that holds.
     pub fn rung(&self) -> Rung {
-        self.rungs().into_iter().find(|report| report.missing.is_none()).map_or(Rung::InPlace, |report| report.rung)
+        self.rungs()
+            .into_iter()
+            .find(|report| report.missing.is_none())
+            .map_or(Rung::InPlace, |report| report.rung)
     }
 
     /// Every rung, the strongest first, with what it lacks.
@@ -148,11 +151,26 @@ impl Host {
             })
         });
         vec![
-            RungReport { rung: Rung::Overlay, missing: overlay },
-            RungReport { rung: Rung::Copy, missing: all_ids },
-            RungReport { rung: Rung::SingleId, missing: namespaces },
-            RungReport { rung: Rung::Chroot, missing: self.missing_chroot() },
-            RungReport { rung: Rung::InPlace, missing: None },
+            RungReport {
+                rung: Rung::Overlay,
+                missing: overlay,
+            },
+            RungReport {
+                rung: Rung::Copy,
+                missing: all_ids,
+            },
+            RungReport {
+                rung: Rung::SingleId,
+                missing: namespaces,
+            },
+            RungReport {
+                rung: Rung::Chroot,
+                missing: self.missing_chroot(),
+            },
+            RungReport {
+                rung: Rung::InPlace,
+                missing: None,
+            },
         ]
     }
 
@@ -161,7 +179,10 @@ impl Host {
             let (reason, grant) = reason
                 .rsplit_once("; ")
                 .unwrap_or((reason, "allow user namespaces, or grant CAP_SYS_ADMIN"));
-            return Some(Missing { reason: reason.to_owned(), grant: grant.to_owned() });
+            return Some(Missing {
+                reason: reason.to_owned(),
+                grant: grant.to_owned(),
+            });
         }
         self.step.as_ref().err().map(|reason| Missing {
             reason: reason.clone(),
@@ -186,8 +207,11 @@ impl Host {
             ("CAP_SETGID", CapabilitySet::SETGID),
         ];
         let held = CapabilitySet::from_bits_retain(self.capabilities);
-        let lacking: Vec<_> =
-            needed.iter().filter(|(_, bit)| !held.contains(*bit)).map(|(name, _)| *name).collect();
+        let lacking: Vec<_> = needed
+            .iter()
+            .filter(|(_, bit)| !held.contains(*bit))
+            .map(|(name, _)| *name)
+            .collect();
         (!lacking.is_empty()).then(|| Missing {
             reason: format!("this process lacks {}", lacking.join(", ")),
             grant: "run as root with the container runtime's default capabilities".to_owned(),
@@ -211,7 +235,11 @@ impl Trial {
         let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(SandboxError::prepare("make a pipe"))?;
         let child = syscall::fork(|| {
             let lines = Self::try_everything(&directories.0);
-            i32::from(std::fs::File::from(write.try_clone().unwrap_or_else(|_| syscall::exit_now(2))).write_all(lines.as_bytes()).is_err())
+            i32::from(
+                std::fs::File::from(write.try_clone().unwrap_or_else(|_| syscall::exit_now(2)))
+                    .write_all(lines.as_bytes())
+                    .is_err(),
+            )
         })
         .map_err(SandboxError::prepare("fork"))?;
         drop(write);
@@ -219,7 +247,9 @@ impl Trial {
         std::fs::File::from(read)
             .read_to_string(&mut lines)
             .map_err(SandboxError::prepare("read what the trial found"))?;
-        child.wait().map_err(SandboxError::prepare("wait for the trial"))?;
+        child
+            .wait()
+            .map_err(SandboxError::prepare("wait for the trial"))?;
         Ok(Self::read(&lines))
     }
 
@@ -238,11 +268,19 @@ impl Trial {
         let step = try_step().err().unwrap_or_default();
         let overlay = Overlay {
             lower: vec![directory.join("lower")],
-            changes: Some(Changes { upper: directory.join("upper"), work: directory.join("work") }),
+            changes: Some(Changes {
+                upper: directory.join("upper"),
+                work: directory.join("work"),
+            }),
             user_xattr: entered != Entered::Privileged,
             volatile: false,
         };
-        let overlay = overlay.mount().map(drop).map_err(with_causes).err().unwrap_or_default();
+        let overlay = overlay
+            .mount()
+            .map(drop)
+            .map_err(with_causes)
+            .err()
+            .unwrap_or_default();
         format!("{kind}\n{}\n{}\n", one_line(step), one_line(overlay))
     }
 
@@ -257,12 +295,18 @@ impl Trial {
             Some("privileged") => Ok(Entered::Privileged),
             Some("full") => Ok(Entered::FullMap),
             Some(line) => match (line.strip_prefix("single "), line.strip_prefix('!')) {
-                (Some(reason), _) => Ok(Entered::SingleId { reason: reason.to_owned() }),
+                (Some(reason), _) => Ok(Entered::SingleId {
+                    reason: reason.to_owned(),
+                }),
                 (None, reason) => Err(reason.unwrap_or(line).to_owned()),
             },
             None => Err("the trial ended without a word".to_owned()),
         };
-        Self { namespaces, step: finding(lines.next()), overlay: finding(lines.next()) }
+        Self {
+            namespaces,
+            step: finding(lines.next()),
+            overlay: finding(lines.next()),
+        }
     }
 }
 
@@ -279,13 +323,18 @@ fn with_causes(error: impl std::error::Error) -> String {
 /// The namespaces of a step, and in them the one mount that outer containers like to prevent.
 fn try_step() -> Result<(), String> {
     let body = || mount_new(c"proc").map_or_else(Errno::raw_os_error, |_| 0);
-    let (pid, _) = syscall::clone_process(syscall::NEW_STEP | syscall::NEW_USER, body)
-        .map_err(|errno| format!("new namespaces for a step are refused: {}", std::io::Error::from(errno)))?;
+    let (pid, _) = syscall::clone_process(syscall::NEW_STEP | syscall::NEW_USER, body).map_err(|errno| {
+        format!(
+            "new namespaces for a step are refused: {}",
+            std::io::Error::from(errno)
+        )
+    })?;
     match syscall::await_exit(pid) {
         Ok(0) => Ok(()),
-        Ok(errno) => {
-            Err(format!("a new /proc cannot be mounted: {}", std::io::Error::from_raw_os_error(errno)))
-        }
+        Ok(errno) => Err(format!(
+            "a new /proc cannot be mounted: {}",
+            std::io::Error::from_raw_os_error(errno)
+        )),
         Err(errno) => Err(std::io::Error::from(errno).to_string()),
     }
 }
@@ -317,9 +366,12 @@ impl Drop for TrialDirectories {
 fn writable_cgroup() -> Option<PathBuf> {
     let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
     let own = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().map(|mount| Path::new(mount).join(own)).find(|path| {
-        let enabled = std::fs::read_to_string(path.join("cgroup.subtree_control"));
-        enabled.is_ok_and(|controllers| !controllers.trim().is_empty())
-            && accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
-    })
+    ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"]
+        .iter()
+        .map(|mount| Path::new(mount).join(own))
+        .find(|path| {
+            let enabled = std::fs::read_to_string(path.join("cgroup.subtree_control"));
+            enabled.is_ok_and(|controllers| !controllers.trim().is_empty())
+                && accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
+        })
 }

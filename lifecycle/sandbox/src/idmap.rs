@@ -24,12 +24,19 @@ pub struct IdMap(pub Vec<IdRange>);
 
 impl IdMap {
     pub(crate) fn one(inside: u32, outside: u32) -> Self {
-        Self(vec![IdRange { inside, outside, count: 1 }])
+        Self(vec![IdRange {
+            inside,
+            outside,
+            count: 1,
+        }])
     }
 
     /// Whether an id exists inside.
     pub fn contains(&self, id: u32) -> bool {
-        self.0.iter().any(|range| id.checked_sub(range.inside).is_some_and(|offset| offset < range.count))
+        self.0.iter().any(|range| {
+            id.checked_sub(range.inside)
+                .is_some_and(|offset| offset < range.count)
+        })
     }
 
     /// The only id inside, when there is just one.
@@ -64,7 +71,15 @@ impl IdMap {
 
     /// Every id of this namespace mapped to itself: a child namespace that changes no id.
     fn identity(&self) -> Self {
-        Self(self.0.iter().map(|range| IdRange { outside: range.inside, ..*range }).collect())
+        Self(
+            self.0
+                .iter()
+                .map(|range| IdRange {
+                    outside: range.inside,
+                    ..*range
+                })
+                .collect(),
+        )
     }
 }
 
@@ -86,8 +101,13 @@ impl IdMaps {
             let text = std::fs::read_to_string(Path::new("/proc/self").join(name))?;
             IdMap::parse(&text).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidData))
         };
-        let setgroups = std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "allow");
-        Ok(Self { users: read("uid_map")?, groups: read("gid_map")?, setgroups })
+        let setgroups =
+            std::fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "allow");
+        Ok(Self {
+            users: read("uid_map")?,
+            groups: read("gid_map")?,
+            setgroups,
+        })
     }
 
     /// Maps for a step's own namespace in which `identity` exists: every id to itself, or, where this
@@ -147,8 +167,16 @@ impl SubordinateIds {
     /// A map of the caller to `0` and of these ids to `1` and up.
     pub(crate) fn map_with(self, caller: u32) -> IdMap {
         IdMap(vec![
-            IdRange { inside: 0, outside: caller, count: 1 },
-            IdRange { inside: 1, outside: self.start, count: self.count },
+            IdRange {
+                inside: 0,
+                outside: caller,
+                count: 1,
+            },
+            IdRange {
+                inside: 1,
+                outside: self.start,
+                count: self.count,
+            },
         ])
     }
 }
@@ -169,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_step_keeps_every_id_or_borrows_the_only_one() {
-        let full = IdMap::parse("         0       1000          1\n         1     100000      65536\n").unwrap();
+        let full =
+            IdMap::parse("         0       1000          1\n         1     100000      65536\n").unwrap();
         assert_eq!(step_map(&full, 1000).unwrap().to_text(), "0 0 1\n1 1 65536\n");
         assert_eq!(step_map(&full, 65537), None);
         let one = IdMap::parse("0 1000 1\n").unwrap();
@@ -182,8 +211,20 @@ mod tests {
     fn subordinate_ids_by_name_or_number() {
         let text = "other:1:2\nann:100000:65536\n1001:200000:10\nann:1:1\n";
         let found = |name, uid| SubordinateIds::find(text, name, uid);
-        assert_eq!(found(Some("ann"), 1000), Some(SubordinateIds { start: 100_000, count: 65536 }));
-        assert_eq!(found(None, 1001), Some(SubordinateIds { start: 200_000, count: 10 }));
+        assert_eq!(
+            found(Some("ann"), 1000),
+            Some(SubordinateIds {
+                start: 100_000,
+                count: 65536
+            })
+        );
+        assert_eq!(
+            found(None, 1001),
+            Some(SubordinateIds {
+                start: 200_000,
+                count: 10
+            })
+        );
         assert_eq!(found(Some("bob"), 1002), None);
     }
 }

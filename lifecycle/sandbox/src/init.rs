@@ -23,10 +23,11 @@ use rustix::process::{
     DumpableBehavior, Pid, WaitOptions, WaitStatus, chroot, fchdir, pivot_root, set_child_subreaper,
     set_dumpable_behavior, wait, waitpid,
 };
+use rustix::thread::set_name;
 
 use crate::report::{During, Failure, Report, SetUp};
 use crate::step::Step;
-use crate::syscall;
+use crate::syscall::{self, CommandLine};
 use crate::tree::{NO_DEVICES, NO_EXEC, NO_SUID, READ_ONLY, Tree};
 
 /// Everything the child needs, made before the fork.
@@ -36,6 +37,8 @@ pub(crate) struct Plan {
     pub(crate) step: Step,
     /// End the step when the program that started it is gone.
     pub(crate) die_with_parent: bool,
+    /// The caller's arguments in this process's memory, which the step may not see.
+    pub(crate) command_line: Option<CommandLine>,
 }
 
 /// What the command will see around it.
@@ -104,7 +107,10 @@ pub(crate) fn run(plan: &Plan, channels: Channels<'_>, keep: &[RawFd]) -> i32 {
 }
 
 enum Started {
-    Running { child: Pid, signals: OwnedFd },
+    Running {
+        child: Pid,
+        signals: OwnedFd,
+    },
     /// The command was killed before its program ran.
     Ended(WaitStatus),
 }
@@ -114,6 +120,11 @@ fn set_up(plan: &Plan, channels: Channels<'_>, keep: &[RawFd]) -> Result<Started
     await_go(channels.go).during(SetUp::Start)?;
     // From here on no step, whatever its user id, may look into this process or follow its /proc/PID/exe.
     set_dumpable_behavior(DumpableBehavior::NotDumpable).during(SetUp::Start)?;
+    // Its name and command line are open to everybody all the same.
+    set_name(c"init").during(SetUp::Start)?;
+    if let Some(command_line) = plan.command_line {
+        command_line.wipe();
+    }
     syscall::default_signal_actions();
     let signals = syscall::signal_fd().during(SetUp::WatchSignals)?;
 
@@ -167,8 +178,11 @@ fn await_go(go: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// The command's pipes must end when the command closes them, so init may not keep copies.
 fn close_what_is_the_steps(channels: Channels<'_>, signals: &OwnedFd) -> Result<(), Failure> {
-    let mut keep =
-        [channels.life.as_raw_fd(), channels.report.as_raw_fd(), signals.as_raw_fd()];
+    let mut keep = [
+        channels.life.as_raw_fd(),
+        channels.report.as_raw_fd(),
+        signals.as_raw_fd(),
+    ];
     keep.sort_unstable();
     syscall::close_all_except(&keep).during(SetUp::CloseDescriptors)
 }
@@ -183,7 +197,14 @@ fn enter_view(view: &View) -> Result<OwnedFd, Failure> {
         move_mount(scratch, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .during(SetUp::AttachScratch)?;
     }
-    move_mount(&view.root, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH).during(SetUp::AttachRoot)?;
+    move_mount(
+        &view.root,
+        c"",
+        CWD,
+        c"/",
+        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+    )
+    .during(SetUp::AttachRoot)?;
     fchdir(&view.root).during(SetUp::AttachRoot)?;
 
     for (index, attachment) in view.attachments.iter().enumerate() {
@@ -235,7 +256,11 @@ fn open_in_root(path: &CStr) -> Result<OwnedFd, Errno> {
 pub(crate) fn mount_new(filesystem: &CStr) -> Result<OwnedFd, Errno> {
     let context = fsopen(filesystem, FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
-    fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, NO_SUID | NO_DEVICES | NO_EXEC)
+    fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        NO_SUID | NO_DEVICES | NO_EXEC,
+    )
 }
 
 /// Covers what tells about, or changes, the host's kernel.
@@ -250,7 +275,9 @@ fn mask(view: &View) -> Result<(), Failure> {
 }
 
 fn mask_one(path: &CStr) -> Result<(), Errno> {
-    let Some(target) = open_if_there(path)? else { return Ok(()) };
+    let Some(target) = open_if_there(path)? else {
+        return Ok(());
+    };
     let cover = if FileType::from_raw_mode(fstat(&target)?.st_mode) == FileType::Directory {
         let context = fsopen(c"tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
         fsconfig_create(&context)?;
@@ -271,7 +298,9 @@ fn mask_one(path: &CStr) -> Result<(), Errno> {
 }
 
 fn make_read_only(path: &CStr) -> Result<(), Errno> {
-    let Some(target) = open_if_there(path)? else { return Ok(()) };
+    let Some(target) = open_if_there(path)? else {
+        return Ok(());
+    };
     let copy = Tree::bind(&target)?;
     copy.restrict(READ_ONLY | NO_SUID | NO_DEVICES | NO_EXEC)?;
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
@@ -314,7 +343,9 @@ fn become_step(plan: &Plan, traced: bool) -> Failure {
         Ok(())
     };
     match enter() {
-        Ok(()) => plan.step.execute(matches!(plan.surroundings, Surroundings::InPlace)),
+        Ok(()) => plan
+            .step
+            .execute(matches!(plan.surroundings, Surroundings::InPlace)),
         Err(failure) => failure,
     }
 }
@@ -331,8 +362,10 @@ fn supervise(plan: &Plan, channels: Channels<'_>, child: Pid, signals: &OwnedFd)
             Report::Ended(status.as_raw()).send(channels.report);
             return 0;
         }
-        let mut watched =
-            [PollFd::new(signals, PollFlags::IN), PollFd::from_borrowed_fd(channels.life, PollFlags::IN)];
+        let mut watched = [
+            PollFd::new(signals, PollFlags::IN),
+            PollFd::from_borrowed_fd(channels.life, PollFlags::IN),
+        ];
         // With all signals blocked only a lack of memory can make this fail; then it is tried again.
         if poll(&mut watched, None).is_err() {
             continue;
@@ -377,7 +410,11 @@ fn reap(child: Pid) -> Option<WaitStatus> {
 fn kill_orphans() {
     loop {
         let listed = kill_children();
-        match wait(if listed { WaitOptions::empty() } else { WaitOptions::NOHANG }) {
+        match wait(if listed {
+            WaitOptions::empty()
+        } else {
+            WaitOptions::NOHANG
+        }) {
             Ok(None) | Err(Errno::CHILD) => return,
             Ok(Some(_)) | Err(_) => {}
         }
@@ -386,18 +423,27 @@ fn kill_orphans() {
 
 /// Sends SIGKILL to every child of this process that the kernel lists.
 fn kill_children() -> bool {
-    let Ok(list) =
-        openat(CWD, c"/proc/thread-self/children", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-    else {
+    let Ok(list) = openat(
+        CWD,
+        c"/proc/thread-self/children",
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    ) else {
         return false;
     };
     let mut buffer = [0u8; 4096];
-    let Ok(length) = rustix::io::read(&list, &mut buffer[..]) else { return false };
+    let Ok(length) = rustix::io::read(&list, &mut buffer[..]) else {
+        return false;
+    };
     let mut any = false;
     for word in buffer[..length].split_inclusive(|byte| *byte == b' ') {
         // A number without its blank was cut by the buffer's end: the next round sees it whole.
-        let Some(digits) = word.strip_suffix(b" ") else { continue };
-        let number = digits.iter().fold(0i32, |n, d| n.wrapping_mul(10).wrapping_add(i32::from(*d) - 48));
+        let Some(digits) = word.strip_suffix(b" ") else {
+            continue;
+        };
+        let number = digits
+            .iter()
+            .fold(0i32, |n, d| n.wrapping_mul(10).wrapping_add(i32::from(*d) - 48));
         if let Some(pid) = Pid::from_raw(number) {
             syscall::send_signal(pid, libc::SIGKILL);
             any = true;

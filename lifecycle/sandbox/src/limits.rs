@@ -30,9 +30,13 @@ impl Limits {
     pub(crate) fn create(&self) -> Result<Cgroup, SandboxError> {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        let path = self.parent.join(format!("lifecycle-{}-{number}", std::process::id()));
-        std::fs::create_dir(&path)
-            .map_err(SandboxError::prepare(format!("create the cgroup {}", path.display())))?;
+        let path = self
+            .parent
+            .join(format!("lifecycle-{}-{number}", std::process::id()));
+        std::fs::create_dir(&path).map_err(SandboxError::prepare(format!(
+            "create the cgroup {}",
+            path.display()
+        )))?;
         let cgroup = Cgroup(path);
         if let Some(memory) = self.memory {
             cgroup.set("memory.max", &memory.to_string())?;
@@ -54,7 +58,11 @@ impl Cgroup {
     fn set(&self, file: &str, value: &str) -> Result<(), SandboxError> {
         write_existing(&self.0.join(file), value).map_err(SandboxError::prepare(format!(
             "set {file} of the cgroup (is the controller enabled in {}?)",
-            self.0.parent().unwrap_or(&self.0).join("cgroup.subtree_control").display()
+            self.0
+                .parent()
+                .unwrap_or(&self.0)
+                .join("cgroup.subtree_control")
+                .display()
         )))
     }
 
@@ -65,9 +73,10 @@ impl Cgroup {
     /// Whether the kernel ended a process here for lack of memory.
     pub(crate) fn out_of_memory(&self) -> bool {
         std::fs::read_to_string(self.0.join("memory.events")).is_ok_and(|events| {
-            events
-                .lines()
-                .any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count.trim() != "0"))
+            events.lines().any(|line| {
+                line.strip_prefix("oom_kill ")
+                    .is_some_and(|count| count.trim() != "0")
+            })
         })
     }
 }
@@ -83,5 +92,8 @@ impl Drop for Cgroup {
 /// Never creates: a plain directory is no cgroup.
 fn write_existing(path: &Path, value: &str) -> io::Result<()> {
     use std::io::Write as _;
-    std::fs::OpenOptions::new().write(true).open(path)?.write_all(value.as_bytes())
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)?
+        .write_all(value.as_bytes())
 }

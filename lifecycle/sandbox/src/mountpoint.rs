@@ -64,7 +64,11 @@ struct Stub {
 
 impl MountPoints {
     pub(crate) fn new(root: OwnedFd) -> Self {
-        Self { root, covers: Vec::new(), stubs: Vec::new() }
+        Self {
+            root,
+            covers: Vec::new(),
+            stubs: Vec::new(),
+        }
     }
 
     /// The path of `path` beneath the root with every link resolved, made if missing.
@@ -105,7 +109,11 @@ impl MountPoints {
                         push_components(&mut todo, &target);
                     }
                     found => {
-                        let found = if found == FileType::Directory { Kind::Directory } else { Kind::File };
+                        let found = if found == FileType::Directory {
+                            Kind::Directory
+                        } else {
+                            Kind::File
+                        };
                         expect_kind(found, if last { kind } else { Kind::Directory })?;
                         at = here;
                     }
@@ -118,7 +126,9 @@ impl MountPoints {
                 Err(error) => return Err(error),
             }
         }
-        if at == Path::new("/") { expect_kind(Kind::Directory, kind)? }
+        if at == Path::new("/") {
+            expect_kind(Kind::Directory, kind)?
+        }
         Ok(at)
     }
 
@@ -130,7 +140,11 @@ impl MountPoints {
 
     /// A directory by its resolved path. The kernel refuses links, so a concurrent swap ends in an error.
     fn open_directory(&self, at: &Path) -> Result<OwnedFd, Errno> {
-        let cover = self.covers.iter().filter(|c| at.starts_with(&c.at)).max_by_key(|c| c.at.as_os_str().len());
+        let cover = self
+            .covers
+            .iter()
+            .filter(|c| at.starts_with(&c.at))
+            .max_by_key(|c| c.at.as_os_str().len());
         let (base, rest) = match cover {
             Some(cover) => (
                 cover.tree.as_ref().ok_or(Errno::PERM)?,
@@ -138,7 +152,11 @@ impl MountPoints {
             ),
             None => (&self.root, at.strip_prefix("/").map_err(|_| Errno::INVAL)?),
         };
-        let rest = if rest.as_os_str().is_empty() { Path::new(".") } else { rest };
+        let rest = if rest.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            rest
+        };
         openat2(
             base,
             rest,
@@ -156,7 +174,12 @@ impl MountPoints {
         lifetime: Lifetime,
     ) -> Result<(), Errno> {
         // Times can only be set through a descriptor that is not O_PATH.
-        let parent = openat(directory, ".", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let parent = openat(
+            directory,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         let before = modified(&fstat(&parent)?);
         match kind {
             Kind::Directory => {
@@ -171,7 +194,8 @@ impl MountPoints {
                 rustix::fs::fchmod(made, Mode::from_raw_mode(0o755))?;
             }
             Kind::File => {
-                let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let flags =
+                    OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let made = openat(&parent, name, flags, Mode::from_raw_mode(0o644))?;
                 rustix::fs::fchmod(made, Mode::from_raw_mode(0o644))?;
             }
@@ -234,14 +258,30 @@ impl Stub {
             other => other?,
         }
         // A parent that the step changed keeps the time of that change, not of our tidying.
-        let time = if now == self.parent_after { self.parent_before } else { now };
-        let keep = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
-        futimens(&self.parent, &Timestamps { last_access: keep, last_modification: time })
+        let time = if now == self.parent_after {
+            self.parent_before
+        } else {
+            now
+        };
+        let keep = Timespec {
+            tv_sec: 0,
+            tv_nsec: rustix::fs::UTIME_OMIT,
+        };
+        futimens(
+            &self.parent,
+            &Timestamps {
+                last_access: keep,
+                last_modification: time,
+            },
+        )
     }
 }
 
 fn modified(stat: &Stat) -> Timespec {
-    Timespec { tv_sec: stat.st_mtime, tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0) }
+    Timespec {
+        tv_sec: stat.st_mtime,
+        tv_nsec: i64::try_from(stat.st_mtime_nsec).unwrap_or(0),
+    }
 }
 
 fn expect_kind(found: Kind, wanted: Kind) -> Result<(), Errno> {
@@ -264,7 +304,11 @@ fn push_components(todo: &mut Vec<OsString>, path: &Path) {
 /// Opens `path` beneath `root` as the kernel resolves it inside a chroot, magic links refused.
 pub(crate) fn open_beneath(root: impl AsFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let path = if path.as_os_str().as_bytes().is_empty() { Path::new("/") } else { path };
+    let path = if path.as_os_str().as_bytes().is_empty() {
+        Path::new("/")
+    } else {
+        path
+    };
     loop {
         match openat2(&root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             // RESOLVE_IN_ROOT answers EAGAIN when a rename raced with a `..`.

@@ -97,11 +97,20 @@ impl Overlay {
 
     fn open(&self) -> Result<Layers, OverlayError> {
         if self.lower.is_empty() || self.lower.len() > MAX_LAYERS {
-            return Err(OverlayError::LayerCount { count: self.lower.len() });
+            return Err(OverlayError::LayerCount {
+                count: self.lower.len(),
+            });
         }
         let open = |path: &PathBuf| {
-            open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .map_err(|errno| OverlayError::Open { path: path.clone(), source: errno.into() })
+            open(
+                path,
+                OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )
+            .map_err(|errno| OverlayError::Open {
+                path: path.clone(),
+                source: errno.into(),
+            })
         };
         let lower = self.lower.iter().map(open).collect::<Result<_, _>>()?;
         let changes = match &self.changes {
@@ -114,15 +123,23 @@ impl Overlay {
     /// Options that keep the change set complete in itself: no redirects, no metadata-only copies, no index.
     fn flags(&self) -> impl Iterator<Item = &'static str> {
         let user_xattr = self.user_xattr.then_some("userxattr");
-        user_xattr.into_iter().chain((self.volatile && self.changes.is_some()).then_some("volatile"))
+        user_xattr
+            .into_iter()
+            .chain((self.volatile && self.changes.is_some()).then_some("volatile"))
     }
 
-    const SETTINGS: [(&'static str, &'static str); 3] =
-        [("index", "off"), ("metacopy", "off"), ("redirect_dir", "nofollow")];
+    const SETTINGS: [(&'static str, &'static str); 3] = [
+        ("index", "off"),
+        ("metacopy", "off"),
+        ("redirect_dir", "nofollow"),
+    ];
 
     fn mount_by(&self, layers: &Layers, argument: LayerArgument) -> Result<Tree, OverlayError> {
-        let context = fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC)
-            .map_err(|errno| OverlayError::Mount { explanation: String::new(), source: errno.into() })?;
+        let context =
+            fsopen(c"overlay", FsOpenFlags::FSOPEN_CLOEXEC).map_err(|errno| OverlayError::Mount {
+                explanation: String::new(),
+                source: errno.into(),
+            })?;
         let fill = || -> Result<Tree, Errno> {
             for layer in &layers.lower {
                 argument.set(&context, "lowerdir+", layer)?;
@@ -139,13 +156,19 @@ impl Overlay {
             }
             Tree::create(&context, MountAttrFlags::empty())
         };
-        fill().map_err(|errno| OverlayError::Mount { explanation: context_log(&context), source: errno.into() })
+        fill().map_err(|errno| OverlayError::Mount {
+            explanation: context_log(&context),
+            source: errno.into(),
+        })
     }
 
     /// For kernels before 6.7. mount(2) can only attach, so a thread of its own does that in a mount namespace
     /// of its own, where /proc may be covered, and brings a detached copy back.
     fn mount_with_option_string(&self) -> Result<Tree, OverlayError> {
-        let failed = |errno: Errno| OverlayError::Mount { explanation: String::new(), source: errno.into() };
+        let failed = |errno: Errno| OverlayError::Mount {
+            explanation: String::new(),
+            source: errno.into(),
+        };
         let mount_and_detach = || -> Result<Tree, OverlayError> {
             syscall::unshare(UnshareFlags::NEWNS).map_err(failed)?;
             mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).map_err(failed)?;
@@ -154,15 +177,20 @@ impl Overlay {
             mount_over_proc(&options.0).map_err(failed)
         };
         std::thread::scope(|scope| {
-            scope.spawn(mount_and_detach).join().unwrap_or_else(|_| Err(failed(Errno::CHILD)))
+            scope
+                .spawn(mount_and_detach)
+                .join()
+                .unwrap_or_else(|_| Err(failed(Errno::CHILD)))
         })
     }
 
     /// The options with descriptors as names, and the descriptors that keep them valid.
     fn option_string(&self, layers: Layers) -> (String, Layers) {
         let number = |fd: &OwnedFd| fd.as_raw_fd().to_string();
-        let mut options =
-            format!("lowerdir={}", layers.lower.iter().map(number).collect::<Vec<_>>().join(":"));
+        let mut options = format!(
+            "lowerdir={}",
+            layers.lower.iter().map(number).collect::<Vec<_>>().join(":")
+        );
         if let Some((upper, work)) = &layers.changes {
             options += &format!(",upperdir={},workdir={}", number(upper), number(work));
         }
@@ -179,8 +207,18 @@ impl Overlay {
 fn mount_over_proc(options: &str) -> Result<Tree, Errno> {
     let options = CString::new(options).map_err(|_| Errno::INVAL)?;
     chdir("/proc/self/fd")?;
-    mount(c"overlay", c"/proc", c"overlay", MountFlags::empty(), Some(options.as_c_str()))?;
-    Tree::bind(open("/proc", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+    mount(
+        c"overlay",
+        c"/proc",
+        c"overlay",
+        MountFlags::empty(),
+        Some(options.as_c_str()),
+    )?;
+    Tree::bind(open(
+        "/proc",
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
 }
 
 /// How a layer is named to the mount context.

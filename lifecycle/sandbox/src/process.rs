@@ -43,7 +43,10 @@ impl Exit {
     fn from_status(status: i32, out_of_memory: bool) -> Self {
         match status & 0x7f {
             0 => Self::Code((status >> 8) & 0xff),
-            number => Self::Signal { number, out_of_memory },
+            number => Self::Signal {
+                number,
+                out_of_memory,
+            },
         }
     }
 }
@@ -128,7 +131,10 @@ impl Process {
 
     /// Something to signal the command with from elsewhere.
     pub fn remote(&self) -> Remote {
-        Remote { pidfd: Arc::clone(&self.init.pidfd), life: Arc::clone(&self.init.life) }
+        Remote {
+            pidfd: Arc::clone(&self.init.pidfd),
+            life: Arc::clone(&self.init.life),
+        }
     }
 
     /// Sends a signal to the command.
@@ -148,7 +154,9 @@ impl Process {
             return Ok(exit);
         }
         drop(self.stdin.take());
-        self.init.reap().map_err(SandboxError::prepare("wait for the command"))?;
+        self.init
+            .reap()
+            .map_err(SandboxError::prepare("wait for the command"))?;
         // Without a report the sandbox was killed as a whole, by this handle or from outside.
         let status = match Report::receive(&self.init.report) {
             Some(Report::Ended(status)) => status,
@@ -159,7 +167,9 @@ impl Process {
 
     /// For a command that ended before its program ran.
     pub(crate) fn finish(&mut self, status: i32) -> Result<(), SandboxError> {
-        self.init.reap().map_err(SandboxError::prepare("wait for the command"))?;
+        self.init
+            .reap()
+            .map_err(SandboxError::prepare("wait for the command"))?;
         self.tidy(status);
         Ok(())
     }
@@ -177,7 +187,10 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.ended.is_none() {
-            let ended = self.kill().map_err(SandboxError::prepare("end the command")).and_then(|()| self.wait());
+            let ended = self
+                .kill()
+                .map_err(SandboxError::prepare("end the command"))
+                .and_then(|()| self.wait());
             if let Err(error) = ended {
                 tracing::warn!(%error, "a command was left running");
             }

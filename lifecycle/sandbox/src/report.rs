@@ -140,7 +140,11 @@ impl<T> During<T> for Result<T, Errno> {
     }
 
     fn during_nth(self, step: SetUp, index: usize) -> Result<T, Failure> {
-        self.map_err(|errno| Failure { step, index: u32::try_from(index).unwrap_or(u32::MAX), errno })
+        self.map_err(|errno| Failure {
+            step,
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+            errno,
+        })
     }
 }
 
@@ -217,9 +221,19 @@ mod tests {
         let (read, write) = rustix::pipe::pipe().unwrap();
         for (number, step) in SetUp::ALL.into_iter().enumerate() {
             assert_eq!(step as usize, number);
-            Report::Failed(Failure { step, index: 7, errno: Errno::PERM }).send(&write);
-            let Some(Report::Failed(failure)) = Report::receive(&read) else { panic!("{step:?}") };
-            assert_eq!((failure.step, failure.index, failure.errno), (step, 7, Errno::PERM));
+            Report::Failed(Failure {
+                step,
+                index: 7,
+                errno: Errno::PERM,
+            })
+            .send(&write);
+            let Some(Report::Failed(failure)) = Report::receive(&read) else {
+                panic!("{step:?}")
+            };
+            assert_eq!(
+                (failure.step, failure.index, failure.errno),
+                (step, 7, Errno::PERM)
+            );
         }
         Report::Ended(-1).send(&write);
         assert!(matches!(Report::receive(&read), Some(Report::Ended(-1))));

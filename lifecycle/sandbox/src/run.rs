@@ -150,7 +150,12 @@ impl BindSource {
 
     /// A path that came from elsewhere, resolved beneath `root` as in a chroot (CVE-2024-1753).
     pub fn beneath(root: &Path, path: &Path) -> std::io::Result<Self> {
-        let root = openat(CWD, root, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let root = openat(
+            CWD,
+            root,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
         Ok(Self(open_beneath(root, path, OFlags::PATH)?))
     }
 }
@@ -237,7 +242,13 @@ const MASKED: [&str; 11] = [
 ];
 
 /// What container runtimes make read-only.
-const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READ_ONLY: [&str; 5] = [
+    "/proc/bus",
+    "/proc/fs",
+    "/proc/irq",
+    "/proc/sys",
+    "/proc/sysrq-trigger",
+];
 
 impl Run {
     /// A command with the strongest defaults that `isolation` supports, an empty environment, and `/` as its
@@ -259,7 +270,11 @@ impl Run {
             network: Network::Host,
             capabilities: Capabilities::Default14,
             no_new_privileges: false,
-            seccomp: if namespaces { Seccomp::Default } else { Seccomp::Off },
+            seccomp: if namespaces {
+                Seccomp::Default
+            } else {
+                Seccomp::Off
+            },
             masked: MASKED.map(PathBuf::from).to_vec(),
             read_only: READ_ONLY.map(PathBuf::from).to_vec(),
             shm_size: DEFAULT_SHM_SIZE,

@@ -41,10 +41,9 @@ impl Filters {
         let arch = std::env::consts::ARCH.try_into()?;
         let errno = |errno: i32| SeccompAction::Errno(errno.unsigned_abs());
         let allowed =
-            SeccompFilter::new(allowed()?, errno(libc::ENOSYS), SeccompAction::Allow, arch)?.try_into()?;
-        let refused: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+            SeccompFilter::new(allowed(), errno(libc::ENOSYS), SeccompAction::Allow, arch)?.try_into()?;
         let refused =
-            SeccompFilter::new(refused, SeccompAction::Allow, errno(libc::EPERM), arch)?.try_into()?;
+            SeccompFilter::new(refused()?, SeccompAction::Allow, errno(libc::EPERM), arch)?.try_into()?;
         Ok(Self { allowed, refused })
     }
 
@@ -56,44 +55,68 @@ impl Filters {
     }
 }
 
-/// Everything in the tables, plus the calls whose arguments decide.
-fn allowed() -> Result<Rules, BackendError> {
-    let mut rules: Rules =
-        ALLOWED.iter().chain(ALLOWED_HERE).chain(REFUSED).map(|call| (*call, Vec::new())).collect();
+fn allowed() -> Rules {
+    ALLOWED
+        .iter()
+        .chain(ALLOWED_HERE)
+        .chain(REFUSED)
+        .map(|call| (*call, Vec::new()))
+        .collect()
+}
+
+/// Everything in the table, plus the calls whose arguments decide.
+fn refused() -> Result<Rules, BackendError> {
+    let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
 
     // New namespaces come from the sandbox, not from the step. `clone3` hides its flags in memory, where no
-    // filter can see them: it is left out, and ENOSYS makes libc use `clone`.
-    const NAMESPACES: u64 = (libc::CLONE_NEWNS
-        | libc::CLONE_NEWCGROUP
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUSER
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET) as u64;
-    rules.insert(libc::SYS_clone, any([masked(0, NAMESPACES, 0)?])?);
+    // filter can see them: the first filter leaves it out, and ENOSYS makes libc use `clone`.
+    let namespaces = [
+        libc::CLONE_NEWNS,
+        libc::CLONE_NEWCGROUP,
+        libc::CLONE_NEWUTS,
+        libc::CLONE_NEWIPC,
+        libc::CLONE_NEWUSER,
+        libc::CLONE_NEWPID,
+        libc::CLONE_NEWNET,
+    ];
+    let namespaces: Result<Vec<_>, BackendError> = namespaces
+        .into_iter()
+        .map(|flag| has_bit(0, u64::from(flag.unsigned_abs())))
+        .collect();
+    rules.insert(libc::SYS_clone, any(namespaces?)?);
 
-    // Address families that reach past the network namespace: the hypervisor's sockets; and the kernel's
-    // crypto API, a frequent source of holes.
+    // Address families that reach past the network namespace, to the hypervisor, or into the kernel's crypto
+    // code, a frequent source of holes.
+    let families = [libc::AF_VSOCK, libc::AF_ALG].map(|family| equals(0, u64::from(family.unsigned_abs())));
     rules.insert(
         libc::SYS_socket,
-        vec![SeccompRule::new(vec![differs(0, libc::AF_VSOCK.unsigned_abs().into())?, differs(0, 38)?])?],
+        any(families.into_iter().collect::<Result<Vec<_>, _>>()?)?,
     );
 
     // Pushing input into a terminal shared with the caller (CVE-2017-5226).
-    const TIOCSTI: u64 = 0x5412;
     const TIOCLINUX: u64 = 0x541c;
-    rules.insert(libc::SYS_ioctl, vec![SeccompRule::new(vec![differs(1, TIOCSTI)?, differs(1, TIOCLINUX)?])?]);
+    rules.insert(
+        libc::SYS_ioctl,
+        any([equals(1, libc::TIOCSTI)?, equals(1, TIOCLINUX)?])?,
+    );
 
-    // Personalities that only change reported names, and asking for the present one.
-    let personalities: Result<Vec<_>, BackendError> =
-        [0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff].into_iter().map(|value| equals(0, value)).collect();
-    rules.insert(libc::SYS_personality, any(personalities?)?);
+    // Personalities that only change reported names, and asking for the present one, are fine.
+    let others = [0, 0x0008, 0x0002_0000, 0x0002_0008, 0xffff_ffff].map(|value| differs(0, value));
+    rules.insert(
+        libc::SYS_personality,
+        vec![SeccompRule::new(
+            others.into_iter().collect::<Result<Vec<_>, _>>()?,
+        )?],
+    );
     Ok(rules)
 }
 
 /// One rule for each condition: any of them is enough.
 fn any(conditions: impl IntoIterator<Item = SeccompCondition>) -> Result<Vec<SeccompRule>, BackendError> {
-    conditions.into_iter().map(|condition| SeccompRule::new(vec![condition])).collect()
+    conditions
+        .into_iter()
+        .map(|condition| SeccompRule::new(vec![condition]))
+        .collect()
 }
 
 fn differs(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
@@ -104,8 +127,13 @@ fn equals(argument: u8, value: u64) -> Result<SeccompCondition, BackendError> {
     SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value)
 }
 
-fn masked(argument: u8, mask: u64, value: u64) -> Result<SeccompCondition, BackendError> {
-    SeccompCondition::new(argument, SeccompCmpArgLen::Qword, SeccompCmpOp::MaskedEq(mask), value)
+fn has_bit(argument: u8, bit: u64) -> Result<SeccompCondition, BackendError> {
+    SeccompCondition::new(
+        argument,
+        SeccompCmpArgLen::Qword,
+        SeccompCmpOp::MaskedEq(bit),
+        bit,
+    )
 }
 
 macro_rules! calls {
@@ -132,7 +160,7 @@ const REFUSED: &[i64] = calls![
 const ALLOWED: &[i64] = calls![
     // Files by descriptor.
     SYS_read SYS_write SYS_readv SYS_writev SYS_pread64 SYS_pwrite64 SYS_preadv SYS_pwritev SYS_preadv2 SYS_pwritev2
-    SYS_lseek SYS_close SYS_close_range SYS_dup SYS_dup3 SYS_fcntl SYS_flock SYS_fsync SYS_fdatasync SYS_sync SYS_syncfs
+    SYS_lseek SYS_close SYS_ioctl SYS_close_range SYS_dup SYS_dup3 SYS_fcntl SYS_flock SYS_fsync SYS_fdatasync SYS_sync SYS_syncfs
     SYS_sync_file_range SYS_ftruncate SYS_fallocate SYS_fadvise64 SYS_readahead SYS_copy_file_range SYS_sendfile
     SYS_splice SYS_tee SYS_vmsplice SYS_pipe2 SYS_memfd_create SYS_getdents64 SYS_fstat SYS_fstatfs SYS_fchmod
     SYS_fchown SYS_fchdir SYS_fgetxattr SYS_fsetxattr SYS_flistxattr SYS_fremovexattr
@@ -152,7 +180,7 @@ const ALLOWED: &[i64] = calls![
     SYS_mlockall SYS_munlockall SYS_membarrier SYS_remap_file_pages SYS_pkey_alloc SYS_pkey_free SYS_pkey_mprotect
     SYS_mseal SYS_process_mrelease SYS_memfd_secret
     // Processes and threads.
-    SYS_execve SYS_execveat SYS_exit SYS_exit_group SYS_wait4 SYS_waitid SYS_getpid SYS_getppid SYS_gettid SYS_getpgid
+    SYS_clone SYS_execve SYS_execveat SYS_exit SYS_exit_group SYS_wait4 SYS_waitid SYS_getpid SYS_getppid SYS_gettid SYS_getpgid
     SYS_setpgid SYS_getsid SYS_setsid SYS_kill SYS_tkill SYS_tgkill SYS_pidfd_open SYS_pidfd_send_signal SYS_prctl
     SYS_ptrace SYS_process_vm_readv SYS_process_vm_writev SYS_set_tid_address SYS_set_robust_list
     SYS_get_robust_list SYS_futex SYS_futex_waitv SYS_rseq
@@ -172,13 +200,13 @@ const ALLOWED: &[i64] = calls![
     SYS_sched_setparam SYS_sched_getattr SYS_sched_setattr SYS_sched_get_priority_max SYS_sched_get_priority_min
     SYS_sched_rr_get_interval SYS_ioprio_get SYS_ioprio_set
     // Sockets.
-    SYS_socketpair SYS_bind SYS_listen SYS_accept SYS_accept4 SYS_connect SYS_getsockname SYS_getpeername SYS_sendto
+    SYS_socket SYS_socketpair SYS_bind SYS_listen SYS_accept SYS_accept4 SYS_connect SYS_getsockname SYS_getpeername SYS_sendto
     SYS_recvfrom SYS_sendmsg SYS_recvmsg SYS_sendmmsg SYS_recvmmsg SYS_setsockopt SYS_getsockopt SYS_shutdown
     // System V and POSIX interprocess communication.
     SYS_shmget SYS_shmat SYS_shmdt SYS_shmctl SYS_semget SYS_semop SYS_semtimedop SYS_semctl SYS_msgget SYS_msgsnd
     SYS_msgrcv SYS_msgctl SYS_mq_open SYS_mq_unlink SYS_mq_timedsend SYS_mq_timedreceive SYS_mq_notify SYS_mq_getsetattr
     // About the system.
-    SYS_uname SYS_sysinfo SYS_getcpu SYS_getrandom
+    SYS_uname SYS_personality SYS_sysinfo SYS_getcpu SYS_getrandom
 ];
 
 /// The older spellings that only x86-64 still has.

@@ -22,7 +22,7 @@ use crate::report::{Failure, Report, SetUp};
 use crate::run::{Isolation, Network, Root, Run, Seccomp, Stdio, Streams, UserNamespace};
 use crate::seccomp::Filters;
 use crate::step::{Credentials, Step};
-use crate::syscall::{self, SignalsBlocked, StringArray};
+use crate::syscall::{self, CommandLine, SignalsBlocked, StringArray};
 use crate::users::Identity;
 use crate::view;
 
@@ -53,16 +53,30 @@ impl Run {
     /// Starts the command. When this returns, its program is running, or an error says which step failed.
     pub fn spawn(self) -> Result<Process, SandboxError> {
         let program = PathBuf::from(self.command.first().cloned().unwrap_or_default());
-        let cgroup = self.limits.as_ref().map(crate::limits::Limits::create).transpose()?;
+        let cgroup = self
+            .limits
+            .as_ref()
+            .map(crate::limits::Limits::create)
+            .transpose()?;
         let masked: Vec<PathBuf> = self.masked.iter().chain(&self.read_only).cloned().collect();
-        let Prepared { plan, namespaces, maps, ends, stubs } = self.prepare()?;
+        let Prepared {
+            plan,
+            namespaces,
+            maps,
+            ends,
+            stubs,
+        } = self.prepare()?;
 
         let failed = SandboxError::prepare::<Errno>;
         let pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(failed("make a pipe"));
         let (go, go_write) = pipe()?;
         let (life, life_write) = pipe()?;
         let (report, report_write) = pipe()?;
-        let channels = Channels { go: go.as_fd(), life: life.as_fd(), report: report_write.as_fd() };
+        let channels = Channels {
+            go: go.as_fd(),
+            life: life.as_fd(),
+            report: report_write.as_fd(),
+        };
         let keep = descriptors(&plan, channels);
 
         let blocked = SignalsBlocked::new();
@@ -70,11 +84,17 @@ impl Run {
         drop(blocked);
         let (pid, pidfd) = cloned.map_err(failed("create a process in new namespaces"))?;
         drop((go, life, report_write));
-        let init = Init { pid, pidfd: Arc::new(pidfd), report, life: Arc::new(life_write) };
+        let init = Init {
+            pid,
+            pidfd: Arc::new(pidfd),
+            report,
+            life: Arc::new(life_write),
+        };
 
         let admitted = || -> Result<(), SandboxError> {
             if let Some(maps) = &maps {
-                maps.write(pid).map_err(SandboxError::prepare("write the id maps of the user namespace"))?;
+                maps.write(pid)
+                    .map_err(SandboxError::prepare("write the id maps of the user namespace"))?;
             }
             if let Some(cgroup) = &cgroup {
                 cgroup.adopt(pid)?;
@@ -91,13 +111,26 @@ impl Run {
             (Ok(()), None) => SandboxError::Vanished,
             (Ok(()), Some(first @ (Report::Started | Report::Ended(_)))) => {
                 drop(plan);
-                let Ends { stdin, stdout, stderr, terminal } = ends;
+                let Ends {
+                    stdin,
+                    stdout,
+                    stderr,
+                    terminal,
+                } = ends;
                 let ended = match first {
                     Report::Ended(status) => Some(status),
                     _ => None,
                 };
-                let mut process =
-                    Process { stdin, stdout, stderr, terminal, init, ended: None, cgroup, stubs };
+                let mut process = Process {
+                    stdin,
+                    stdout,
+                    stderr,
+                    terminal,
+                    init,
+                    ended: None,
+                    cgroup,
+                    stubs,
+                };
                 if let Some(status) = ended {
                     process.finish(status)?;
                 }
@@ -114,10 +147,9 @@ impl Run {
         }
         self.refuse_what_cannot_be()?;
         let filters = match self.seccomp {
-            Seccomp::Default => Some(
-                Filters::default_profile()
-                    .map_err(|error| SandboxError::Filter { reason: error.to_string() })?,
-            ),
+            Seccomp::Default => Some(Filters::default_profile().map_err(|error| SandboxError::Filter {
+                reason: error.to_string(),
+            })?),
             Seccomp::Off => None,
         };
         let own = IdMaps::own().map_err(SandboxError::prepare("read the id maps of this process"))?;
@@ -125,9 +157,10 @@ impl Run {
         let (maps, credentials) = match self.isolation {
             Isolation::InPlace => (None, None),
             Isolation::Namespaces(UserNamespace::Own) => {
-                let maps = own
-                    .for_step(&identity)
-                    .ok_or(SandboxError::IdNotMapped { uid: identity.uid, gid: identity.gid })?;
+                let maps = own.for_step(&identity).ok_or(SandboxError::IdNotMapped {
+                    uid: identity.uid,
+                    gid: identity.gid,
+                })?;
                 let credentials = self.credentials(&identity, &maps)?;
                 (Some(maps), Some(credentials))
             }
@@ -148,15 +181,28 @@ impl Run {
                 }
                 let mut builder = view::Builder::new(&mut self, &own)?;
                 let directory = builder.directory(&self.directory)?;
-                let devpts = builder.devpts.try_clone().map_err(SandboxError::prepare("open /dev/pts"))?;
+                let devpts = builder
+                    .devpts
+                    .try_clone()
+                    .map_err(SandboxError::prepare("open /dev/pts"))?;
                 let (view, points) = builder.finish(&self)?;
-                (Surroundings::Namespaces(Box::new(view)), directory, Some(points.into_stubs()), Some(devpts))
+                (
+                    Surroundings::Namespaces(Box::new(view)),
+                    directory,
+                    Some(points.into_stubs()),
+                    Some(devpts),
+                )
             }
             Isolation::Chroot => {
                 let (root, directory) = self.open_chroot()?;
                 (Surroundings::Chroot(root), directory, None, None)
             }
-            Isolation::InPlace => (Surroundings::InPlace, c_string(&self.directory, "a path")?, None, None),
+            Isolation::InPlace => (
+                Surroundings::InPlace,
+                c_string(&self.directory, "a path")?,
+                None,
+                None,
+            ),
         };
         let terminal = matches!(self.streams, Streams::Terminal);
         let (stdio, ends) = connect(self.streams, devpts.as_ref())
@@ -178,26 +224,48 @@ impl Run {
             credentials,
             programs,
             arguments: StringArray::new(
-                self.command.iter().map(|argument| c_string(argument, "an argument")).collect::<Result<_, _>>()?,
+                self.command
+                    .iter()
+                    .map(|argument| c_string(argument, "an argument"))
+                    .collect::<Result<_, _>>()?,
             ),
             environment: StringArray::new(environment.collect::<Result<_, _>>()?),
         };
-        let plan = Plan { surroundings, step, die_with_parent: self.die_with_parent };
-        Ok(Prepared { plan, namespaces, maps, ends, stubs })
+        let plan = Plan {
+            surroundings,
+            step,
+            die_with_parent: self.die_with_parent,
+            command_line: CommandLine::locate(),
+        };
+        Ok(Prepared {
+            plan,
+            namespaces,
+            maps,
+            ends,
+            stubs,
+        })
     }
 
     /// What the weaker isolations lack is refused, never left out in silence.
     fn refuse_what_cannot_be(&self) -> Result<(), SandboxError> {
         let (isolation, hint) = match self.isolation {
             Isolation::Namespaces(_) => return Ok(()),
-            Isolation::Chroot => {
-                ("a chroot", "it takes CAP_SYS_ADMIN or user namespaces; copy the files into the root instead")
-            }
-            Isolation::InPlace => {
-                ("no isolation (in place)", "it takes CAP_SYS_ADMIN, user namespaces or a root of its own")
-            }
+            Isolation::Chroot => (
+                "a chroot",
+                "it takes CAP_SYS_ADMIN or user namespaces; copy the files into the root instead",
+            ),
+            Isolation::InPlace => (
+                "no isolation (in place)",
+                "it takes CAP_SYS_ADMIN, user namespaces or a root of its own",
+            ),
         };
-        let refuse = |feature| Err(SandboxError::Unsupported { feature, isolation, hint });
+        let refuse = |feature| {
+            Err(SandboxError::Unsupported {
+                feature,
+                isolation,
+                hint,
+            })
+        };
         if !self.mounts.is_empty() {
             return refuse("a mount");
         }
@@ -209,7 +277,11 @@ impl Run {
                 return refuse("another root file system");
             }
             let present = (geteuid().as_raw(), getegid().as_raw());
-            if self.identity.as_ref().is_some_and(|wanted| (wanted.uid, wanted.gid) != present) {
+            if self
+                .identity
+                .as_ref()
+                .is_some_and(|wanted| (wanted.uid, wanted.gid) != present)
+            {
                 return refuse("another user");
             }
         } else if !matches!(self.root, Root::Directory(_)) {
@@ -220,25 +292,37 @@ impl Run {
 
     fn credentials(&self, identity: &Identity, maps: &IdMaps) -> Result<Credentials, SandboxError> {
         if !maps.users.contains(identity.uid) || !maps.groups.contains(identity.gid) {
-            return Err(SandboxError::IdNotMapped { uid: identity.uid, gid: identity.gid });
+            return Err(SandboxError::IdNotMapped {
+                uid: identity.uid,
+                gid: identity.gid,
+            });
         }
         Ok(Credentials {
             uid: Uid::from_raw(identity.uid),
             gid: Gid::from_raw(identity.gid),
-            groups: maps.setgroups.then(|| identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect()),
+            groups: maps
+                .setgroups
+                .then(|| identity.groups.iter().map(|gid| Gid::from_raw(*gid)).collect()),
             capabilities: self.capabilities.set(),
         })
     }
 
     fn open_chroot(&mut self) -> Result<(OwnedFd, CString), SandboxError> {
-        let Root::Directory(path) = &self.root else { return Err(SandboxError::EmptyCommand) };
+        let Root::Directory(path) = &self.root else {
+            return Err(SandboxError::EmptyCommand);
+        };
         let action = format!("open the root file system {}", path.display());
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let root = openat(CWD, path, flags, Mode::empty()).map_err(SandboxError::prepare(action))?;
-        let beneath = root.try_clone().map_err(SandboxError::prepare("open the root file system"))?;
+        let beneath = root
+            .try_clone()
+            .map_err(SandboxError::prepare("open the root file system"))?;
         let made = MountPoints::new(beneath)
             .make(&self.directory, Kind::Directory, Lifetime::Forever)
-            .map_err(|errno| SandboxError::MountPoint { path: self.directory.clone(), source: errno.into() })?;
+            .map_err(|errno| SandboxError::MountPoint {
+                path: self.directory.clone(),
+                source: errno.into(),
+            })?;
         let relative = Path::new(".").join(made.strip_prefix("/").unwrap_or(&made));
         Ok((root, c_string(&relative, "a path")?))
     }
@@ -247,16 +331,24 @@ impl Run {
 /// Every descriptor the init process needs, sorted.
 fn descriptors(plan: &Plan, channels: Channels<'_>) -> Vec<RawFd> {
     let mut keep = vec![0, 1, 2];
-    keep.extend([channels.go.as_raw_fd(), channels.life.as_raw_fd(), channels.report.as_raw_fd()]);
+    keep.extend([
+        channels.go.as_raw_fd(),
+        channels.life.as_raw_fd(),
+        channels.report.as_raw_fd(),
+    ]);
     keep.extend(plan.step.stdio.iter().flatten().map(AsRawFd::as_raw_fd));
     match &plan.surroundings {
         Surroundings::Namespaces(view) => {
             keep.push(view.root.as_fd().as_raw_fd());
             keep.extend(view.scratch.iter().map(|tree| tree.as_fd().as_raw_fd()));
-            keep.extend(view.attachments.iter().filter_map(|attachment| match &attachment.origin {
-                Origin::Tree(tree) => Some(tree.as_fd().as_raw_fd()),
-                Origin::Scratch(_) => None,
-            }));
+            keep.extend(
+                view.attachments
+                    .iter()
+                    .filter_map(|attachment| match &attachment.origin {
+                        Origin::Tree(tree) => Some(tree.as_fd().as_raw_fd()),
+                        Origin::Scratch(_) => None,
+                    }),
+            );
         }
         Surroundings::Chroot(root) => keep.push(root.as_raw_fd()),
         Surroundings::InPlace => {}
@@ -271,9 +363,10 @@ fn describe(failure: Failure, plan: &Plan, masked: &[PathBuf], program: PathBuf)
     let source = std::io::Error::from(failure.errno);
     let index = failure.index as usize;
     let target = match (&plan.surroundings, failure.step) {
-        (Surroundings::Namespaces(view), SetUp::AttachMount) => {
-            view.attachments.get(index).map(|attachment| format!("/{}", attachment.target.to_string_lossy()))
-        }
+        (Surroundings::Namespaces(view), SetUp::AttachMount) => view
+            .attachments
+            .get(index)
+            .map(|attachment| format!("/{}", attachment.target.to_string_lossy())),
         (_, SetUp::MaskPaths) => masked.get(index).map(|path| path.display().to_string()),
         (_, SetUp::EnterWorkingDirectory) => Some(plan.step.directory.to_string_lossy().into_owned()),
         _ => None,
@@ -289,7 +382,10 @@ fn describe(failure: Failure, plan: &Plan, masked: &[PathBuf], program: PathBuf)
         SetUp::Execute => SandboxError::Execute { program, source },
         step => {
             let target = target.map(|target| format!(" {target}")).unwrap_or_default();
-            SandboxError::SetUp { action: format!("{step}{target}{hint}"), source }
+            SandboxError::SetUp {
+                action: format!("{step}{target}{hint}"),
+                source,
+            }
         }
     }
 }
@@ -300,13 +396,22 @@ fn programs(command: &[OsString], env: &[(OsString, OsString)]) -> Result<Vec<CS
     if program.is_empty() || program.as_bytes().contains(&b'/') {
         return Ok(vec![c_string(program, "the program")?]);
     }
-    let path = env.iter().rev().find(|(name, _)| name == "PATH").map(|(_, value)| value.as_os_str());
+    let path = env
+        .iter()
+        .rev()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value.as_os_str());
     path.unwrap_or(OsStr::new(DEFAULT_PATH))
         .as_bytes()
         .split(|byte| *byte == b':')
         // An empty element would mean the working directory, which no image intends.
         .filter(|directory| !directory.is_empty())
-        .map(|directory| c_string(Path::new(OsStr::from_bytes(directory)).join(program), "the program"))
+        .map(|directory| {
+            c_string(
+                Path::new(OsStr::from_bytes(directory)).join(program),
+                "the program",
+            )
+        })
         .collect()
 }
 
@@ -317,7 +422,11 @@ fn c_string(text: impl AsRef<OsStr>, what: &'static str) -> Result<CString, Sand
 fn connect(streams: Streams, devpts: Option<&OwnedFd>) -> Result<([Option<OwnedFd>; 3], Ends), Errno> {
     let mut ends = Ends::default();
     let (stdin, stdout, stderr) = match streams {
-        Streams::Separate { stdin, stdout, stderr } => (stdin, stdout, stderr),
+        Streams::Separate {
+            stdin,
+            stdout,
+            stderr,
+        } => (stdin, stdout, stderr),
         Streams::Terminal => {
             let (master, peer) = open_terminal(devpts)?;
             ends.terminal = Some(File::from(master));
@@ -358,18 +467,32 @@ fn plain(stdio: Stdio) -> Result<Option<OwnedFd>, Errno> {
 
 /// Out of the way of the numbers it will be copied to.
 fn above_stderr(fd: OwnedFd) -> Result<OwnedFd, Errno> {
-    if fd.as_raw_fd() > 2 { Ok(fd) } else { fcntl_dupfd_cloexec(&fd, 3) }
+    if fd.as_raw_fd() > 2 {
+        Ok(fd)
+    } else {
+        fcntl_dupfd_cloexec(&fd, 3)
+    }
 }
 
 /// A terminal from the step's own devpts, or from the host's where there is none.
 fn open_terminal(devpts: Option<&OwnedFd>) -> Result<(OwnedFd, OwnedFd), Errno> {
     let master = match devpts {
-        Some(devpts) => {
-            openat(devpts, "ptmx", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?
-        }
-        None => open("/dev/ptmx", OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?,
+        Some(devpts) => openat(
+            devpts,
+            "ptmx",
+            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?,
+        None => open(
+            "/dev/ptmx",
+            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?,
     };
     unlockpt(&master)?;
-    let peer = ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?;
+    let peer = ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )?;
     Ok((master, peer))
 }

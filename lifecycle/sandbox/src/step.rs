@@ -55,7 +55,11 @@ impl Step {
     pub(crate) fn execute(&self, in_place: bool) -> Failure {
         let Err(failure) = self.enter(in_place) else {
             let errno = self.execute_first();
-            return Failure { step: SetUp::Execute, index: 0, errno };
+            return Failure {
+                step: SetUp::Execute,
+                index: 0,
+                errno,
+            };
         };
         failure
     }
@@ -70,7 +74,8 @@ impl Step {
         for (resource, limit) in &self.limits {
             setrlimit(*resource, *limit).during(SetUp::SetLimits)?;
         }
-        self.enter_directory(in_place).during(SetUp::EnterWorkingDirectory)?;
+        self.enter_directory(in_place)
+            .during(SetUp::EnterWorkingDirectory)?;
         if self.no_new_privileges {
             set_no_new_privs(true).during(SetUp::SetNoNewPrivileges)?;
         }
@@ -101,7 +106,11 @@ impl Step {
 
     fn enter_directory(&self, in_place: bool) -> Result<(), Errno> {
         // Magic links are refused: a descriptor is not a place to work in (CVE-2024-21626).
-        let resolve = if in_place { ResolveFlags::empty() } else { ResolveFlags::IN_ROOT };
+        let resolve = if in_place {
+            ResolveFlags::empty()
+        } else {
+            ResolveFlags::IN_ROOT
+        };
         let directory = openat2(
             CWD,
             self.directory.as_c_str(),
@@ -143,11 +152,20 @@ impl Credentials {
         }
         set_thread_res_gid(self.gid, self.gid, self.gid).during(SetUp::SetGid)?;
         set_thread_res_uid(self.uid, self.uid, self.uid).during(SetUp::SetUid)?;
-        let held = if self.uid.is_root() { self.capabilities } else { CapabilitySet::empty() };
-        let present = rustix::thread::capabilities(None).during(SetUp::SetCapabilities)?.permitted;
+        let held = if self.uid.is_root() {
+            self.capabilities
+        } else {
+            CapabilitySet::empty()
+        };
+        let present = rustix::thread::capabilities(None)
+            .during(SetUp::SetCapabilities)?
+            .permitted;
         let held = held & present;
-        let sets =
-            CapabilitySets { effective: held, permitted: held, inheritable: CapabilitySet::empty() };
+        let sets = CapabilitySets {
+            effective: held,
+            permitted: held,
+            inheritable: CapabilitySet::empty(),
+        };
         set_capabilities(None, sets).during(SetUp::SetCapabilities)?;
         // An old kernel without ambient capabilities has none to clear.
         match clear_ambient_capability_set() {

@@ -75,7 +75,10 @@ pub(crate) fn clone_process(namespaces: c_int, body: impl FnOnce() -> i32) -> Re
     let pid = check(pid)?;
     // SAFETY: on success the kernel stored a new descriptor that nobody else owns.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
+    let pid = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .ok_or(Errno::SRCH)?;
     Ok((pid, pidfd))
 }
 
@@ -97,7 +100,11 @@ pub(crate) fn fork(body: impl FnOnce() -> i32) -> Result<Forked> {
         exit_now(code);
     }
     let pid = check(c_long::from(pid))?;
-    i32::try_from(pid).ok().and_then(Pid::from_raw).map(Forked).ok_or(Errno::SRCH)
+    i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .map(Forked)
+        .ok_or(Errno::SRCH)
 }
 
 /// Waits for a process and returns its exit code, 128 + n when signal n ended it.
@@ -105,7 +112,10 @@ pub(crate) fn await_exit(pid: Pid) -> Result<i32> {
     loop {
         match rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty()) {
             Ok(Some((_, status))) => {
-                return Ok(status.exit_status().or(status.terminating_signal().map(|s| 128 + s)).unwrap_or(255));
+                return Ok(status
+                    .exit_status()
+                    .or(status.terminating_signal().map(|s| 128 + s))
+                    .unwrap_or(255));
             }
             Err(Errno::INTR) | Ok(None) => {}
             Err(error) => return Err(error),
@@ -187,7 +197,9 @@ pub(crate) fn signal_fd() -> Result<OwnedFd> {
             &raw const all,
             libc::SFD_CLOEXEC | libc::SFD_NONBLOCK,
         )))?;
-        Ok(OwnedFd::from_raw_fd(RawFd::try_from(fd).map_err(|_| Errno::BADF)?))
+        Ok(OwnedFd::from_raw_fd(
+            RawFd::try_from(fd).map_err(|_| Errno::BADF)?,
+        ))
     }
 }
 
@@ -255,7 +267,12 @@ struct MountAttr {
 
 /// Adds mount flags to the (whole, if `recursive`) tree at `mount` and cuts its propagation.
 pub(crate) fn mount_setattr(mount: impl AsFd, recursive: bool, set: u64) -> Result<()> {
-    let attr = MountAttr { set, clear: 0, propagation: libc::MS_PRIVATE, user_namespace: 0 };
+    let attr = MountAttr {
+        set,
+        clear: 0,
+        propagation: libc::MS_PRIVATE,
+        user_namespace: 0,
+    };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string, `attr` has the layout of `struct mount_attr` and outlives the
     // call, its size is passed along.
@@ -279,12 +296,19 @@ pub(crate) fn install_seccomp(filter: &[sock_filter]) -> Result<()> {
         length: u16,
         filter: *const sock_filter,
     }
-    let program =
-        Program { length: u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?, filter: filter.as_ptr() };
+    let program = Program {
+        length: u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?,
+        filter: filter.as_ptr(),
+    };
     // SAFETY: `program` has the layout of `struct sock_fprog`, points to `length` instructions and outlives
     // the call; the kernel copies and verifies them.
     check(unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0 as c_long, &raw const program)
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            0 as c_long,
+            &raw const program,
+        )
     })
     .map(drop)
 }
@@ -294,7 +318,12 @@ pub(crate) fn seccomp_available() -> bool {
     let action: u32 = libc::SECCOMP_RET_ERRNO;
     // SAFETY: the kernel reads one u32 that outlives the call.
     unsafe {
-        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_GET_ACTION_AVAIL, 0 as c_long, &raw const action) == 0
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_GET_ACTION_AVAIL,
+            0 as c_long,
+            &raw const action,
+        ) == 0
     }
 }
 
@@ -314,14 +343,26 @@ pub(crate) fn trace_detach(pid: Pid) -> Result<()> {
 pub(crate) fn loopback_up() -> Result<()> {
     // SAFETY: `request` is a fully initialised `ifreq` that outlives both calls; the descriptor is closed once.
     unsafe {
-        let socket = check(c_long::from(libc::socket(libc::AF_INET, libc::SOCK_DGRAM | libc::SOCK_CLOEXEC, 0)))?;
+        let socket = check(c_long::from(libc::socket(
+            libc::AF_INET,
+            libc::SOCK_DGRAM | libc::SOCK_CLOEXEC,
+            0,
+        )))?;
         let socket = OwnedFd::from_raw_fd(RawFd::try_from(socket).map_err(|_| Errno::BADF)?);
         let mut request: libc::ifreq = std::mem::zeroed();
         request.ifr_name[0] = b'l'.cast_signed();
         request.ifr_name[1] = b'o'.cast_signed();
-        check(c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request)))?;
+        check(c_long::from(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCGIFFLAGS,
+            &raw mut request,
+        )))?;
         request.ifr_ifru.ifru_flags |= libc::c_short::try_from(libc::IFF_UP).unwrap_or(1);
-        check(c_long::from(libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)))?;
+        check(c_long::from(libc::ioctl(
+            socket.as_raw_fd(),
+            libc::SIOCSIFFLAGS,
+            &raw const request,
+        )))?;
     }
     Ok(())
 }
@@ -334,7 +375,11 @@ pub(crate) struct StringArray {
 
 impl StringArray {
     pub(crate) fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
+        let pointers = strings
+            .iter()
+            .map(|s| s.as_ptr())
+            .chain([std::ptr::null()])
+            .collect();
         Self { strings, pointers }
     }
 }
@@ -348,7 +393,13 @@ impl std::fmt::Debug for StringArray {
 /// Replaces the program of this process; returns only to say why it could not.
 pub(crate) fn execute(path: &CStr, arguments: &StringArray, environment: &StringArray) -> Errno {
     // SAFETY: both arrays end with a null pointer and point into strings owned by the same values.
-    unsafe { libc::execve(path.as_ptr(), arguments.pointers.as_ptr(), environment.pointers.as_ptr()) };
+    unsafe {
+        libc::execve(
+            path.as_ptr(),
+            arguments.pointers.as_ptr(),
+            environment.pointers.as_ptr(),
+        )
+    };
     last_error()
 }
 
@@ -356,4 +407,37 @@ pub(crate) fn execute(path: &CStr, arguments: &StringArray, environment: &String
 pub(crate) fn trace_continue(pid: Pid, signal: c_int) -> Result<()> {
     // SAFETY: PTRACE_CONT takes a pid and a signal number, no memory.
     check(unsafe { libc::ptrace(libc::PTRACE_CONT, pid.as_raw_nonzero().get(), 0, signal) }).map(drop)
+}
+
+/// Where this process's command line lies in memory, as /proc shows it to everybody.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct CommandLine {
+    start: usize,
+    end: usize,
+}
+
+impl CommandLine {
+    /// Asks the kernel. To be called before the fork; a fork has its copy at the same place.
+    pub(crate) fn locate() -> Option<Self> {
+        let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+        // Fields are counted after the name, which may hold blanks and parentheses: 48 and 49 of the whole.
+        let (_, fields) = stat.rsplit_once(") ")?;
+        let mut fields = fields.split(' ').skip(45).map(str::parse);
+        let (start, end) = (fields.next()?.ok()?, fields.next()?.ok()?);
+        (start != 0 && start < end).then_some(Self { start, end })
+    }
+
+    /// Wipes this process's own copy: a step reads its init's command line, and the caller's arguments may
+    /// name what is none of its business. Only in a forked child that never looks at its arguments.
+    pub(crate) fn wipe(self) {
+        // SAFETY: the range is the argument area of this process's stack, writable and, in a fork that runs
+        // nothing but `init`, referred to by nobody; the caller's memory is another copy.
+        unsafe {
+            std::ptr::write_bytes(
+                std::ptr::with_exposed_provenance_mut::<u8>(self.start),
+                0,
+                self.end - self.start,
+            )
+        };
+    }
 }

@@ -75,7 +75,13 @@ impl Tree {
     /// # Errors
     /// EPERM without CAP_SYS_ADMIN over the mount namespace, ENOENT or ENOTDIR for the directory.
     pub fn attach(self, directory: &Path) -> std::io::Result<()> {
-        move_mount(&self.0, c"", CWD, directory, MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+        move_mount(
+            &self.0,
+            c"",
+            CWD,
+            directory,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )?;
         Ok(())
     }
 }

@@ -36,7 +36,11 @@ impl Identity {
 
     /// A user and group without supplementary groups.
     pub fn new(uid: u32, gid: u32) -> Self {
-        Self { uid, gid, groups: Vec::new() }
+        Self {
+            uid,
+            gid,
+            groups: Vec::new(),
+        }
     }
 }
 
@@ -133,7 +137,11 @@ impl Users {
                     name: fields.next().filter(|name| !name.is_empty())?.to_owned(),
                     uid: fields.nth(1).and_then(parse_id)?,
                     gid: fields.next().and_then(parse_id)?,
-                    home: fields.nth(1).filter(|home| !home.is_empty()).unwrap_or("/").into(),
+                    home: fields
+                        .nth(1)
+                        .filter(|home| !home.is_empty())
+                        .unwrap_or("/")
+                        .into(),
                 })
             })
             .collect();
@@ -144,7 +152,12 @@ impl Users {
                 Some(Group {
                     name: fields.next().filter(|name| !name.is_empty())?.to_owned(),
                     gid: fields.nth(1).and_then(parse_id)?,
-                    members: fields.next().unwrap_or("").split(',').map(str::to_owned).collect(),
+                    members: fields
+                        .next()
+                        .unwrap_or("")
+                        .split(',')
+                        .map(str::to_owned)
+                        .collect(),
                 })
             })
             .collect();
@@ -154,11 +167,17 @@ impl Users {
     /// What `user`, `user:group`, `uid` or `uid:gid` means here (rule G9). The empty text is root.
     pub fn resolve(&self, user: &str) -> Result<Account, UserError> {
         let (name, group) = match user.split_once(':') {
-            Some((_, "")) | Some(("", _)) => return Err(UserError::Malformed { user: user.to_owned() }),
+            Some((_, "")) | Some(("", _)) => {
+                return Err(UserError::Malformed {
+                    user: user.to_owned(),
+                });
+            }
             Some((name, group)) => (name, Some(group)),
             None => (if user.is_empty() { "0" } else { user }, None),
         };
-        let number = id_or_name(name).map_err(|()| UserError::Malformed { user: user.to_owned() })?;
+        let number = id_or_name(name).map_err(|()| UserError::Malformed {
+            user: user.to_owned(),
+        })?;
         let entry = self
             .users
             .iter()
@@ -167,7 +186,11 @@ impl Users {
         let uid = match (entry, number) {
             (Some(entry), _) => entry.uid,
             (None, Some(uid)) => uid,
-            (None, None) => return Err(UserError::UnknownUser { name: name.to_owned() }),
+            (None, None) => {
+                return Err(UserError::UnknownUser {
+                    name: name.to_owned(),
+                });
+            }
         };
         let home = entry.map_or_else(|| PathBuf::from("/"), |entry| entry.home.clone());
         let (gid, groups) = match (group, entry) {
@@ -175,7 +198,10 @@ impl Users {
             (None, Some(entry)) => (entry.gid, self.groups_of(&entry.name)),
             (None, None) => (0, Vec::new()),
         };
-        Ok(Account { identity: Identity { uid, gid, groups }, home })
+        Ok(Account {
+            identity: Identity { uid, gid, groups },
+            home,
+        })
     }
 
     fn group(&self, name: &str, user: &str) -> Result<u32, UserError> {
@@ -183,8 +209,12 @@ impl Users {
             return Ok(group.gid);
         }
         id_or_name(name)
-            .map_err(|()| UserError::Malformed { user: user.to_owned() })?
-            .ok_or_else(|| UserError::UnknownGroup { name: name.to_owned() })
+            .map_err(|()| UserError::Malformed {
+                user: user.to_owned(),
+            })?
+            .ok_or_else(|| UserError::UnknownGroup {
+                name: name.to_owned(),
+            })
     }
 
     fn groups_of(&self, user: &str) -> Vec<u32> {
@@ -214,27 +244,41 @@ fn id_or_name(text: &str) -> Result<Option<u32>, ()> {
 }
 
 fn read_bounded(root: impl AsFd, path: &Path) -> Result<Vec<u8>, UserError> {
-    let failed = |errno: Errno| UserError::Read { path: path.to_owned(), source: errno.into() };
+    let failed = |errno: Errno| UserError::Read {
+        path: path.to_owned(),
+        source: errno.into(),
+    };
     // O_NONBLOCK: opening a FIFO must not wait for its other end.
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match open_beneath(root, path, flags) {
         Ok(file) => file,
         Err(Errno::NOENT | Errno::NOTDIR) => return Ok(Vec::new()),
         // A socket, or a device without a driver.
-        Err(Errno::NXIO | Errno::NODEV) => return Err(UserError::NotAFile { path: path.to_owned() }),
+        Err(Errno::NXIO | Errno::NODEV) => {
+            return Err(UserError::NotAFile {
+                path: path.to_owned(),
+            });
+        }
         Err(errno) => return Err(failed(errno)),
     };
     if FileType::from_raw_mode(fstat(&file).map_err(failed)?.st_mode) != FileType::RegularFile {
-        return Err(UserError::NotAFile { path: path.to_owned() });
+        return Err(UserError::NotAFile {
+            path: path.to_owned(),
+        });
     }
     let mut content = Vec::new();
     // Counted while reading: a size in metadata is only a promise.
     std::fs::File::from(file)
         .take(MAX_FILE_SIZE + 1)
         .read_to_end(&mut content)
-        .map_err(|source| UserError::Read { path: path.to_owned(), source })?;
+        .map_err(|source| UserError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
     if content.len() as u64 > MAX_FILE_SIZE {
-        return Err(UserError::TooLarge { path: path.to_owned() });
+        return Err(UserError::TooLarge {
+            path: path.to_owned(),
+        });
     }
     Ok(content)
 }
@@ -264,13 +308,30 @@ mod tests {
         ];
         for (text, uid, gid, groups, home) in rows {
             let account = users.resolve(text).unwrap();
-            assert_eq!(account.identity, Identity { uid, gid, groups: groups.to_vec() }, "{text}");
+            assert_eq!(
+                account.identity,
+                Identity {
+                    uid,
+                    gid,
+                    groups: groups.to_vec()
+                },
+                "{text}"
+            );
             assert_eq!(account.home, Path::new(home), "{text}");
         }
-        assert!(matches!(users.resolve("nobody"), Err(UserError::UnknownUser { .. })));
-        assert!(matches!(users.resolve("cnb:none"), Err(UserError::UnknownGroup { .. })));
+        assert!(matches!(
+            users.resolve("nobody"),
+            Err(UserError::UnknownUser { .. })
+        ));
+        assert!(matches!(
+            users.resolve("cnb:none"),
+            Err(UserError::UnknownGroup { .. })
+        ));
         for text in ["4294967295", "2147483648", "cnb:", ":cnb", "cnb:99999999999"] {
-            assert!(matches!(users.resolve(text), Err(UserError::Malformed { .. })), "{text}");
+            assert!(
+                matches!(users.resolve(text), Err(UserError::Malformed { .. })),
+                "{text}"
+            );
         }
         assert_eq!(
             users.resolve("nobody").unwrap_err().to_string(),
@@ -297,9 +358,15 @@ mod tests {
             rustix::fs::mkfifoat(rustix::fs::CWD, passwd, 0o644.into()).unwrap();
         });
         assert!(matches!(fifo, Err(UserError::NotAFile { .. })));
-        assert!(matches!(root_with(|p| std::fs::create_dir(p).unwrap()), Err(UserError::NotAFile { .. })));
+        assert!(matches!(
+            root_with(|p| std::fs::create_dir(p).unwrap()),
+            Err(UserError::NotAFile { .. })
+        ));
         let huge = root_with(|passwd| std::fs::File::create(passwd).unwrap().set_len(10 << 30).unwrap());
         assert!(matches!(huge, Err(UserError::TooLarge { .. })));
-        assert!(matches!(root_with(|p| symlink("passwd", p).unwrap()), Err(UserError::Read { .. })));
+        assert!(matches!(
+            root_with(|p| symlink("passwd", p).unwrap()),
+            Err(UserError::Read { .. })
+        ));
     }
 }

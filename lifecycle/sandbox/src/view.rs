@@ -64,7 +64,10 @@ impl Builder {
         for path in ["/dev", "/proc", "/sys"] {
             let made = self.make(Path::new(path), Kind::Directory, Lifetime::Forever)?;
             if made != Path::new(path) {
-                return Err(SandboxError::MountPoint { path: path.into(), source: Errno::LOOP.into() });
+                return Err(SandboxError::MountPoint {
+                    path: path.into(),
+                    source: Errno::LOOP.into(),
+                });
             }
         }
         let (dev, devices) = make_dev()?;
@@ -75,13 +78,21 @@ impl Builder {
             .map_err(SandboxError::prepare("make a tmpfs for /dev/shm"))?;
         self.attach_tree("/dev/shm", shm)?;
         self.points.cover("/proc".into(), Kind::Directory, None);
-        if let Ok(sys) = openat(CWD, "/sys", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) {
+        if let Ok(sys) = openat(
+            CWD,
+            "/sys",
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        ) {
             let copy = || {
                 let tree = Tree::bind(sys)?;
                 tree.restrict(READ_ONLY | NO_SUID | NO_DEVICES | NO_EXEC)?;
                 Ok::<_, Errno>(tree)
             };
-            self.attach_tree("/sys", copy().map_err(SandboxError::prepare("copy /sys read-only"))?)?;
+            self.attach_tree(
+                "/sys",
+                copy().map_err(SandboxError::prepare("copy /sys read-only"))?,
+            )?;
         }
         Ok(())
     }
@@ -89,33 +100,55 @@ impl Builder {
     fn make(&mut self, path: &Path, kind: Kind, lifetime: Lifetime) -> Result<PathBuf, SandboxError> {
         self.points
             .make(path, kind, lifetime)
-            .map_err(|errno| SandboxError::MountPoint { path: path.to_owned(), source: errno.into() })
+            .map_err(|errno| SandboxError::MountPoint {
+                path: path.to_owned(),
+                source: errno.into(),
+            })
     }
 
     fn attach_tree(&mut self, target: impl Into<PathBuf>, tree: Tree) -> Result<(), SandboxError> {
         let target = target.into();
-        let seen = open_path(&tree, ".").map_err(SandboxError::prepare(format!("open {}", target.display())))?;
+        let seen =
+            open_path(&tree, ".").map_err(SandboxError::prepare(format!("open {}", target.display())))?;
         self.points.cover(target.clone(), Kind::Directory, Some(seen));
-        self.attachments.push(Attachment { origin: Origin::Tree(tree), target: relative(&target)? });
+        self.attachments.push(Attachment {
+            origin: Origin::Tree(tree),
+            target: relative(&target)?,
+        });
         Ok(())
     }
 
     fn add_mount(&mut self, mount: Mount) -> Result<(), SandboxError> {
         let shown = mount.target.display().to_string();
         let (origin, kind) = match mount.content {
-            Content::Bind { source: BindSource(source), read_only, devices } => {
-                let stat = fstat(&source).map_err(SandboxError::prepare(format!("read the source of the mount {shown}")))?;
+            Content::Bind {
+                source: BindSource(source),
+                read_only,
+                devices,
+            } => {
+                let stat = fstat(&source).map_err(SandboxError::prepare(format!(
+                    "read the source of the mount {shown}"
+                )))?;
                 let directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
-                let tree = bind(source, read_only, devices)
-                    .map_err(SandboxError::prepare(format!("bind the source of the mount {shown}")))?;
-                (Origin::Tree(tree), if directory { Kind::Directory } else { Kind::File })
+                let tree = bind(source, read_only, devices).map_err(SandboxError::prepare(format!(
+                    "bind the source of the mount {shown}"
+                )))?;
+                (
+                    Origin::Tree(tree),
+                    if directory { Kind::Directory } else { Kind::File },
+                )
             }
             Content::Tmpfs { size, mode } => {
                 let tree = Tree::tmpfs(size, mode, NO_SUID | NO_DEVICES)
                     .map_err(SandboxError::prepare(format!("make a tmpfs for {shown}")))?;
                 (Origin::Tree(tree), Kind::Directory)
             }
-            Content::File { bytes, mode, uid, gid } => {
+            Content::File {
+                bytes,
+                mode,
+                uid,
+                gid,
+            } => {
                 let name = self
                     .store(&bytes, mode, uid, gid)
                     .map_err(SandboxError::prepare(format!("store the file for {shown}")))?;
@@ -124,12 +157,18 @@ impl Builder {
         };
         let target = self.make(&mount.target, kind, Lifetime::Run)?;
         if target == Path::new("/") {
-            return Err(SandboxError::MountPoint { path: mount.target, source: Errno::BUSY.into() });
+            return Err(SandboxError::MountPoint {
+                path: mount.target,
+                source: Errno::BUSY.into(),
+            });
         }
         match origin {
             Origin::Tree(tree) if kind == Kind::Directory => self.attach_tree(target, tree),
             origin => {
-                self.attachments.push(Attachment { origin, target: relative(&target)? });
+                self.attachments.push(Attachment {
+                    origin,
+                    target: relative(&target)?,
+                });
                 self.points.cover(target, kind, None);
                 Ok(())
             }
@@ -142,7 +181,9 @@ impl Builder {
             let tree = Tree::tmpfs(None, 0o700, NO_SUID | NO_DEVICES | NO_EXEC)?;
             self.scratch = Some(Scratch { tree, files: 0 });
         }
-        let Some(scratch) = &mut self.scratch else { return Err(Errno::NOENT.into()) };
+        let Some(scratch) = &mut self.scratch else {
+            return Err(Errno::NOENT.into());
+        };
         let name = CString::new(scratch.files.to_string())?;
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = openat(&scratch.tree, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
@@ -158,7 +199,10 @@ impl Builder {
         let made = self.make(path, Kind::Directory, Lifetime::Forever)?;
         if made.starts_with("/proc") {
             // Not attached yet when the command enters its directory, and no place to work in.
-            return Err(SandboxError::MountPoint { path: path.to_owned(), source: Errno::PERM.into() });
+            return Err(SandboxError::MountPoint {
+                path: path.to_owned(),
+                source: Errno::PERM.into(),
+            });
         }
         relative(&made)
     }
@@ -166,9 +210,16 @@ impl Builder {
     pub(crate) fn finish(self, run: &Run) -> Result<(View, MountPoints), SandboxError> {
         let scratch = self.scratch.map(|scratch| scratch.tree);
         if let Some(scratch) = &scratch {
-            scratch.restrict(READ_ONLY).map_err(SandboxError::prepare("make stored files read-only"))?;
+            scratch
+                .restrict(READ_ONLY)
+                .map_err(SandboxError::prepare("make stored files read-only"))?;
         }
-        let paths = |paths: &[PathBuf]| paths.iter().map(|path| relative(path)).collect::<Result<Vec<_>, _>>();
+        let paths = |paths: &[PathBuf]| {
+            paths
+                .iter()
+                .map(|path| relative(path))
+                .collect::<Result<Vec<_>, _>>()
+        };
         let view = View {
             hostname: run.hostname.as_bytes().to_vec(),
             root: self.root,
@@ -199,10 +250,11 @@ fn open_root(run: &mut Run) -> Result<Tree, SandboxError> {
         }
     };
     // A device node that came with a layer must not open the host's device.
-    let wants_devices =
-        run.isolation == Isolation::Namespaces(UserNamespace::Shared) && run.capabilities == Capabilities::All;
+    let wants_devices = run.isolation == Isolation::Namespaces(UserNamespace::Shared)
+        && run.capabilities == Capabilities::All;
     if !wants_devices {
-        tree.restrict(NO_DEVICES).map_err(SandboxError::prepare("disable devices in the root file system"))?;
+        tree.restrict(NO_DEVICES)
+            .map_err(SandboxError::prepare("disable devices in the root file system"))?;
     }
     Ok(tree)
 }
@@ -233,12 +285,21 @@ fn ordered(mounts: Vec<Mount>) -> Vec<Mount> {
 }
 
 fn open_path(directory: impl AsFd, path: &str) -> Result<OwnedFd, Errno> {
-    openat(directory, path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    openat(
+        directory,
+        path,
+        OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
 }
 
 /// An absolute path as one relative to the root, for the child.
 fn relative(path: &Path) -> Result<CString, SandboxError> {
     let path = path.strip_prefix("/").unwrap_or(path);
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
     CString::new(path.as_os_str().as_bytes()).map_err(|_| SandboxError::NullByte { what: "a path" })
 }
