@@ -4,8 +4,10 @@
 
 use std::io::Error;
 
+#[expect(clippy::wildcard_imports, reason = "a table of constants")]
+use libc::*;
+
 fn main() {
-    use libc::*;
     let calls: [(&str, c_long, [c_long; 5]); 26] = [
         ("mount", SYS_mount, [0; 5]),
         ("umount2", SYS_umount2, [0; 5]),
@@ -13,12 +15,16 @@ fn main() {
         ("open_tree", SYS_open_tree, [0; 5]),
         ("fsopen", SYS_fsopen, [0; 5]),
         ("mount_setattr", SYS_mount_setattr, [0; 5]),
-        ("unshare_user", SYS_unshare, [CLONE_NEWUSER as c_long, 0, 0, 0, 0]),
+        (
+            "unshare_user",
+            SYS_unshare,
+            [c_long::from(CLONE_NEWUSER), 0, 0, 0, 0],
+        ),
         ("setns", SYS_setns, [0; 5]),
         (
             "clone_newuser",
             SYS_clone,
-            [(CLONE_NEWUSER | SIGCHLD) as c_long, 0, 0, 0, 0],
+            [c_long::from(CLONE_NEWUSER | SIGCHLD), 0, 0, 0, 0],
         ),
         ("clone3", SYS_clone3, [0; 5]),
         ("keyctl", SYS_keyctl, [0; 5]),
@@ -32,13 +38,17 @@ fn main() {
         ("open_by_handle_at", SYS_open_by_handle_at, [0; 5]),
         ("init_module", SYS_init_module, [0; 5]),
         ("reboot", SYS_reboot, [0; 5]),
-        ("ptrace_init", SYS_ptrace, [PTRACE_ATTACH as c_long, 1, 0, 0, 0]),
+        (
+            "ptrace_init",
+            SYS_ptrace,
+            [c_long::from(PTRACE_ATTACH), 1, 0, 0, 0],
+        ),
         ("personality_exec", SYS_personality, [0x0040_0000, 0, 0, 0, 0]),
         ("personality_query", SYS_personality, [0xffff_ffff, 0, 0, 0, 0]),
         (
             "socket_vsock",
             SYS_socket,
-            [AF_VSOCK as c_long, SOCK_STREAM as c_long, 0, 0, 0],
+            [c_long::from(AF_VSOCK), c_long::from(SOCK_STREAM), 0, 0, 0],
         ),
         ("unknown", 9999, [0; 5]),
     ];

@@ -127,7 +127,7 @@ impl MountPoints {
             }
         }
         if at == Path::new("/") {
-            expect_kind(Kind::Directory, kind)?
+            expect_kind(Kind::Directory, kind)?;
         }
         Ok(at)
     }

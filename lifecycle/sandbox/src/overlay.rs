@@ -187,20 +187,14 @@ impl Overlay {
     /// The options with descriptors as names, and the descriptors that keep them valid.
     fn option_string(&self, layers: Layers) -> (String, Layers) {
         let number = |fd: &OwnedFd| fd.as_raw_fd().to_string();
-        let mut options = format!(
-            "lowerdir={}",
-            layers.lower.iter().map(number).collect::<Vec<_>>().join(":")
-        );
+        let lower: Vec<String> = layers.lower.iter().map(number).collect();
+        let mut options = vec![format!("lowerdir={}", lower.join(":"))];
         if let Some((upper, work)) = &layers.changes {
-            options += &format!(",upperdir={},workdir={}", number(upper), number(work));
+            options.push(format!("upperdir={},workdir={}", number(upper), number(work)));
         }
-        for (key, value) in Self::SETTINGS {
-            options += &format!(",{key}={value}");
-        }
-        for flag in self.flags() {
-            options += &format!(",{flag}");
-        }
-        (options, layers)
+        options.extend(Self::SETTINGS.map(|(key, value)| format!("{key}={value}")));
+        options.extend(self.flags().map(str::to_owned));
+        (options.join(","), layers)
     }
 }
 

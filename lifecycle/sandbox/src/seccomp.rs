@@ -16,6 +16,9 @@ use seccompiler::{
 
 use crate::syscall;
 
+/// Not in libc: selection and input injection on a virtual console.
+const TIOCLINUX: u64 = 0x541c;
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// The compiled default filters.
@@ -94,7 +97,6 @@ fn refused() -> Result<Rules, BackendError> {
     );
 
     // Pushing input into a terminal shared with the caller (CVE-2017-5226).
-    const TIOCLINUX: u64 = 0x541c;
     rules.insert(
         libc::SYS_ioctl,
         any([equals(1, libc::TIOCSTI)?, equals(1, TIOCLINUX)?])?,

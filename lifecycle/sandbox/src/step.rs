@@ -139,7 +139,7 @@ impl Credentials {
     fn take(&self) -> Result<(), Failure> {
         for capability in CapabilitySet::all().iter() {
             // Only known bits: the set's type also allows unknown ones.
-            let known = capability.bits().count_ones() == 1;
+            let known = capability.bits().is_power_of_two();
             if known
                 && !self.capabilities.contains(capability)
                 && capability_is_in_bounding_set(capability) == Ok(true)

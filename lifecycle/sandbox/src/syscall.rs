@@ -437,7 +437,7 @@ impl CommandLine {
                 std::ptr::with_exposed_provenance_mut::<u8>(self.start),
                 0,
                 self.end - self.start,
-            )
+            );
         };
     }
 }

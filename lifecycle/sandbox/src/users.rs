@@ -167,7 +167,7 @@ impl Users {
     /// What `user`, `user:group`, `uid` or `uid:gid` means here (rule G9). The empty text is root.
     pub fn resolve(&self, user: &str) -> Result<Account, UserError> {
         let (name, group) = match user.split_once(':') {
-            Some((_, "")) | Some(("", _)) => {
+            Some((_, "") | ("", _)) => {
                 return Err(UserError::Malformed {
                     user: user.to_owned(),
                 });

@@ -31,12 +31,12 @@ impl Fixture {
         for directory in ["bin", "etc", "tmp", "root", "dev", "proc", "sys", "home"] {
             std::fs::create_dir_all(root.join(directory)).unwrap();
         }
-        std::fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
+        copy(BUSYBOX.as_ref(), &root.join("bin/busybox"));
         for applet in [
             "sh", "cat", "ls", "id", "env", "true", "sleep", "mount", "umount", "unshare", "mkdir", "touch",
             "rm", "ln", "mv", "hostname", "readlink", "stat", "kill", "mknod", "chmod", "chown", "grep",
             "echo", "setsid", "ps", "wc", "ip", "pwd", "head", "dd", "od", "tty", "test", "find", "sed",
-            "seq", "chroot", "cp",
+            "seq", "chroot", "cp", "tr",
         ] {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
@@ -160,7 +160,7 @@ pub(crate) fn as_ordinary_user(uid: u32, arguments: &[&str]) -> Outcome {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let copy = directory.path().join("sandboxed");
-    std::fs::copy(example(), &copy).unwrap();
+    self::copy(&example(), &copy);
     let id = uid.to_string();
     let mut all = vec![
         "--reuid",
@@ -174,23 +174,41 @@ pub(crate) fn as_ordinary_user(uid: u32, arguments: &[&str]) -> Outcome {
     run_program("setpriv", &all)
 }
 
-/// The first user that /etc/subuid and /etc/subgid both name.
-pub(crate) fn user_with_subordinate_ids() -> Option<(u32, String)> {
-    let (users, groups) = (
-        std::fs::read_to_string("/etc/subuid").ok()?,
-        std::fs::read_to_string("/etc/subgid").ok()?,
-    );
-    let passwd = std::fs::read_to_string("/etc/passwd").ok()?;
-    users.lines().find_map(|line| {
-        let name = line.split(':').next()?;
-        groups
-            .lines()
-            .find(|group| group.split(':').next() == Some(name))?;
-        let entry = passwd
-            .lines()
-            .find(|entry| entry.split(':').next() == Some(name))?;
-        Some((entry.split(':').nth(2)?.parse().ok()?, name.to_owned()))
-    })
+impl Fixture {
+    /// Runs the example program as a user to whom this host, as seen in a mount namespace of its own, grants
+    /// 65536 user ids from 200000 and group ids from 300000.
+    pub(crate) fn with_subordinate_ids(&self, uid: u32, arguments: &[&str]) -> Outcome {
+        let etc = self.outside("host-etc");
+        std::fs::write(etc.join("subuid"), "ann:200000:65536\n").unwrap();
+        std::fs::write(etc.join("subgid"), "ann:300000:65536\n").unwrap();
+        std::fs::write(
+            etc.join("passwd"),
+            format!("root:x:0:0::/:\nann:x:{uid}:{uid}::/:\n"),
+        )
+        .unwrap();
+        std::fs::write(etc.join("group"), format!("root:x:0:\nann:x:{uid}:\n")).unwrap();
+        let program = etc.join("sandboxed");
+        copy(&example(), &program);
+        for path in [self.temporary.path(), &etc] {
+            std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
+        let script = "etc=$1; id=$2; shift 2; \
+            for file in subuid subgid passwd group; do mount --bind $etc/$file /etc/$file || exit 98; done; \
+            exec setpriv --reuid $id --regid $id --clear-groups \"$@\"";
+        let uid = uid.to_string();
+        let mut all = vec![
+            "-m",
+            "sh",
+            "-c",
+            script,
+            "sh",
+            etc.to_str().unwrap(),
+            &uid,
+            program.to_str().unwrap(),
+        ];
+        all.extend(arguments);
+        run_program("unshare", &all)
+    }
 }
 
 impl Fixture {
@@ -198,6 +216,19 @@ impl Fixture {
     pub(crate) fn install_calls(&self) {
         let mut calls = example();
         calls.set_file_name("calls");
-        std::fs::copy(&calls, self.root.join("bin/calls")).unwrap();
+        copy(&calls, &self.root.join("bin/calls"));
     }
+}
+
+/// Copies a program by another process: a descriptor open for writing here could be inherited by a run that
+/// another test starts at this moment, and the copy would be "text file busy".
+fn copy(from: &Path, to: &Path) {
+    assert!(
+        std::process::Command::new("cp")
+            .arg(from)
+            .arg(to)
+            .status()
+            .unwrap()
+            .success()
+    );
 }
