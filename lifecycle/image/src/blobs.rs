@@ -3,6 +3,7 @@
 //! A layout directory, an archive and the store keep the same thing, blobs by digest, in different ways.
 //! Each says how it opens a blob; what makes images of blobs is here, once.
 
+use std::error::Error;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -163,21 +164,37 @@ pub fn image(blobs: &Arc<dyn Blobs>, descriptor: &Descriptor) -> Result<Image, T
             ),
         ));
     }
-    let manifest = document(&**blobs, descriptor)?;
-    let corrupt = |cause| {
-        TransferError::caused(
-            TransferErrorKind::Corrupt,
-            format!("cannot use the image {} in {}", descriptor.digest, blobs.place()),
-            cause,
-        )
-    };
-    let parsed = Manifest::parse(&manifest.bytes, &descriptor.media_type)
-        .map_err(|cause| corrupt(crate::ImageError::from(cause)))?;
-    let config = document(&**blobs, &parsed.config)?;
-    Image::read(manifest, config, |descriptor, diff_id| {
+    let document = document(&**blobs, descriptor)?;
+    let parsed = parse_manifest(&**blobs, &document)?;
+    let config = self::document(&**blobs, &parsed.config)?;
+    Image::read(document, config, |descriptor, diff_id| {
         Arc::new(StoredLayer::new(Arc::clone(blobs), descriptor, diff_id))
     })
-    .map_err(corrupt)
+    .map_err(|cause| corrupt("image", descriptor, &**blobs, cause))
+}
+
+/// The manifest that `descriptor` points at.
+pub fn manifest(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Manifest, TransferError> {
+    parse_manifest(blobs, &document(blobs, descriptor)?)
+}
+
+fn parse_manifest(blobs: &dyn Blobs, document: &RawDocument) -> Result<Manifest, TransferError> {
+    let descriptor = &document.descriptor;
+    Manifest::parse(&document.bytes, &descriptor.media_type)
+        .map_err(|cause| corrupt("image", descriptor, blobs, cause))
+}
+
+fn corrupt(
+    what: &str,
+    descriptor: &Descriptor,
+    blobs: &dyn Blobs,
+    cause: impl Into<Box<dyn Error + Send + Sync>>,
+) -> TransferError {
+    TransferError::caused(
+        TransferErrorKind::Corrupt,
+        format!("cannot use the {what} {} in {}", descriptor.digest, blobs.place()),
+        cause,
+    )
 }
 
 /// Finds the descriptor of `digest` among `roots` and the members of the indexes among them.
@@ -218,11 +235,6 @@ fn find_below(
 /// The index that `descriptor` points at.
 pub fn index(blobs: &dyn Blobs, descriptor: &Descriptor) -> Result<Index, TransferError> {
     let document = document(blobs, descriptor)?;
-    Index::parse(document.bytes, &descriptor.media_type).map_err(|cause| {
-        TransferError::caused(
-            TransferErrorKind::Corrupt,
-            format!("cannot use the index {} in {}", descriptor.digest, blobs.place()),
-            cause,
-        )
-    })
+    Index::parse(document.bytes, &descriptor.media_type)
+        .map_err(|cause| corrupt("index", descriptor, blobs, cause))
 }
