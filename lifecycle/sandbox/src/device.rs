@@ -11,7 +11,7 @@ use crate::init::{Attachment, Origin};
 use crate::tree::{NO_EXEC, NO_SUID, Tree};
 
 /// Name, major and minor number.
-const DEVICES: [(&str, u32, u32); 6] = [
+pub(crate) const DEVICES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
     ("full", 1, 7),

@@ -12,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, futimens, mkdirat,
-    openat, openat2, readlinkat, statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, futimens, makedev,
+    mkdirat, mknodat, openat, openat2, readlinkat, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -201,18 +201,53 @@ impl MountPoints {
             }
         }
         if lifetime == Lifetime::Run {
-            let made = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
-            let after = modified(&fstat(&parent)?);
-            self.stubs.push(Stub {
-                parent,
-                name: name.to_owned(),
-                device: made.st_dev,
-                inode: made.st_ino,
-                kind,
-                parent_before: before,
-                parent_after: after,
-            });
+            self.remember(parent, name, kind, before)?;
         }
+        Ok(())
+    }
+
+    /// A device node in the root itself, for the time of the run; what is there already stays.
+    pub(crate) fn make_device(&mut self, path: &Path, major: u32, minor: u32) -> Result<(), Errno> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::INVAL);
+        };
+        let directory = self.make(directory, Kind::Directory, Lifetime::Forever)?;
+        let directory = self.open_directory(&directory)?;
+        let parent = openat(
+            &directory,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let before = modified(&fstat(&parent)?);
+        let everyone = Mode::from_raw_mode(0o666);
+        match mknodat(
+            &parent,
+            name,
+            FileType::CharacterDevice,
+            everyone,
+            makedev(major, minor),
+        ) {
+            Err(Errno::EXIST) => return Ok(()),
+            other => other?,
+        }
+        // The umask took bits from the mode; nobody else can have put a link there in the meantime.
+        rustix::fs::chmodat(&parent, name, everyone, AtFlags::empty())?;
+        self.remember(parent, name, Kind::File, before)
+    }
+
+    fn remember(&mut self, parent: OwnedFd, name: &OsStr, kind: Kind, before: Timespec) -> Result<(), Errno> {
+        let made = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let after = modified(&fstat(&parent)?);
+        self.stubs.push(Stub {
+            parent,
+            name: name.to_owned(),
+            device: made.st_dev,
+            inode: made.st_ino,
+            kind,
+            parent_before: before,
+            parent_after: after,
+        });
         Ok(())
     }
 

@@ -18,7 +18,7 @@ use crate::users::Identity;
 pub enum Isolation {
     /// PID, mount, UTS and IPC namespaces around a root of its own (rungs 1 to 3).
     Namespaces(UserNamespace),
-    /// Another root directory, nothing else (rung 4). Mounts are refused.
+    /// Another root directory and the usual devices in it, nothing else (rung 4). Mounts are refused.
     Chroot,
     /// The present root, the present user (rung 5). Mounts and another user are refused.
     InPlace,

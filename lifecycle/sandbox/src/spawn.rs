@@ -13,6 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{getegid, geteuid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 
+use crate::device::DEVICES;
 use crate::error::SandboxError;
 use crate::idmap::IdMaps;
 use crate::init::{self, Channels, Origin, Plan, Surroundings};
@@ -194,8 +195,8 @@ impl Run {
                 )
             }
             Isolation::Chroot => {
-                let (root, directory) = self.open_chroot()?;
-                (Surroundings::Chroot(root), directory, None, None)
+                let (root, directory, stubs) = self.open_chroot()?;
+                (Surroundings::Chroot(root), directory, Some(stubs), None)
             }
             Isolation::InPlace => (
                 Surroundings::InPlace,
@@ -307,7 +308,7 @@ impl Run {
         })
     }
 
-    fn open_chroot(&mut self) -> Result<(OwnedFd, CString), SandboxError> {
+    fn open_chroot(&mut self) -> Result<(OwnedFd, CString, Stubs), SandboxError> {
         let Root::Directory(path) = &self.root else {
             return Err(SandboxError::EmptyCommand);
         };
@@ -317,14 +318,22 @@ impl Run {
         let beneath = root
             .try_clone()
             .map_err(SandboxError::prepare("open the root file system"))?;
-        let made = MountPoints::new(beneath)
+        let mut points = MountPoints::new(beneath);
+        for (name, major, minor) in DEVICES {
+            let path = Path::new("/dev").join(name);
+            // Without CAP_MKNOD the root has the devices it came with.
+            if let Err(error) = points.make_device(&path, major, minor) {
+                tracing::warn!(path = %path.display(), %error, "a device is missing in the root file system");
+            }
+        }
+        let made = points
             .make(&self.directory, Kind::Directory, Lifetime::Forever)
             .map_err(|errno| SandboxError::MountPoint {
                 path: self.directory.clone(),
                 source: errno.into(),
             })?;
         let relative = Path::new(".").join(made.strip_prefix("/").unwrap_or(&made));
-        Ok((root, c_string(&relative, "a path")?))
+        Ok((root, c_string(&relative, "a path")?, points.into_stubs()))
     }
 }
 

@@ -392,6 +392,27 @@ fn chroot_changes_root_and_user_and_ends_every_process() {
 }
 
 #[test]
+fn chroot_has_the_usual_devices_for_the_time_of_the_run() {
+    let f = Fixture::new();
+    std::fs::write(f.root.join("dev/full"), "the image's own").unwrap();
+    let before = std::fs::metadata(f.root.join("dev")).unwrap().modified().unwrap();
+    let mut run =
+        f.shell("echo x > /dev/null; head -c 2 /dev/zero | wc -c; stat -c '%F %a' /dev/null; cat /dev/full");
+    run.isolation = Isolation::Chroot;
+    run.identity = Some(Identity::new(1000, 1000));
+    let outcome = collect(run).unwrap();
+    assert_eq!(
+        outcome.stdout, "2\ncharacter special file 666\nthe image's own",
+        "{outcome:?}"
+    );
+    assert_eq!(std::fs::read_dir(f.root.join("dev")).unwrap().count(), 1);
+    assert_eq!(
+        std::fs::metadata(f.root.join("dev")).unwrap().modified().unwrap(),
+        before
+    );
+}
+
+#[test]
 fn in_place_runs_as_the_present_user() {
     let directory = tempfile::tempdir().unwrap();
     let mut run = Run::new(
