@@ -1,8 +1,8 @@
 //! Dockerfile text in, typed stages out: parse, expand, ignore files, lint. Pure: no file, network, clock or
 //! environment is touched.
 //!
-//! The language is that of BuildKit's stable Dockerfile frontend. Letters and numbers such as `D9` in the
-//! documentation and in test names are the rules of `docs/dockerfile.md`.
+//! The language is that of BuildKit's stable Dockerfile frontend. Letters and numbers such as `D9` name its rules;
+//! `tests/rules` has a test for each.
 //!
 //! A build goes through three views of a file:
 //!
@@ -27,6 +27,7 @@ mod dockerfile;
 mod duration;
 mod environment;
 mod evaluation;
+mod exercise;
 mod expand;
 mod fault;
 mod graph;
@@ -55,7 +56,8 @@ pub use directive::{CheckOptions, Directives, RuleSet, is_dockerfile_frontend};
 pub use dockerfile::Dockerfile;
 pub use duration::GoDuration;
 pub use environment::Environment;
-pub use evaluation::Evaluation;
+pub use evaluation::{Evaluation, EvaluationError};
+pub use exercise::exercise;
 pub use expand::{ExpandError, ExpandErrorKind, Expander, Expansion, LONGEST_EXPANSION};
 pub use heredoc::Heredoc;
 pub use ignore::{Directory, Ignore, PatternError as IgnorePatternError};

@@ -119,6 +119,14 @@ impl<'a> Part<'a> {
         self.slice(offset..self.end - self.start)
     }
 
+    /// From here to the end of the logical line.
+    pub(crate) fn to_line_end(self) -> Self {
+        Self {
+            end: self.line.text.len(),
+            ..self
+        }
+    }
+
     pub(crate) fn trim(self) -> Self {
         let text = self.as_str();
         let start = text.len() - text.trim_start().len();

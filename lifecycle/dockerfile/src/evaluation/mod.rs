@@ -39,6 +39,22 @@ pub struct Evaluation {
     pub(crate) args: Vec<DeclaredArg>,
 }
 
+/// Why a stage came to nothing, and what the checks had found until then (N2).
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{error}")]
+pub struct EvaluationError {
+    /// What is wrong.
+    pub error: Diagnostic,
+    /// What the checks found before.
+    pub findings: Vec<Diagnostic>,
+}
+
+impl From<EvaluationError> for Diagnostic {
+    fn from(stopped: EvaluationError) -> Self {
+        stopped.error
+    }
+}
+
 /// An ARG of a stage with the value it got.
 #[derive(Debug, Clone)]
 pub(crate) struct DeclaredArg {
@@ -53,7 +69,11 @@ impl Plan<'_> {
     ///
     /// `parent` has to be what [`PlannedStage::base`] says: the evaluated scope for a stage, the configuration for
     /// an image or context. A stage that a named context replaces has no steps (F9).
-    pub fn evaluate(&self, stage: &PlannedStage<'_>, parent: Parent<'_>) -> Result<Evaluation, Diagnostic> {
+    pub fn evaluate(
+        &self,
+        stage: &PlannedStage<'_>,
+        parent: Parent<'_>,
+    ) -> Result<Evaluation, EvaluationError> {
         let scope = Scope::on(parent);
         let mut evaluator = Evaluator {
             plan: self,
@@ -73,7 +93,12 @@ impl Plan<'_> {
         }
         if !matches!(stage.base, StageBase::Context(_)) {
             for planned in &stage.instructions {
-                evaluator.evaluate(planned)?;
+                if let Err(error) = evaluator.evaluate(planned) {
+                    return Err(EvaluationError {
+                        error,
+                        findings: evaluator.findings.into_vec(),
+                    });
+                }
             }
         }
         Ok(Evaluation {

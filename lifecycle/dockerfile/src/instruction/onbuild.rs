@@ -28,7 +28,7 @@ pub(super) fn parse(request: &Request<'_>) -> Result<Onbuild, Diagnostic> {
             format!("{name} isn't allowed as an ONBUILD trigger"),
         )),
         _ => {
-            let mut text = request.arguments.as_str().to_owned();
+            let mut text = request.arguments.to_line_end().as_str().to_owned();
             for heredoc in &request.heredocs {
                 text.push('\n');
                 text.push_str(&String::from_utf8_lossy(heredoc.body.bytes()));

@@ -70,9 +70,10 @@ pub fn lint(
                 findings.extend(evaluation.findings);
                 scopes[stage.index] = Some(evaluation.scope);
             }
-            Err(error) => {
+            Err(stopped) => {
+                findings.extend(stopped.findings);
                 let mut all = findings.into_vec();
-                all.push(error);
+                all.push(stopped.error);
                 return all;
             }
         }
