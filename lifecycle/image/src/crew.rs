@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::mem;
 use std::panic;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -14,8 +16,10 @@ use std::thread::{self, JoinHandle};
 pub struct Crew<T> {
     limit: usize,
     submitted: usize,
-    jobs: Sender<Job<T>>,
+    /// Nothing once the crew is finished.
+    jobs: Option<Sender<Job<T>>>,
     queue: Arc<Mutex<Receiver<Job<T>>>>,
+    given_up: Arc<AtomicBool>,
     threads: Vec<JoinHandle<Vec<(usize, T)>>>,
 }
 
@@ -31,8 +35,9 @@ impl<T: Send + 'static> Crew<T> {
         Self {
             limit: limit.max(1),
             submitted: 0,
-            jobs,
+            jobs: Some(jobs),
             queue: Arc::new(Mutex::new(queue)),
+            given_up: Arc::default(),
             threads: Vec::new(),
         }
     }
@@ -43,21 +48,22 @@ impl<T: Send + 'static> Crew<T> {
             place: self.submitted,
             work: Box::new(work),
         };
-        self.submitted += 1;
-        // The queue cannot be closed: this crew holds its other end.
-        let sent = self.jobs.send(job);
-        debug_assert!(sent.is_ok(), "the queue is open");
+        // The queue is open: this crew holds both ends of it.
+        if self.jobs.as_ref().is_some_and(|jobs| jobs.send(job).is_ok()) {
+            self.submitted += 1;
+        }
         if self.threads.len() < self.limit.min(self.submitted) {
-            let queue = Arc::clone(&self.queue);
-            self.threads.push(thread::spawn(move || work_on(&queue)));
+            let (queue, given_up) = (Arc::clone(&self.queue), Arc::clone(&self.given_up));
+            self.threads
+                .push(thread::spawn(move || work_on(&queue, &given_up)));
         }
     }
 
     /// Waits for all jobs; their results, in the order the jobs were handed in.
-    pub fn finish(self) -> Vec<T> {
-        drop(self.jobs);
+    pub fn finish(mut self) -> Vec<T> {
+        self.jobs = None;
         let mut results = BTreeMap::new();
-        for thread in self.threads {
+        for thread in mem::take(&mut self.threads) {
             match thread.join() {
                 Ok(done) => results.extend(done),
                 Err(cause) => panic::resume_unwind(cause),
@@ -67,14 +73,20 @@ impl<T: Send + 'static> Crew<T> {
     }
 }
 
-fn work_on<T>(queue: &Mutex<Receiver<Job<T>>>) -> Vec<(usize, T)> {
+impl<T> Drop for Crew<T> {
+    fn drop(&mut self) {
+        self.given_up.store(true, Ordering::Relaxed);
+    }
+}
+
+fn work_on<T>(queue: &Mutex<Receiver<Job<T>>>, given_up: &AtomicBool) -> Vec<(usize, T)> {
     let mut done = Vec::new();
     loop {
         // The lock is held while waiting for a job and released before the work begins.
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(Job { place, work }) => done.push((place, work())),
-            Err(mpsc::RecvError) => return done,
+            Ok(Job { place, work }) if !given_up.load(Ordering::Relaxed) => done.push((place, work())),
+            _ => return done,
         }
     }
 }
@@ -106,5 +118,22 @@ mod tests {
             assert_eq!(crew.finish(), (0..50).collect::<Vec<_>>());
         }
         assert_eq!(Crew::<()>::new(2).finish(), []);
+    }
+
+    #[test]
+    fn a_crew_that_is_dropped_begins_nothing_more() {
+        let mut crew = Crew::new(1);
+        let (begun, has_begun) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let (second, ran) = mpsc::channel::<()>();
+        crew.submit(move || {
+            begun.send(()).unwrap();
+            may_go_on.recv().unwrap();
+        });
+        crew.submit(move || second.send(()).unwrap());
+        has_begun.recv().unwrap();
+        drop(crew);
+        go_on.send(()).unwrap();
+        assert_eq!(ran.recv(), Err(mpsc::RecvError), "the job was dropped unused");
     }
 }

@@ -3,7 +3,8 @@
 //! A layout holds any number of images. Reading verifies every byte against its digest. A writer puts each
 //! blob under a temporary name and renames it, and changes `index.json` last, under a lock on the directory:
 //! whoever reads at the same time, and whatever dies in between, sees whole images only. Base layers may be
-//! left out ([`Layout::sparse`]); a layer that is not there says so when it is opened.
+//! left out ([`Layout::sparse`]); a layer that is not there says so when it is opened. Nothing is flushed to the
+//! disk: like any copy, a layout survives a killed process but not a power cut.
 
 mod images;
 mod index;
@@ -12,7 +13,9 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+use std::fs::Permissions;
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -217,19 +220,14 @@ impl Files {
     fn temporary(&self) -> io::Result<NamedTempFile> {
         let mut builder = tempfile::Builder::new();
         builder.prefix(".tmp-");
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
+        // As any program makes files: the umask decides who may read them.
+        builder.permissions(Permissions::from_mode(0o666));
         builder.tempfile_in(&self.directory)
     }
 
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let mut file = self.temporary()?;
         file.write_all(bytes)?;
-        // A power cut must not leave a name that leads to nothing.
-        file.as_file().sync_data()?;
         file.persist(self.directory.join(name))?;
         Ok(())
     }

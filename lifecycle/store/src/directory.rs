@@ -192,6 +192,11 @@ impl Directory {
         Ok(())
     }
 
+    /// Puts on the disk what was written to a file so far.
+    pub(crate) fn flush(&self, file: &std::fs::File) -> io::Result<()> {
+        if self.durable { file.sync_data() } else { Ok(()) }
+    }
+
     /// Renames a finished file from `temporary` to `path`. Its bytes are on the disk first: a name never leads
     /// to half a file.
     pub(crate) fn settle(
@@ -201,9 +206,7 @@ impl Directory {
         path: &Path,
     ) -> Result<(), StoreError> {
         let failed = |cause| StoreError::io("write", path, cause);
-        if self.durable {
-            file.sync_data().map_err(failed)?;
-        }
+        self.flush(file).map_err(failed)?;
         // A prune that has seen an older file of this name must not take this one for it.
         let _lock = self.hold_off_prune()?;
         path.parent().map_or(Ok(()), create_private)?;

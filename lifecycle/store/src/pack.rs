@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Sender, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -15,6 +15,9 @@ use lifecycle_layers::{Contents, PackError, Packing};
 use crate::directory::Directory;
 use crate::making::{LayerInTheMaking, Making};
 use crate::{Store, StoreError};
+
+/// The bytes after which a growing layer is flushed to the disk.
+const FLUSH: u64 = 16 << 20;
 
 /// Finds a layer by diff ID in some other place, as in the previous image in a registry.
 type Find = Arc<dyn Fn(&DiffId) -> Option<Arc<dyn Layer>> + Send + Sync>;
@@ -191,14 +194,27 @@ impl Job {
     fn pack(&self, directory: &Arc<Directory>, closing: &AtomicBool) -> io::Result<StoredLayer> {
         let temporary = directory.temporary().map_err(StoreError::into_io)?;
         self.making.0.begin(temporary.as_file().try_clone()?);
-        let mut out = Growing {
-            file: temporary.as_file(),
-            making: &self.making.0,
-            closing,
-        };
         let meter = self.progress.begin(Step::Pack, self.making.0.name(), None);
-        let packed = lifecycle_layers::pack(&*self.contents, &self.packing, &mut out, &*meter)
-            .map_err(|error| pack_failed(error, directory))?;
+        let packed = thread::scope(|scope| {
+            let (flush, wanted) = mpsc::sync_channel(1);
+            let file = temporary.as_file();
+            // While the next bytes are made, so that the last flush has little left to wait for.
+            let flusher = scope.spawn(move || wanted.iter().try_for_each(|()| directory.flush(file)));
+            let mut out = Growing {
+                file,
+                making: &self.making.0,
+                closing,
+                flush,
+                unflushed: 0,
+            };
+            let packed = lifecycle_layers::pack(&*self.contents, &self.packing, &mut out, &*meter);
+            drop(out);
+            let flushed = flusher
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("flushing stopped unexpectedly")));
+            packed.and_then(|packed| flushed.map_err(PackError::Output).map(|()| packed))
+        })
+        .map_err(|error| pack_failed(error, directory))?;
         let media_type = MediaType::layer(Family::Oci, self.packing.compression);
         let descriptor = Descriptor::new(media_type, packed.digest, packed.size);
         directory
@@ -216,6 +232,8 @@ struct Growing<'a> {
     file: &'a std::fs::File,
     making: &'a Making,
     closing: &'a AtomicBool,
+    flush: SyncSender<()>,
+    unflushed: u64,
 }
 
 impl Write for Growing<'_> {
@@ -223,6 +241,12 @@ impl Write for Growing<'_> {
         check_open(self.closing)?;
         let written = self.file.write(bytes)?;
         self.making.grow(written as u64);
+        self.unflushed += written as u64;
+        if self.unflushed >= FLUSH {
+            self.unflushed = 0;
+            // Should the last flush still be busy, the next one does its work too.
+            drop(self.flush.try_send(()));
+        }
         Ok(written)
     }
 

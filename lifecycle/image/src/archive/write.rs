@@ -342,8 +342,6 @@ impl Tar {
         match self.out.into_inner().map_err(failed)? {
             Out::Stream(mut out) => out.flush().map_err(failed),
             Out::File(file, path) => {
-                // A power cut must not leave a name that leads to nothing.
-                file.as_file().sync_data().map_err(failed)?;
                 file.persist(path).map_err(|error| failed(error.error))?;
                 Ok(())
             }

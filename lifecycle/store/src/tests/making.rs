@@ -5,10 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use lifecycle_image::{Compression, Layer, Step};
+use lifecycle_image::archive::{Archive, ArchiveKind, ArchiveSink};
+use lifecycle_image::layout::Layout;
+use lifecycle_image::{Compression, Layer, Sink, Source, Step};
 use lifecycle_layers::Packing;
 
-use super::samples::{BLOCK, Counter, Remote, Slow, blob_path, files, noise, pack, quiet, read};
+use super::samples::{
+    BLOCK, Counter, Remote, Slow, blob_path, files, image_of, linux, noise, pack, quiet, read, reference,
+    write,
+};
 use crate::{Expected, Store, StoreError};
 
 #[test]
@@ -253,4 +258,37 @@ fn many_fetch_the_same_blob_once() {
     let stored = store.fetch_all(&all, &quiet()).unwrap();
     assert_eq!(stored.len(), 8);
     assert_eq!(layer.opened.lock().unwrap().len(), 1);
+}
+
+#[test]
+fn every_sink_takes_layers_in_the_making() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let store = Store::open(&at("store")).unwrap();
+    let layout = Layout::create(at("layout")).unwrap();
+    let archive = ArchiveSink::create(ArchiveKind::Docker, at("archive"));
+    let other = Store::open(&at("other")).unwrap();
+    let sinks: [&dyn Sink; 4] = [&layout, &archive, &other, &store];
+    let (slow, permits) = Slow::new(2, false);
+    let image = image_of(&[
+        pack(&store, slow, Expected::New),
+        pack(&store, files("a", "1"), Expected::New),
+    ]);
+    thread::scope(|scope| {
+        let written = sinks.map(|sink| scope.spawn(|| write(sink, &image, "r.test/app:1").digest));
+        permits.send(()).unwrap();
+        permits.send(()).unwrap();
+        for digest in written {
+            assert_eq!(digest.join().unwrap(), image.digest().unwrap());
+        }
+    });
+    let archive = Archive::open(&at("archive"), directory.path()).unwrap();
+    let sources: [&dyn Source; 4] = [&layout, &archive, &other, &store];
+    for source in sources {
+        let back = source.image(&reference("r.test/app:1"), &linux()).unwrap();
+        assert_eq!(back.digest().unwrap(), image.digest().unwrap());
+        for (layer, original) in back.layers().iter().zip(image.layers()) {
+            assert_eq!(read(&**layer).unwrap(), read(&**original).unwrap());
+        }
+    }
 }
