@@ -10,15 +10,15 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("image", &[]),
     ("sandbox", &[]),
     ("dockerfile", &["diagnostics"]),
-    ("spec", &["diagnostics"]),
+    ("spec", &[]),
     ("launcher", &["spec"]),
     ("layers", &["image"]),
     ("registry", &["image"]),
     ("store", &["image", "layers"]),
     ("executor", &["diagnostics", "dockerfile", "image", "layers", "sandbox", "store"]),
-    ("phases", &["diagnostics", "executor", "image", "layers", "sandbox", "spec", "store"]),
-    ("builder", &["diagnostics", "image", "layers", "sandbox", "spec", "store"]),
-    ("platform", &["builder", "diagnostics", "image", "layers", "phases", "sandbox", "spec", "store"]),
+    ("phases", &["image", "layers", "spec", "store"]),
+    ("builder", &["image", "layers", "spec", "store"]),
+    ("platform", &["builder", "image", "layers", "phases", "sandbox", "spec", "store"]),
 ];
 
 /// Longer files are hard to find one's way in.
