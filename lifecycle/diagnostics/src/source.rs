@@ -7,7 +7,7 @@ use std::sync::Arc;
 /// A named text that messages can point into. Cloning shares the text.
 ///
 /// Two handles are equal when name and bytes are.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Source(Arc<Text>);
 
 #[derive(PartialEq, Eq)]
@@ -91,9 +91,16 @@ impl Source {
         let offset = offset.min(self.0.bytes.len());
         let line = self.0.line_starts.partition_point(|&start| start <= offset);
         let start = self.0.line_starts[line - 1];
+        // Looking no further than the line keeps a position's cost independent of the text's length.
+        let end = self
+            .0
+            .line_starts
+            .get(line)
+            .copied()
+            .unwrap_or(self.0.bytes.len());
         Position {
             line,
-            column: 1 + characters_before(&self.0.bytes[start..], offset - start),
+            column: 1 + characters_before(&self.0.bytes[start..end], offset - start),
         }
     }
 
@@ -111,6 +118,14 @@ impl Source {
         self.span(self.line_range(first).start..self.line_range(last).end)
     }
 }
+
+impl PartialEq for Source {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Source {}
 
 impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

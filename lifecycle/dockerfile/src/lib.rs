@@ -20,6 +20,7 @@
 //! Time and memory grow with the input and no faster: nesting, expansions and messages are bounded.
 
 mod arguments;
+mod boolean;
 mod chmod;
 mod csv;
 mod directive;
@@ -52,7 +53,7 @@ mod words;
 
 pub use arguments::BuildArgs;
 pub use chmod::{Chmod, ModeClause};
-pub use directive::{CheckOptions, Directives, RuleSet, is_dockerfile_frontend};
+pub use directive::{Directives, is_dockerfile_frontend};
 pub use dockerfile::Dockerfile;
 pub use duration::GoDuration;
 pub use environment::Environment;
@@ -66,7 +67,7 @@ pub use instruction::{
     HealthcheckTest, Instruction, Mount, MountKind, Network, Onbuild, Pair, Run, Security, Sharing,
 };
 pub use line::Word;
-pub use lint::{LintOptions, Rule, lint};
+pub use lint::{CheckOptions, LintOptions, Rule, RuleSet, lint};
 pub use outline::{Outline, OutlineArg, OutlineMount, Target};
 pub use pattern::PatternError;
 pub use plan::{Origin, Plan, PlanOptions, PlannedStage, StageBase};

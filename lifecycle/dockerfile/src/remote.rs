@@ -1,6 +1,6 @@
 //! Sources that are not local: git repositories and web addresses (H27 to H29).
 
-use crate::directive::parse_bool;
+use crate::boolean;
 
 /// A git repository, and what of it is wanted (H29).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -126,7 +126,7 @@ fn qualified(prefix: &str, name: String) -> String {
 fn parse_switch(key: &str, value: &str) -> Result<bool, String> {
     match value {
         "" => Ok(true),
-        value => parse_bool(value).ok_or_else(|| format!("invalid {key} value: {value:?}")),
+        value => boolean::parse(value).ok_or_else(|| format!("invalid {key} value: {value:?}")),
     }
 }
 

@@ -3,8 +3,8 @@
 
 use lifecycle_diagnostics::{Diagnostic, nearest};
 
+use crate::boolean;
 use crate::csv::parse_fields;
-use crate::directive::parse_bool;
 use crate::line::Word;
 
 /// A mount of one RUN.
@@ -176,10 +176,10 @@ impl Mount {
                 "from" => mount.from = Some(value).filter(|from| !from.is_empty()),
                 "source" | "src" => mount.source = value,
                 "target" | "dst" | "destination" => mount.target = value,
-                "readonly" | "ro" => read_only = Some(parse_bool(&value).ok_or_else(invalid)?),
-                "readwrite" | "rw" => read_only = Some(!parse_bool(&value).ok_or_else(invalid)?),
+                "readonly" | "ro" => read_only = Some(boolean::parse(&value).ok_or_else(invalid)?),
+                "readwrite" | "rw" => read_only = Some(!boolean::parse(&value).ok_or_else(invalid)?),
                 "required" if mount.kind.may_be_required() => {
-                    mount.required = parse_bool(&value).ok_or_else(invalid)?;
+                    mount.required = boolean::parse(&value).ok_or_else(invalid)?;
                 }
                 "size" if mount.kind == MountKind::Tmpfs => {
                     mount.size = parse_size(&value).ok_or_else(invalid)?;

@@ -4,8 +4,8 @@ use lifecycle_diagnostics::{Diagnostic, nearest};
 
 use super::flags::{Flag, Flags};
 use super::{CommandLine, Request, command_line, mount};
+use crate::boolean;
 use crate::csv::parse_fields;
-use crate::directive::parse_bool;
 use crate::heredoc::Heredoc;
 use crate::line::Word;
 
@@ -124,8 +124,8 @@ fn parse_device(spec: &Word) -> Result<Device, Diagnostic> {
         match (key.as_str(), value) {
             ("required", None) => device.required = true,
             ("required", Some(value)) => {
-                device.required =
-                    parse_bool(value).ok_or_else(|| fault(format!("invalid value for required: {value}")))?;
+                device.required = boolean::parse(value)
+                    .ok_or_else(|| fault(format!("invalid value for required: {value}")))?;
             }
             ("name", Some(_)) if !device.name.is_empty() => {
                 return Err(fault(format!("device name already set to {}", device.name)));

@@ -5,17 +5,17 @@
 //! `BUILDKIT_DOCKERFILE_CHECK`, or by a comment above an instruction (B6).
 
 mod check;
+mod options;
 mod rules;
 mod written;
 
 use lifecycle_diagnostics::{Diagnostic, Severity, Span};
 
 pub use check::{LintOptions, lint};
+pub use options::{CheckOptions, RuleSet};
 pub use rules::Rule;
 pub(crate) use rules::{is_secret_name, uses_odd_case};
 pub(crate) use written::check_written;
-
-use crate::directive::CheckOptions;
 
 /// More than this many findings help nobody.
 const MOST_FINDINGS: usize = 1000;

@@ -166,6 +166,22 @@ fn stages_of_any_number_are_planned() {
 }
 
 #[test]
+fn triggers_do_not_multiply_without_end() {
+    let text = format!(
+        "FROM a AS p\n{}{}",
+        "ONBUILD RUN x\n".repeat(1_000),
+        "FROM p\n".repeat(1_000)
+    );
+    let file = Dockerfile::parse("f", text).unwrap();
+    let (args, contexts) = (BuildArgs::default(), BTreeSet::new());
+    let error = file.plan(&options(&args, &contexts)).unwrap_err();
+    assert!(
+        error.message.contains("ONBUILD triggers come to more than"),
+        "{error}"
+    );
+}
+
+#[test]
 fn deep_nesting_is_refused_not_followed() {
     for text in [
         format!("FROM a\nCMD {}", "[".repeat(60_000)),
