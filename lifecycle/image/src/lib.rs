@@ -11,6 +11,7 @@
 //!
 //! Images come from a [`Source`] and go to a [`Sink`]. [`layout`] and [`archive`] implement both for
 //! OCI layout directories and for OCI and Docker archives; the registry and the store do so elsewhere.
+//! [`blobs`] is what the local ones have in common: blobs by digest, and the images that they make.
 //! A sink takes layers while they are still being made, so that compressing and moving overlap.
 
 pub mod archive;

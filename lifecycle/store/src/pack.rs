@@ -242,10 +242,9 @@ impl Write for Growing<'_> {
         let written = self.file.write(bytes)?;
         self.making.grow(written as u64);
         self.unflushed += written as u64;
-        if self.unflushed >= FLUSH {
+        // While the last flush is still busy, the bytes wait for the next one.
+        if self.unflushed >= FLUSH && self.flush.try_send(()).is_ok() {
             self.unflushed = 0;
-            // Should the last flush still be busy, the next one does its work too.
-            drop(self.flush.try_send(()));
         }
         Ok(written)
     }

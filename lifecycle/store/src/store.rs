@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use lifecycle_image::{NoProgress, Progress};
+
 use crate::StoreError;
 use crate::directory::{Directory, RemovedAtEnd};
 use crate::lock::FileLock;
@@ -12,7 +14,10 @@ use crate::pack::Packer;
 ///
 /// While a store is open, nothing that it wrote or handed out is pruned by another process.
 #[derive(Debug, Clone)]
-pub struct Store(Arc<Open>);
+pub struct Store {
+    open: Arc<Open>,
+    progress: Arc<dyn Progress>,
+}
 
 /// An open store. The fields are dropped in this order: the packer's thread ends before the directory goes.
 #[derive(Debug)]
@@ -47,25 +52,39 @@ impl Store {
 
     fn over(directory: Directory, temporary: Option<RemovedAtEnd>) -> Result<Self, StoreError> {
         let directory = Arc::new(directory);
-        Ok(Self(Arc::new(Open {
+        let open = Open {
             packer: Packer::new(Arc::clone(&directory)),
             _lease: lease(&directory)?,
             directory,
             _temporary: temporary,
-        })))
+        };
+        Ok(Self {
+            open: Arc::new(open),
+            progress: Arc::new(NoProgress),
+        })
+    }
+
+    /// The same store, with somebody who watches what images written to it bring along.
+    #[must_use]
+    pub fn watched(self, progress: Arc<dyn Progress>) -> Self {
+        Self { progress, ..self }
     }
 
     /// The store's directory.
     pub fn path(&self) -> &Path {
-        self.0.directory.root()
+        self.open.directory.root()
     }
 
     pub(crate) fn directory(&self) -> &Arc<Directory> {
-        &self.0.directory
+        &self.open.directory
+    }
+
+    pub(crate) fn progress(&self) -> &Arc<dyn Progress> {
+        &self.progress
     }
 
     pub(crate) fn packer(&self) -> &Packer {
-        &self.0.packer
+        &self.open.packer
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lifecycle_image::{
-    Crew, Descriptor, Digest, Image, ImageError, Index, Layer, NoProgress, RawDocument, Receipt, Reference,
+    Crew, Descriptor, Digest, Image, ImageError, Index, Layer, RawDocument, Receipt, Reference,
     TransferError, Upload,
 };
 
@@ -63,8 +63,9 @@ impl Upload for StoreUpload {
             None => self.making.push(Arc::clone(&layer)),
         }
         let directory = Arc::clone(self.store.directory());
+        let progress = Arc::clone(self.store.progress());
         self.crew
-            .submit(move || directory.fetch(&*layer, &NoProgress).map(|(_, fetched)| fetched));
+            .submit(move || directory.fetch(&*layer, &*progress).map(|(_, fetched)| fetched));
     }
 
     fn member(&mut self, image: &Image) -> Result<Receipt, TransferError> {

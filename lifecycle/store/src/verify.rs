@@ -1,9 +1,9 @@
 //! Looking for damage.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::thread;
 
 use fs_err::{self as fs, File};
@@ -42,21 +42,33 @@ impl Store {
     /// Hashes every blob and looks through every document and extracted layer. With `remove`, what is damaged
     /// is removed, so that it is fetched or made again; images that cannot be read for that lose their names.
     pub fn verify(&self, remove: bool) -> Result<Verification, StoreError> {
+        let found = self.look_for_damage()?;
+        if !remove || found.damage.is_empty() {
+            return Ok(found);
+        }
+        // What was damaged may have been written again meanwhile. Now nobody gets a file into its place, or
+        // begins to rely on one, before the damage is gone.
+        let _alone = self.directory().prune_alone()?;
+        let found = self.look_for_damage()?;
+        for Damage { path, .. } in &found.damage {
+            match fs::symlink_metadata(path) {
+                Ok(there) if there.is_dir() => remove_tree(path)?,
+                Ok(_) => drop(remove_file(path)?),
+                Err(_) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    fn look_for_damage(&self) -> Result<Verification, StoreError> {
         let directory = self.directory();
         let mut found = Verification::default();
         self.verify_blobs(&mut found)?;
         directory.verify_documents::<Form>("layers", &mut found)?;
         directory.verify_documents::<Record>("records", &mut found)?;
         directory.verify_trees(&mut found)?;
-        if remove {
-            remove_all(&found.damage)?;
-        }
-        // Last, so that images whose blobs were damaged are found too.
-        let known = found.damage.len();
+        // Last, because an image is damaged with its blobs.
         directory.verify_images(&mut found)?;
-        if remove {
-            remove_all(&found.damage[known..])?;
-        }
         Ok(found)
     }
 
@@ -74,17 +86,6 @@ impl Store {
         }
         Ok(())
     }
-}
-
-fn remove_all(damage: &[Damage]) -> Result<(), StoreError> {
-    for Damage { path, .. } in damage {
-        match fs::symlink_metadata(path) {
-            Ok(there) if there.is_dir() => remove_tree(path)?,
-            Ok(_) => drop(remove_file(path)?),
-            Err(_) => {}
-        }
-    }
-    Ok(())
 }
 
 /// The size of a blob, and what is wrong with it. One that went meanwhile has nothing wrong.
@@ -149,7 +150,8 @@ impl Directory {
         Ok(())
     }
 
-    fn verify_images(self: &Arc<Self>, found: &mut Verification) -> Result<(), StoreError> {
+    fn verify_images(&self, found: &mut Verification) -> Result<(), StoreError> {
+        let damaged: BTreeSet<PathBuf> = found.damage.iter().map(|damage| damage.path.clone()).collect();
         for path in entries(&self.path("images"))? {
             let named = match read_json::<Named>(&path) {
                 Ok(Some(named)) => named,
@@ -159,11 +161,15 @@ impl Directory {
                     continue;
                 }
             };
+            let is_good = |digest: &Digest| {
+                let path = self.blob_path(digest);
+                path.exists() && !damaged.contains(&path)
+            };
             let reason = match self.reachable(&named.descriptor) {
                 Ok(digests) => digests
                     .iter()
-                    .find(|digest| !self.blob_path(digest).exists())
-                    .map(|digest| format!("it lacks the blob {digest}")),
+                    .find(|digest| !is_good(digest))
+                    .map(|digest| format!("it has no good blob {digest}")),
                 Err(error) if is_missing_or_damaged(&error) => Some(error.to_string()),
                 Err(error) => return Err(error),
             };

@@ -144,6 +144,17 @@ impl DockerImages {
             ));
         }
         let config = RawDocument::new(MediaType::config(Family::Docker), bytes);
+        if named_digest(&entry.config).is_some_and(|named| named != config.descriptor.digest) {
+            return Err(TransferError::new(
+                TransferErrorKind::Corrupt,
+                format!(
+                    "{} of {} is named for its digest but hashes to {}",
+                    entry.config,
+                    place(&self.members),
+                    config.descriptor.digest
+                ),
+            ));
+        }
         Ok(Image::assemble(config, layers)?)
     }
 
@@ -228,6 +239,15 @@ impl fmt::Debug for DockerLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("DockerLayer").field(&self.name).finish()
     }
+}
+
+/// The digest that a configuration is named for, as nearly all writers do: `<hex>.json`, `sha256:<hex>`, or a
+/// blob of a layout.
+fn named_digest(name: &str) -> Option<Digest> {
+    let name = name.rsplit('/').next()?;
+    let name = name.strip_suffix(".json").unwrap_or(name);
+    let hex = name.strip_prefix("sha256:").unwrap_or(name);
+    format!("sha256:{hex}").parse().ok()
 }
 
 fn place(members: &Members) -> String {

@@ -1,9 +1,11 @@
 use std::io::Write;
 use std::sync::Mutex;
 
+use proptest::prelude::*;
+
 use super::TransferErrorKind::{Corrupt, NotFound, Unsupported};
 use super::*;
-use crate::tests::samples::{compressed, image, image_in, read_all, reference, tar, write};
+use crate::tests::samples::{compressed, diff_ids, image, image_in, read_all, reference, tar, write};
 use crate::{Compression, DiffId, Family, Image, ImageConfig, Platform, Sink, canonical_json};
 
 /// A tar of files, in order.
@@ -300,6 +302,29 @@ fn archives_that_are_wrong_are_refused() {
 }
 
 #[test]
+fn a_configuration_that_is_not_what_its_name_says_is_refused() {
+    let (a, b, config) = docker_parts();
+    let (good, bad) = (Digest::of(&config), Digest::of(b"another"));
+    for (digest, is_good) in [(&good, true), (&bad, false)] {
+        for name in [
+            format!("{}.json", digest.hex()),
+            digest.to_string(),
+            format!("blobs/sha256/{}", digest.hex()),
+        ] {
+            let manifest = format!(r#"[{{"Config":"{name}","RepoTags":null,"Layers":["a","b"]}}]"#);
+            let files = [
+                (name.as_str(), &config[..]),
+                ("a", &a),
+                ("b", &b),
+                ("manifest.json", manifest.as_bytes()),
+            ];
+            let archive = open(&tar_of(&files).into_inner().unwrap()).unwrap();
+            assert_eq!(archive.named(None).is_ok(), is_good, "{name}");
+        }
+    }
+}
+
+#[test]
 fn several_images_are_read_from_one_docker_archive() {
     let (a, b, config) = docker_parts();
     let manifest = br#"[{"Config":"c.json","RepoTags":["app:1"],"Layers":["a","b"]},
@@ -349,4 +374,45 @@ fn a_failed_write_leaves_the_old_archive() {
     assert!(upload.finish(&read).is_err());
     assert_eq!(std::fs::read(&path).unwrap(), before);
     assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+}
+
+/// An archive of either kind, to be spoiled.
+fn sample(kind: ArchiveKind) -> Vec<u8> {
+    let pipe = Pipe::default();
+    write(
+        &ArchiveSink::stream(kind, pipe.clone()),
+        &image(&["one", "two"]),
+        &["r.test/app:1"],
+    );
+    let bytes = pipe.0.lock().unwrap();
+    bytes.clone()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(200) })]
+
+    #[test]
+    fn spoiled_archives_are_errors_or_harmless(
+        docker in any::<bool>(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        cut in prop::option::of(any::<prop::sample::Index>()),
+    ) {
+        let mut bytes = sample(if docker { ArchiveKind::Docker } else { ArchiveKind::Oci });
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        let spool = tempfile::tempdir().unwrap();
+        let artifact = Archive::read(&bytes[..], spool.path()).and_then(|archive| archive.named(None));
+        if let Ok(Artifact::Image(read)) = artifact {
+            // A layer that was spoiled says so when it is read, a document before that. An archive that lost its
+            // layout is read by its `manifest.json`, with other media types.
+            if read_all(&read).is_ok() {
+                prop_assert_eq!(diff_ids(&read), diff_ids(&image(&["one", "two"])));
+            }
+        }
+    }
 }

@@ -45,7 +45,12 @@ fn damage_is_named_and_removed() {
     let error = read(&*stored.layers()[0]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidData);
 
-    let found = store.verify(true).unwrap();
+    let found = store.verify(false).unwrap();
+    assert_eq!(
+        store.verify(true).unwrap(),
+        found,
+        "looking and removing find the same"
+    );
     let tree = root[1].path.parent().unwrap().to_owned();
     let name = found.damage.last().unwrap();
     assert!(name.reason.contains("good"), "{name:?}");
