@@ -156,7 +156,7 @@ mod tests {
         let entries = Entries(vec![
             named("bare", REF_NAME, "v1"),
             named("podman", REF_NAME, "localhost/app:v1"),
-            named("docker", IMAGE_NAME, "index.docker.io/library/app:v1"),
+            named("docker", IMAGE_NAME, &reference("app:v1").to_string()),
         ]);
         let find = |name: &str| -> Vec<_> {
             let found = entries.matching(&reference(name));
