@@ -42,6 +42,8 @@ pub enum Parent<'a> {
 pub struct Scope {
     /// ENV and ARG as instructions see them. Order decides which of two wins (E4).
     pub(crate) environment: Arc<Environment>,
+    /// ENV alone: what the configuration holds.
+    pub(crate) config_env: Arc<Environment>,
     /// ARGs in scope, in order of first declaration; one without value is empty here (L1).
     pub(crate) args: Environment,
     pub(crate) working_directory: String,
@@ -61,12 +63,7 @@ impl Scope {
     pub(crate) fn on(parent: Parent<'_>) -> Self {
         let nothing = BaseConfig::default();
         let config = match parent {
-            Parent::Stage(scope) => {
-                return Self {
-                    adds_path: false,
-                    ..scope.clone()
-                };
-            }
+            Parent::Stage(scope) => return scope.child(),
             Parent::Image(config) => config,
             Parent::Scratch | Parent::Unknown => &nothing,
         };
@@ -75,8 +72,10 @@ impl Scope {
         if adds_path {
             environment.set("PATH", DEFAULT_PATH);
         }
+        let environment = Arc::new(environment);
         Self {
-            environment: Arc::new(environment),
+            config_env: environment.clone(),
+            environment,
             args: Environment::default(),
             working_directory: crate::path::working_directory("/", &config.working_dir),
             user: config.user.clone(),
@@ -85,6 +84,26 @@ impl Scope {
             is_partial: matches!(parent, Parent::Unknown),
             adds_path,
         }
+    }
+
+    /// What a child stage starts with: everything, but where an ARG had replaced a value of the configuration, the
+    /// configuration's value is back (E4, E5).
+    fn child(&self) -> Self {
+        let mut child = Self {
+            adds_path: false,
+            ..self.clone()
+        };
+        for (name, value) in self.config_env.iter() {
+            if self.environment.get(name) != Some(value) {
+                Arc::make_mut(&mut child.environment).set(name, value);
+            }
+        }
+        child
+    }
+
+    /// ENV values: what the configuration's `Env` holds.
+    pub fn config_env(&self) -> &Environment {
+        &self.config_env
     }
 
     /// ENV and ARG values in force.

@@ -80,6 +80,7 @@ impl Evaluator<'_> {
         for (key, value) in &pairs {
             self.check_secret(instruction, "ENV", key);
             Arc::make_mut(&mut self.scope.environment).set(key.clone(), value.clone());
+            Arc::make_mut(&mut self.scope.config_env).set(key.clone(), value.clone());
         }
         let created_by = history::pairs("ENV", &pairs);
         Ok((Action::Env(pairs), History::config(created_by)))

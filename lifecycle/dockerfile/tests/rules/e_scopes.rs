@@ -66,6 +66,26 @@ fn order_decides_between_env_and_arg_e4() {
 }
 
 #[test]
+fn child_stage_sees_the_configured_value_again_e4() {
+    let text = "FROM base AS p\nENV A=env\nARG A=arg\nRUN x\nFROM p\nRUN y";
+    assert_eq!(
+        Build::new(text).target("p").run().environment.get("A"),
+        Some("arg")
+    );
+    assert_eq!(
+        Build::new(text).history(),
+        ["RUN |1 A=env /bin/sh -c y # buildkit"]
+    );
+    let configured: Vec<(String, String)> = Build::new(text)
+        .scope()
+        .config_env()
+        .iter()
+        .map(|(n, v)| (n.to_owned(), v.to_owned()))
+        .collect();
+    assert_eq!(configured[1], ("A".to_owned(), "env".to_owned()));
+}
+
+#[test]
 fn child_stage_inherits_env_and_args_e5() {
     let text = "FROM base AS a\nENV E=1\nARG A=2\nARG U\nFROM a\nRUN x $E";
     let run = Build::new(text).run();
