@@ -1,0 +1,421 @@
+//! One blob to one repository.
+//!
+//! In this order: is it there (HEAD)? Can it be taken over from another repository (mount)? Else it is sent, in one
+//! request when its size is known, and as a stream that follows its maker when it is not. An answer of 202 to a mount
+//! is the beginning of an upload as good as any other.
+//!
+//! A blob that fails on the way begins again. What was sent in pieces goes on where the registry says it stopped.
+
+use std::sync::Arc;
+
+use http::{Method, header};
+use lifecycle_image::{Descriptor, Layer, Outcome, Progress, Repository, Step};
+use reqwest::Response;
+use url::Url;
+
+use super::feed::{Feed, Progressed};
+use crate::Error;
+use crate::bridge::blocking;
+use crate::error::Again;
+use crate::pull::content_digest;
+use crate::registry::Inner;
+use crate::transport::{Place, Request, Scopes, Target, Transport, location, shown};
+
+/// Pieces that are sent when a registry does not take a blob in one request, and nobody said how large they may be.
+const PIECE: u64 = 32 * 1024 * 1024;
+/// The smallest piece that a registry takes, except the last.
+const CHUNK_MIN_LENGTH: &str = "oci-chunk-min-length";
+const OCTETS: &str = "application/octet-stream";
+
+/// What became of a blob.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sent {
+    Bytes(u64),
+    Existed,
+    Mounted,
+}
+
+/// An upload that a registry has begun.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    /// Where the next request goes.
+    pub(super) url: Url,
+    /// Bytes that the registry has.
+    offset: u64,
+    /// It takes no smaller pieces.
+    smallest: u64,
+}
+
+impl Session {
+    fn begun(response: &Response) -> Result<Self, Error> {
+        let smallest = response.headers().get(CHUNK_MIN_LENGTH);
+        let smallest = smallest.and_then(|value| value.to_str().ok()?.parse().ok());
+        Ok(Self {
+            url: location(response)?,
+            offset: 0,
+            smallest: smallest.unwrap_or(0),
+        })
+    }
+}
+
+/// A layer to be sent.
+pub(super) struct Parcel {
+    layer: Arc<dyn Layer>,
+    progress: Arc<dyn Progress>,
+    /// Repositories that may have it.
+    origins: Vec<Repository>,
+}
+
+impl Parcel {
+    /// `sent_to` are repositories that have it already.
+    pub(super) fn new(layer: Arc<dyn Layer>, progress: Arc<dyn Progress>, sent_to: &[Repository]) -> Self {
+        let origins = sent_to.iter().chain(layer.origin()).cloned().collect();
+        Self {
+            layer,
+            progress,
+            origins,
+        }
+    }
+
+    pub(super) async fn send(&self, inner: &Inner, repository: &Repository) -> Result<Sent, Error> {
+        let permit = inner.uploads.acquire().await;
+        let transport = &*inner.transport;
+        let place = Place::origin(repository);
+        // Looked at only now: a layer that waited for its turn may have been finished meanwhile.
+        let known = self.layer.known();
+        let name = known.as_ref().map_or("layer", |known| known.digest.as_str());
+        let size = known.as_ref().map(|known| known.size);
+        let meter = Progressed::new(self.progress.begin(Step::Upload, name, size));
+        let mut session = None;
+        if let Some(descriptor) = &known {
+            if exists(transport, &place, descriptor).await? {
+                meter.meter.finish(Outcome::Existed);
+                return Ok(Sent::Existed);
+            }
+            let same_registry = |origin: &&Repository| {
+                origin.registry() == repository.registry() && origin.path() != repository.path()
+            };
+            if let Some(origin) = self.origins.iter().find(same_registry) {
+                match mount(transport, &place, descriptor, origin).await? {
+                    Mount::Done => {
+                        meter.meter.finish(Outcome::Mounted);
+                        return Ok(Sent::Mounted);
+                    }
+                    Mount::Begun(begun) => session = Some(begun),
+                    Mount::Refused => {}
+                }
+            }
+        }
+        let delivery = Delivery {
+            transport,
+            place: &place,
+            layer: &self.layer,
+            known,
+            meter: meter.clone(),
+            session,
+            piece: transport.settings.chunk,
+        };
+        let bytes = delivery.run().await?;
+        meter.meter.finish(Outcome::Done);
+        drop(permit);
+        Ok(Sent::Bytes(bytes))
+    }
+}
+
+/// A blob on its way.
+struct Delivery<'a> {
+    transport: &'a Transport,
+    place: &'a Place,
+    layer: &'a Arc<dyn Layer>,
+    known: Option<Descriptor>,
+    meter: Progressed,
+    session: Option<Session>,
+    /// Larger blobs are sent in pieces of this size.
+    piece: Option<u64>,
+}
+
+impl Delivery<'_> {
+    async fn run(mut self) -> Result<u64, Error> {
+        let mut tries = 1;
+        loop {
+            let error = match self.attempt().await {
+                Ok(descriptor) => return Ok(descriptor.size),
+                Err(error) => error,
+            };
+            if error.status() == Some(413) && self.piece.is_none() {
+                tracing::debug!(%error, "sending in pieces");
+                self.piece = Some(PIECE);
+                self.session = None;
+                continue;
+            }
+            let Some(pause) = self.transport.pause(&restartable(error.clone()), tries) else {
+                return Err(error);
+            };
+            tracing::debug!(%error, ?pause, tries, "sending again");
+            self.transport.settings.clock.sleep(pause).await;
+            tries += 1;
+            // The answer may have been lost, not the blob.
+            if let Some(descriptor) = self.layer.known()
+                && exists(self.transport, self.place, &descriptor).await?
+            {
+                return Ok(descriptor.size);
+            }
+            let before = self.session.as_ref().map_or(0, |session| session.offset);
+            self.session = self.resume().await;
+            if self
+                .session
+                .as_ref()
+                .is_some_and(|session| session.offset > before)
+            {
+                tries = 1;
+            }
+        }
+    }
+
+    async fn attempt(&mut self) -> Result<Descriptor, Error> {
+        let mut session = match self.session.take() {
+            Some(session) => session,
+            None => begin(self.transport, self.place).await?,
+        };
+        match self.known.clone() {
+            Some(known) if session.offset == 0 && self.piece.is_none_or(|piece| known.size <= piece) => {
+                self.put_whole(&session, &known).await?;
+                Ok(known)
+            }
+            known => {
+                let patched = self.patch(&mut session, known.as_ref()).await;
+                // Whatever happened, what the registry has can be asked for there.
+                self.session = Some(session.clone());
+                patched?;
+                let layer = Arc::clone(self.layer);
+                let descriptor = blocking(move || layer.descriptor()).await??;
+                if descriptor.size != session.offset {
+                    return Err(Error::Mismatch {
+                        url: shown(&session.url),
+                        expected: format!("{} bytes of the layer", descriptor.size),
+                        actual: format!("{} bytes sent", session.offset),
+                    });
+                }
+                commit(self.transport, self.place, session.url, &descriptor).await?;
+                Ok(descriptor)
+            }
+        }
+    }
+
+    /// Everything in one request.
+    async fn put_whole(&self, session: &Session, known: &Descriptor) -> Result<(), Error> {
+        let feed = Feed::open(Arc::clone(self.layer), 0, Some(known.size), self.meter.clone());
+        let mut url = session.url.clone();
+        url.query_pairs_mut().append_pair("digest", known.digest.as_str());
+        let request = self
+            .request(Method::PUT, url, &[201, 200, 202, 204])
+            .header(header::CONTENT_LENGTH, &known.size.to_string());
+        let response = self.stream(&request, &feed, None).await?;
+        check_digest(&response, known)
+    }
+
+    /// Piece by piece, or as one stream of unknown length.
+    async fn patch(&self, session: &mut Session, known: Option<&Descriptor>) -> Result<(), Error> {
+        let size = known.map(|known| known.size);
+        let feed = Feed::open(Arc::clone(self.layer), session.offset, size, self.meter.clone());
+        let piece = self.piece.map(|piece| piece.max(session.smallest).max(1));
+        while feed.has_more().await {
+            let start = session.offset;
+            let mut request = self.request(Method::PATCH, session.url.clone(), &[202, 201, 204]);
+            if let Some(size) = size {
+                let length = piece.unwrap_or(u64::MAX).min(size - start);
+                let range = format!("{start}-{}", start + length - 1);
+                request = request
+                    .header(header::CONTENT_RANGE, &range)
+                    .header(header::CONTENT_LENGTH, &length.to_string());
+            }
+            let response = self.stream(&request, &feed, piece).await?;
+            session.url = location(&response)?;
+            session.offset = feed.position();
+            match acknowledged(&response) {
+                // Without the header, or with the one that can mean nothing or one byte, we know no better.
+                None | Some(1) => {}
+                Some(taken) if taken == session.offset => {}
+                Some(taken) => {
+                    session.offset = taken;
+                    return Err(Error::Cut {
+                        url: shown(&session.url),
+                        received: taken,
+                    });
+                }
+            }
+        }
+        match feed.failure(&self.name()) {
+            Some(failure) => Err(failure.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Sends what `feed` has and waits for the answer, as long as there are signs of life.
+    async fn stream(&self, request: &Request, feed: &Feed, limit: Option<u64>) -> Result<Response, Error> {
+        let timeouts = &self.transport.settings.timeouts;
+        let sending = self.transport.send_stream(self.place, request, feed.body(limit));
+        let answer = tokio::select! {
+            answer = sending => answer,
+            (waiting_for, after) = feed.silence(timeouts.idle, timeouts.commit) => {
+                let Target::Url(url) = &request.target else {
+                    return Err(Error::Unsupported("an upload has an address".to_owned()));
+                };
+                Err(Error::TimedOut {
+                    method: request.method.to_string(),
+                    url: shown(url),
+                    waiting_for,
+                    after,
+                })
+            }
+        };
+        // A layer that cannot be read breaks the request; the layer is the reason, not the network.
+        match feed.failure(&self.name()) {
+            Some(failure) => Err(failure.into()),
+            None => answer,
+        }
+    }
+
+    /// Where the broken upload can go on. Nothing if it has to begin anew.
+    async fn resume(&mut self) -> Option<Session> {
+        let session = self.session.take()?;
+        let request = self.request(Method::GET, session.url.clone(), &[204, 200, 202]);
+        let response = self.transport.send_once(self.place, &request).await.ok()?;
+        // "0-0" is written for nothing and for one byte.
+        let offset = acknowledged(&response).filter(|&offset| offset > 1)?;
+        let url = if response.headers().contains_key(header::LOCATION) {
+            location(&response).ok()?
+        } else {
+            session.url
+        };
+        tracing::debug!(offset, "the upload goes on");
+        Some(Session {
+            url,
+            offset,
+            ..session
+        })
+    }
+
+    fn request(&self, method: Method, url: Url, expect: &'static [u16]) -> Request {
+        let scopes = Scopes::push(&self.place.path);
+        Request::new(method, Target::Url(url), scopes, expect).header(header::CONTENT_TYPE, OCTETS)
+    }
+
+    fn name(&self) -> String {
+        let known = self.known.as_ref().map(|known| known.digest.to_string());
+        known.unwrap_or_else(|| "in the making".to_owned())
+    }
+}
+
+/// An upload that was lost or whose token ran out while it was sent can begin again, as a cut one can.
+fn restartable(error: Error) -> Error {
+    match (&error, error.status()) {
+        (Error::Status(answer), Some(401 | 404 | 416))
+            if matches!(answer.method.as_str(), "PUT" | "PATCH") =>
+        {
+            Error::Cut {
+                url: answer.url.clone(),
+                received: 0,
+            }
+        }
+        _ => error,
+    }
+}
+
+/// Whether a repository has a blob.
+async fn exists(transport: &Transport, place: &Place, descriptor: &Descriptor) -> Result<bool, Error> {
+    let target = Target::Route(format!("blobs/{}", descriptor.digest));
+    // The token of the upload that may follow serves for this as well.
+    let request = Request::new(Method::HEAD, target, Scopes::push(&place.path), &[200]);
+    match transport.send(place, &request).await {
+        Ok(response) => {
+            let length = response.headers().get(header::CONTENT_LENGTH);
+            let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+            // A blob of another size is damage; sending it again mends it.
+            Ok(length.is_none_or(|length| length == descriptor.size))
+        }
+        Err(error) if error.is_not_found() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+enum Mount {
+    Done,
+    Begun(Session),
+    Refused,
+}
+
+/// Asks a registry to take a blob over from another of its repositories.
+async fn mount(
+    transport: &Transport,
+    place: &Place,
+    descriptor: &Descriptor,
+    origin: &Repository,
+) -> Result<Mount, Error> {
+    let route = format!(
+        "blobs/uploads/?mount={}&from={}",
+        descriptor.digest,
+        origin.path()
+    );
+    // Whoever may not read the source may not mount from it.
+    let scopes = Scopes::push(&place.path).and(Scopes::pull(origin.path()));
+    let request = Request::new(Method::POST, Target::Route(route), scopes, &[201, 202]);
+    match transport.send(place, &request).await {
+        Ok(response) if response.status().as_u16() == 201 => Ok(Mount::Done),
+        Ok(response) => Ok(Mount::Begun(Session::begun(&response)?)),
+        // A mount is an offer. Whatever a registry has against it, the blob can still be sent.
+        Err(error) if error.status().is_some() && error.again() == Again::Never => {
+            tracing::debug!(%error, "not mounted");
+            Ok(Mount::Refused)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Begins an upload.
+pub(super) async fn begin(transport: &Transport, place: &Place) -> Result<Session, Error> {
+    let target = Target::Route("blobs/uploads/".to_owned());
+    let request = Request::new(Method::POST, target, Scopes::push(&place.path), &[202]);
+    Session::begun(&transport.send(place, &request).await?)
+}
+
+/// Ends an upload that was sent in pieces.
+async fn commit(
+    transport: &Transport,
+    place: &Place,
+    mut url: Url,
+    descriptor: &Descriptor,
+) -> Result<(), Error> {
+    url.query_pairs_mut()
+        .append_pair("digest", descriptor.digest.as_str());
+    let request = Request {
+        patience: Some(transport.settings.timeouts.commit),
+        ..Request::new(
+            Method::PUT,
+            Target::Url(url),
+            Scopes::push(&place.path),
+            &[201, 200, 202, 204],
+        )
+    };
+    let response = transport.send(place, &request).await?;
+    check_digest(&response, descriptor)
+}
+
+fn check_digest(response: &Response, descriptor: &Descriptor) -> Result<(), Error> {
+    match content_digest(response.headers()) {
+        Some(actual) if actual != descriptor.digest => Err(Error::Mismatch {
+            url: shown(response.url()),
+            expected: descriptor.digest.to_string(),
+            actual: actual.to_string(),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// How many bytes a registry says it has: `Range: 0-99` is a hundred.
+fn acknowledged(response: &Response) -> Option<u64> {
+    let range = response.headers().get(header::RANGE)?.to_str().ok()?;
+    let range = range.trim().trim_start_matches("bytes=");
+    let last: u64 = range.strip_prefix("0-")?.parse().ok()?;
+    last.checked_add(1)
+}

@@ -1,0 +1,22 @@
+//! Registries as they are, and as they should not be: the protocol against a registry that can be told to fail, and
+//! against Debian's docker-registry with other people's clients as judges.
+
+#[cfg(test)]
+#[path = "../../../../tests/support/fake_registry.rs"]
+#[expect(unreachable_pub, reason = "a module file that several test programs include")]
+mod fake_registry;
+
+#[cfg(test)]
+mod auth;
+#[cfg(test)]
+mod pull;
+#[cfg(test)]
+mod push;
+#[cfg(test)]
+mod real;
+#[cfg(test)]
+mod referrers;
+#[cfg(test)]
+mod samples;
+#[cfg(test)]
+mod security;

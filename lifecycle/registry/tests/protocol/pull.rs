@@ -1,0 +1,322 @@
+//! Reading.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifecycle_image::{
+    Artifact, Descriptor, Family, Index, MediaType, Outcome, Platform, Source, Step, TransferErrorKind,
+};
+use lifecycle_registry::{Mirrors, Registry, Settings, Timeouts};
+
+use crate::fake_registry::{Action, FakeRegistry, Options};
+use crate::samples::{Witness, chain, noise, pull, read_layer, reference, registry, settings, stock};
+
+#[test]
+fn an_image_comes_back_byte_for_byte() {
+    let fake = FakeRegistry::start();
+    let content = noise(1, 1_000_000);
+    let image = stock(&fake, "a/b", "t", &[&content, b"second"]);
+    let witness = Arc::new(Witness::default());
+    let registry = registry().watched(Arc::clone(&witness) as Arc<_>);
+    let name = format!("{}/a/b:t", fake.address());
+    let pulled = pull(&registry, &name).unwrap();
+    assert_eq!(
+        pulled.encode_manifest().unwrap(),
+        image.encode_manifest().unwrap()
+    );
+    assert_eq!(read_layer(&pulled, 0).unwrap(), content);
+    assert_eq!(read_layer(&pulled, 1).unwrap(), b"second");
+    assert_eq!(pulled.layers()[0].origin(), Some(reference(&name).repository()));
+    let told = witness.told();
+    assert_eq!(told[0], (Step::Download, 1_000_000, Some(Outcome::Done)));
+    // One manifest, one configuration, two layers, and nothing else but the look whether there is TLS.
+    assert_eq!(fake.count("GET", ""), 4, "{}", fake.log());
+    let accept = &fake.seen()[0].headers["accept"];
+    for kind in MediaType::manifests() {
+        assert!(accept.contains(kind.as_str()), "{accept}");
+    }
+    // Again from the middle.
+    let mut rest = Vec::new();
+    pulled.layers()[0]
+        .open(999_990)
+        .unwrap()
+        .read_to_end(&mut rest)
+        .unwrap();
+    assert_eq!(rest, content[999_990..]);
+}
+
+#[test]
+fn resolve_exists_and_delete() {
+    for no_digest_header in [false, true] {
+        let fake = FakeRegistry::start_with(Options {
+            no_digest_header,
+            ..Options::default()
+        });
+        let image = stock(&fake, "a", "t", &[b"x"]);
+        let registry = registry();
+        let name = reference(&format!("{}/a:t", fake.address()));
+        let descriptor = registry.resolve(&name).unwrap();
+        assert_eq!(descriptor, image.encode_manifest().unwrap().descriptor);
+        assert_eq!(fake.count("HEAD", "manifests/t"), 1);
+        assert_eq!(fake.count("GET", "manifests/t"), usize::from(no_digest_header));
+        assert!(registry.exists(&name).unwrap());
+        registry.delete(&name).unwrap();
+        assert!(!registry.exists(&name).unwrap());
+        assert_eq!(
+            registry.delete(&name).unwrap_err().kind,
+            TransferErrorKind::NotFound
+        );
+    }
+}
+
+#[test]
+fn an_index_is_resolved_for_a_platform() {
+    let fake = FakeRegistry::start();
+    let image = stock(&fake, "a", "amd64", &[b"x"]);
+    let mut member = image.encode_manifest().unwrap().descriptor;
+    member.platform = Some(Platform::linux("amd64"));
+    let index = Index::new(Family::Oci, vec![member]).encode().unwrap();
+    fake.put_manifest("a", "all", index.descriptor.media_type.as_str(), &index.bytes);
+    let registry = registry();
+    let name = reference(&format!("{}/a:all", fake.address()));
+    let found = registry.image(&name, &Platform::linux("amd64")).unwrap();
+    assert_eq!(found.digest().unwrap(), image.digest().unwrap());
+    let error = registry.image(&name, &Platform::linux("s390x")).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::NoPlatform);
+    assert!(error.message.contains("linux/amd64"), "{error}");
+    let Artifact::Index(read) = registry.artifact(&name).unwrap() else {
+        panic!("no index")
+    };
+    assert_eq!(read.encode().unwrap(), index);
+}
+
+#[test]
+fn a_cut_blob_goes_on_where_it_stopped_complaint_20() {
+    for no_ranges in [false, true] {
+        let fake = FakeRegistry::start_with(Options {
+            no_ranges,
+            ..Options::default()
+        });
+        let content = noise(2, 600_000);
+        stock(&fake, "a", "t", &[&content]);
+        let pulled = pull(&registry(), &format!("{}/a:t", fake.address())).unwrap();
+        let digest = pulled.layers()[0].descriptor().unwrap().digest;
+        fake.rule("GET", digest.as_str(), 1, Action::CutAnswer(100_000));
+        fake.rule("GET", digest.as_str(), 1, Action::CutAnswer(250_000));
+        assert_eq!(read_layer(&pulled, 0).unwrap(), content);
+        let ranges: Vec<_> = fake
+            .seen()
+            .iter()
+            .filter(|seen| seen.target.contains(digest.as_str()))
+            .map(|seen| seen.headers.get("range").cloned().unwrap_or_default())
+            .collect();
+        assert_eq!(ranges.len(), 3, "{}", fake.log());
+        assert_eq!(ranges[..2], ["", "bytes=100000-"]);
+    }
+}
+
+#[test]
+fn a_registry_that_keeps_cutting_is_given_up() {
+    let fake = FakeRegistry::start();
+    stock(&fake, "a", "t", &[&noise(3, 100_000)]);
+    let pulled = pull(&registry(), &format!("{}/a:t", fake.address())).unwrap();
+    let digest = pulled.layers()[0].descriptor().unwrap().digest;
+    fake.rule("GET", digest.as_str(), 1000, Action::CutAnswer(0));
+    let error = read_layer(&pulled, 0).unwrap_err();
+    assert!(chain(&error).contains("connection broke"), "{}", chain(&error));
+    assert_eq!(fake.count("GET", digest.as_str()), 5);
+}
+
+#[test]
+fn busy_registries_are_waited_for_complaint_21() {
+    let fake = FakeRegistry::start();
+    stock(&fake, "a", "t", &[b"x"]);
+    let (settings, clock) = settings();
+    let registry = Registry::new(settings).unwrap();
+    let busy = |status, header: Option<&str>| {
+        let headers = header
+            .map(|value| ("Retry-After", value.to_owned()))
+            .into_iter()
+            .collect();
+        Action::Answer(status, headers, b"busy".to_vec())
+    };
+    fake.rule("GET", "manifests", 1, busy(429, Some("7")));
+    fake.rule("GET", "manifests", 1, busy(503, None));
+    fake.rule("GET", "manifests", 1, busy(408, None));
+    let name = format!("{}/a:t", fake.address());
+    pull(&registry, &name).unwrap();
+    let millis: Vec<_> = clock.slept().iter().map(Duration::as_millis).collect();
+    assert_eq!(millis, [7000, 500, 1000]);
+    // Who asks for an hour is not waited for.
+    fake.rule("GET", "manifests", 1, busy(429, Some("3600")));
+    let error = pull(&registry, &name).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Unavailable);
+    assert!(
+        chain(&error).contains("3600 s") && chain(&error).contains("busy"),
+        "{}",
+        chain(&error)
+    );
+    // And nobody for ever.
+    fake.forget();
+    fake.rule("GET", "manifests", 1000, busy(502, None));
+    assert_eq!(
+        pull(&registry, &name).unwrap_err().kind,
+        TransferErrorKind::Unavailable
+    );
+    assert_eq!(fake.count("GET", "manifests"), 5);
+}
+
+#[test]
+fn silence_has_an_end_and_a_slow_drip_does_not() {
+    let fake = FakeRegistry::start();
+    let content = noise(4, 50_000);
+    stock(&fake, "a", "t", &[&content]);
+    let (settings, _) = settings();
+    let registry = Registry::new(Settings {
+        timeouts: Timeouts {
+            idle: Duration::from_millis(300),
+            ..Timeouts::default()
+        },
+        ..settings
+    })
+    .unwrap();
+    let name = format!("{}/a:t", fake.address());
+    let pulled = pull(&registry, &name).unwrap();
+    let digest = pulled.layers()[0].descriptor().unwrap().digest;
+    fake.rule(
+        "GET",
+        digest.as_str(),
+        1,
+        Action::Drip(10, Duration::from_millis(60)),
+    );
+    assert_eq!(read_layer(&pulled, 0).unwrap(), content);
+    assert_eq!(fake.count("GET", digest.as_str()), 1);
+    fake.rule(
+        "GET",
+        "manifests",
+        1000,
+        Action::Delay(Duration::from_millis(900)),
+    );
+    let error = pull(&registry, &name).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Unavailable);
+    assert!(chain(&error).contains("no answer for 0.3 s"), "{}", chain(&error));
+}
+
+#[test]
+fn mirrors_are_asked_first_and_the_origin_last() {
+    let (first, second, origin) = (
+        FakeRegistry::start(),
+        FakeRegistry::start(),
+        FakeRegistry::start(),
+    );
+    let content = noise(5, 10_000);
+    stock(&second, "cache/a", "t", &[&content]);
+    stock(&origin, "a", "t", &[b"from the origin"]);
+    stock(&origin, "a", "only", &[b"from the origin"]);
+    let with = |fallback| {
+        Registry::new(Settings {
+            mirrors: vec![Mirrors {
+                of: origin.address().to_owned(),
+                at: vec![first.address().to_owned(), format!("{}/cache", second.address())],
+                fallback,
+            }],
+            ..settings().0
+        })
+        .unwrap()
+    };
+    let name = |tag: &str| format!("{}/a:{tag}", origin.address());
+    let pulled = pull(&with(true), &name("t")).unwrap();
+    assert_eq!(read_layer(&pulled, 0).unwrap(), content);
+    assert_eq!(origin.seen().len(), 0);
+    // Blobs that the mirror has lost come from the origin.
+    let pulled = pull(&with(true), &name("only")).unwrap();
+    assert_eq!(read_layer(&pulled, 0).unwrap(), b"from the origin");
+    let error = pull(&with(false), &name("only")).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::NotFound);
+    // A mirror that lies is passed over.
+    let digest = origin
+        .manifest("a", "only")
+        .map(|bytes| lifecycle_image::Digest::of(&bytes))
+        .unwrap();
+    stock(&second, "cache/a", "only", &[b"from the origin"]);
+    second.rule("GET", "manifests", 1, Action::FlipByte);
+    pull(&with(true), &format!("{}/a@{digest}", origin.address())).unwrap();
+}
+
+#[test]
+fn tags_come_in_pages() {
+    let fake = FakeRegistry::start_with(Options {
+        page: Some(2),
+        ..Options::default()
+    });
+    for tag in ["a", "b", "c", "d", "e"] {
+        stock(&fake, "x", tag, &[b"x"]);
+    }
+    let repository = reference(&format!("{}/x", fake.address())).repository().clone();
+    assert_eq!(registry().tags(&repository).unwrap(), ["a", "b", "c", "d", "e"]);
+    assert_eq!(fake.count("GET", "tags/list"), 3);
+    let none = reference(&format!("{}/none", fake.address()))
+        .repository()
+        .clone();
+    assert_eq!(
+        registry().tags(&none).unwrap_err().kind,
+        TransferErrorKind::NotFound
+    );
+    // A list that leads to itself, or away, ends.
+    for link in [
+        "</v2/x/tags/list?n=1000>",
+        "<http://elsewhere.test/v2/x/tags/list>",
+    ] {
+        fake.rule(
+            "GET",
+            "tags/list",
+            1,
+            Action::Header("Link", format!("{link}; rel=\"next\"")),
+        );
+        assert_eq!(
+            registry().tags(&repository).unwrap_err().kind,
+            TransferErrorKind::Corrupt
+        );
+    }
+}
+
+#[test]
+fn what_is_no_image_is_said_to_be_none() {
+    let fake = FakeRegistry::start();
+    let schema1 = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    fake.put_manifest("a", "old", schema1, b"{}");
+    let error = pull(&registry(), &format!("{}/a:old", fake.address())).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Unsupported);
+    assert!(chain(&error).contains("v1+prettyjws"), "{}", chain(&error));
+    let config = Descriptor::of(MediaType::new("application/vnd.example+json"), b"{}");
+    let manifest = serde_json::json!({"schemaVersion": 2, "config": config, "layers": []}).to_string();
+    fake.put_manifest(
+        "a",
+        "chart",
+        "application/vnd.oci.image.manifest.v1+json",
+        manifest.as_bytes(),
+    );
+    let error = pull(&registry(), &format!("{}/a:chart", fake.address())).unwrap_err();
+    assert!(
+        chain(&error).contains("application/vnd.example+json"),
+        "{}",
+        chain(&error)
+    );
+    fake.put_manifest("a", "broken", "application/vnd.oci.image.manifest.v1+json", b"{");
+    let error = pull(&registry(), &format!("{}/a:broken", fake.address())).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Corrupt);
+}
+
+#[test]
+fn nobody_there_is_said_at_once() {
+    let free = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let (settings, clock) = settings();
+    let error = pull(&Registry::new(settings).unwrap(), &format!("{free}/a:t")).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Unavailable);
+    assert!(chain(&error).contains("refused"), "{}", chain(&error));
+    assert!(clock.slept().is_empty());
+}
