@@ -90,7 +90,15 @@ impl Transport {
     pub(crate) async fn resolve_manifest(&self, reference: &Reference) -> Result<Descriptor, Error> {
         let ask = |place: Place| async move {
             let request = manifest_request(Method::HEAD, &place, reference.identifier());
-            let response = self.send(&place, &request).await?;
+            let whole = || self.manifest(&place, reference.identifier(), reference.digest());
+            let response = match self.send(&place, &request).await {
+                Ok(response) => response,
+                // Not every registry, and not every proxy before one, knows HEAD here.
+                Err(error) if matches!(error.status(), Some(405 | 501)) => {
+                    return Ok(whole().await?.descriptor);
+                }
+                Err(error) => return Err(error),
+            };
             let headers = response.headers();
             let digest = reference.digest().cloned().or_else(|| content_digest(headers));
             let size = number(headers, &header::CONTENT_LENGTH);
@@ -98,8 +106,7 @@ impl Transport {
                 return Ok(Descriptor::new(media_type, digest, size));
             }
             // Some registries keep this from us, and have to send the document for it.
-            let document = self.manifest(&place, reference.identifier(), reference.digest());
-            Ok(document.await?.descriptor)
+            Ok(whole().await?.descriptor)
         };
         self.first(reference.repository(), ask).await
     }

@@ -44,6 +44,14 @@ impl Place {
         places
     }
 
+    /// The host of an address that belongs to no repository.
+    pub(super) fn foreign(url: &Url) -> Self {
+        Self {
+            host: host_of(url),
+            path: String::new(),
+        }
+    }
+
     /// What follows `prefix` in `host/path`, if the prefix ends where a component ends.
     fn below(&self, prefix: &str) -> Option<&str> {
         let (host, path) = prefix

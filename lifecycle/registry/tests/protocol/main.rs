@@ -2,7 +2,7 @@
 //! against Debian's docker-registry with other people's clients as judges.
 
 #[cfg(test)]
-#[path = "../../../../tests/support/fake_registry.rs"]
+#[path = "../../../../tests/support/fake_registry/mod.rs"]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 mod fake_registry;
 

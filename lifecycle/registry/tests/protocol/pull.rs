@@ -61,6 +61,9 @@ fn resolve_exists_and_delete() {
         assert_eq!(fake.count("HEAD", "manifests/t"), 1);
         assert_eq!(fake.count("GET", "manifests/t"), usize::from(no_digest_header));
         assert!(registry.exists(&name).unwrap());
+        let no_head = Action::Answer(405, Vec::new(), Vec::new());
+        fake.rule("HEAD", "manifests", 1, no_head);
+        assert_eq!(registry.resolve(&name).unwrap(), descriptor);
         registry.delete(&name).unwrap();
         assert!(!registry.exists(&name).unwrap());
         assert_eq!(

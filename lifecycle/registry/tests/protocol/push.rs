@@ -10,7 +10,7 @@ use lifecycle_registry::{Registry, Settings, Timeouts};
 use crate::fake_registry::{Action, FakeRegistry, Mount, Options};
 use crate::samples::{
     FromElsewhere, Making, MakingLayer, Witness, chain, image, image_of, layer, noise, pull, push,
-    read_layer, reference, registry, settings,
+    read_layer, reference, registry, settings, stock,
 };
 
 fn methods(fake: &FakeRegistry) -> Vec<String> {
@@ -80,6 +80,24 @@ fn another_repository_of_the_same_registry_mounts() {
     let size = 1 + image.encode_config().unwrap().descriptor.size;
     assert_eq!((receipt.sent, receipt.mounted), (2 * size, 2));
     assert_eq!(fake.manifest("b", "t"), other.manifest("c", "t"));
+}
+
+#[test]
+fn an_image_moves_from_registry_to_registry_on_the_same_threads() {
+    let (from, to) = (FakeRegistry::start(), FakeRegistry::start());
+    let contents: Vec<Vec<u8>> = (0..8).map(|seed| noise(200 + seed, 800_000)).collect();
+    let contents: Vec<&[u8]> = contents.iter().map(Vec::as_slice).collect();
+    let image = stock(&from, "a", "t", &contents);
+    let registry = registry();
+    let pulled = pull(&registry, &format!("{}/a:t", from.address())).unwrap();
+    let digest = image.layers()[3].descriptor().unwrap().digest;
+    from.rule("GET", digest.as_str(), 1, Action::CutAnswer(123_456));
+    let receipt = push(&registry, &pulled, &[&format!("{}/b:t", to.address())]).unwrap();
+    assert_eq!(receipt.digest, image.digest().unwrap());
+    assert_eq!(receipt.mounted, 0);
+    for content in contents {
+        assert_eq!(to.blob("b", &Digest::of(content)).as_deref(), Some(content));
+    }
 }
 
 #[test]

@@ -1,6 +1,11 @@
 use proptest::prelude::*;
 
+use std::sync::Arc;
+
+use http::HeaderValue;
+
 use super::*;
+use crate::Settings;
 
 fn headers(value: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
