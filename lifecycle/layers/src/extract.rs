@@ -23,7 +23,7 @@ use std::thread;
 
 use lifecycle_image::{Compression, DiffId, Meter};
 
-pub use self::cached::restore;
+pub use self::cached::{CachedLayer, restore};
 
 use self::place::Placer;
 use self::stream::{BlockReader, decompress};

@@ -23,9 +23,10 @@ pub use changes::{Change, ChangeSet, Snapshot};
 pub use contents::{AppLayer, DirectoryLayer, FilesLayer, Glob, Parents};
 pub use entry::{Device, Entry, Kind, Owner, Xattr};
 pub use extract::{
-    ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused, Skipped, Whiteouts,
-    extract, restore,
+    CachedLayer, ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused, Skipped,
+    Whiteouts, extract, restore,
 };
 pub use owners::{IdMap, IdRange, OwnerTable, Owners};
 pub use pack::{Contents, PackError, Packed, Packing, hash, pack};
 pub use tar::{FormatError, ReadEntry, Segment, Style, TarReader, TarWriter};
+pub use xattrs::read as read_xattrs;

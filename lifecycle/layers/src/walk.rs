@@ -46,6 +46,13 @@ pub(crate) struct Found<'a> {
     pub(crate) stat: Stat,
 }
 
+impl Found<'_> {
+    /// How many directories lie between the root of the walk and the entry.
+    pub(crate) fn depth(&self) -> usize {
+        self.path.split(|&byte| byte == b'/').count() - 1
+    }
+}
+
 /// A walk stopped.
 #[derive(Debug)]
 pub(crate) struct WalkError {
@@ -119,10 +126,7 @@ impl Walk {
                 self.enter()?;
                 continue;
             }
-            let stat = match statat(self.descent.here(), item.name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => stat,
-                Err(error) => return Err(error.into()),
-            };
+            let stat = statat(self.descent.here(), item.name, AtFlags::SYMLINK_NOFOLLOW)?;
             self.entering = self.order == Order::DepthFirst
                 && FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
             return Ok(Some(stat));

@@ -33,8 +33,8 @@ pub(crate) fn travels(name: &[u8]) -> bool {
     known && !host
 }
 
-/// The attributes of an open file or directory that travel, sorted by name.
-pub(crate) fn read(file: BorrowedFd<'_>) -> io::Result<Vec<Xattr>> {
+/// The attributes of an open file or directory that belong into layers, sorted by name.
+pub fn read(file: BorrowedFd<'_>) -> io::Result<Vec<Xattr>> {
     gather(
         |list| flistxattr(file, list),
         |name, value| fgetxattr(file, name, value),

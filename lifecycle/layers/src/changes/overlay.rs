@@ -37,7 +37,7 @@ pub(super) fn compare(
             };
             let found = found.map_err(|error| walk_error(upper, error))?;
             let fail = |error| io_error(upper, found.path, error);
-            let depth = found.path.iter().filter(|&&byte| byte == b'/').count();
+            let depth = found.depth();
             while lower.depth() > depth {
                 lower.leave().map_err(fail)?;
                 hidden.pop();

@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 
-use lifecycle_image::{Digest, NoProgress};
+use lifecycle_image::NoProgress;
 use tempfile::TempDir;
 
 use super::*;

@@ -15,18 +15,26 @@ use crate::contents::image_path;
 use crate::descent::DIRECTORY;
 use crate::tree::remove_name;
 
-/// Unpacks the cached layer that lies at `at` in the image (as `/layers/buildpack/name`) as `name` into
-/// `directory`, and verifies on the way that it is the layer `expected`.
+/// A buildpack layer as a cache keeps it: its names are paths of the image.
+#[derive(Debug, Clone, Copy)]
+pub struct CachedLayer<'a> {
+    /// Where the layer's directory lies in the image: `/layers/<buildpack>/<layer>`.
+    pub at: &'a Path,
+    /// Which layer it is.
+    pub diff_id: &'a DiffId,
+    /// How it is compressed; without it, that is told from the first bytes.
+    pub compression: Option<Compression>,
+}
+
+/// Unpacks a cached layer as `name` into `directory`, and verifies on the way that it is the layer it should be.
 ///
 /// It is unpacked under another name and takes the place of what was there, be it a directory, a link or
-/// anything else, only when all of it is there and verified. Directories above `at` are passed over.
+/// anything else, only when all of it is there and verified. Directories above the layer's own are passed over.
 pub fn restore(
     stored: impl Read + Send,
-    compression: Option<Compression>,
-    at: impl AsRef<Path>,
+    layer: CachedLayer<'_>,
     directory: BorrowedFd<'_>,
     name: &OsStr,
-    expected: &DiffId,
     ownership: Ownership<'_>,
     meter: &dyn Meter,
 ) -> Result<Extracted, ExtractError> {
@@ -48,11 +56,11 @@ pub fn restore(
             whiteouts: Whiteouts::Literal,
             ownership,
             refused: Refused::Fail,
-            expected: Some(expected),
-            below: &image_path(at),
+            expected: Some(layer.diff_id),
+            below: &image_path(layer.at),
             ..ExtractOptions::default()
         };
-        let extracted = extract(stored, compression, handle.as_fd(), &options, meter)?;
+        let extracted = extract(stored, layer.compression, handle.as_fd(), &options, meter)?;
         replace(directory, &temporary, &name).map_err(fail)?;
         Ok(extracted)
     };

@@ -385,12 +385,10 @@ impl<'a> Placer<'a> {
         };
         if self.made.contains(&target) {
             // This layer has the name itself: what was below it goes, what this layer put there stays.
-            return match at.stat() {
-                Ok(stat) if overlay && FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                    self.make_opaque(&at)
-                }
-                _ if overlay => Ok(()),
-                _ => self.opaque(&target),
+            return match FileType::from_raw_mode(at.stat()?.st_mode) {
+                FileType::Directory if overlay => self.make_opaque(&at),
+                FileType::Directory => self.opaque(&target),
+                _ => Ok(()),
             };
         }
         if overlay {
@@ -534,13 +532,12 @@ impl<'a> Placer<'a> {
             .iter()
             .filter(|(open, _)| is_above(open))
             .max_by_key(|(open, _)| open.len());
-        let (mut done, mut here) = match deepest {
-            Some((open, handle)) => (open.len(), Rc::clone(handle)),
-            None => {
-                let root = openat(self.root.handle(), c".", DIRECTORY, Mode::empty())
-                    .map_err(|error| io_error(b"", error))?;
-                (0, self.enter(b"", root, false)?)
-            }
+        let (mut done, mut here) = if let Some((open, handle)) = deepest {
+            (open.len(), Rc::clone(handle))
+        } else {
+            let root = openat(self.root.handle(), c".", DIRECTORY, Mode::empty())
+                .map_err(|error| io_error(b"", error))?;
+            (0, self.enter(b"", root, false)?)
         };
         while done < path.len() {
             let start = if done == 0 { 0 } else { done + 1 };

@@ -46,12 +46,11 @@ pub(super) fn decompress(
 fn decoder<'a>(stored: impl Read + 'a, compression: Option<Compression>) -> io::Result<Box<dyn Read + 'a>> {
     let mut stored = io::BufReader::with_capacity(128 << 10, stored);
     let mut first = Vec::new();
-    let compression = match compression {
-        Some(compression) => compression,
-        None => {
-            stored.by_ref().take(MAGIC).read_to_end(&mut first)?;
-            detect(&first)?
-        }
+    let compression = if let Some(compression) = compression {
+        compression
+    } else {
+        stored.by_ref().take(MAGIC).read_to_end(&mut first)?;
+        detect(&first)?
     };
     let stored = io::Cursor::new(first).chain(stored);
     Ok(match compression {
@@ -70,9 +69,8 @@ fn detect(first: &[u8]) -> io::Result<Compression> {
     let unsupported = |name| Err(io::Error::new(io::ErrorKind::Unsupported, Unsupported(name)));
     match first {
         [0x1f, 0x8b, ..] => Ok(Compression::Gzip),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok(Compression::Zstd),
-        // A Zstandard stream may begin with a frame of foreign data (RFC 8878, 3.1.2).
-        [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
+        // A Zstandard stream may also begin with a frame of foreign data (RFC 8878, 3.1.2).
+        [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Compression::Zstd),
         [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => unsupported("xz"),
         [b'B', b'Z', b'h', ..] => unsupported("bzip2"),
         _ => Ok(Compression::None),

@@ -1,1 +1,568 @@
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+
+use lifecycle_image::NoProgress;
+use proptest::prelude::*;
+
 use super::*;
+use crate::{
+    Contents as _, DirectoryLayer, Entry, FilesLayer, Kind, Packing, Parents, Style, TarWriter, Xattr, hash,
+    pack,
+};
+
+const OCI: Style = Style::Oci { latest: None };
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+fn ownership() -> Ownership<'static> {
+    if is_root() {
+        Ownership::Keep
+    } else {
+        Ownership::Squash
+    }
+}
+
+fn options() -> ExtractOptions<'static> {
+    ExtractOptions {
+        ownership: ownership(),
+        ..ExtractOptions::default()
+    }
+}
+
+fn overlay() -> ExtractOptions<'static> {
+    ExtractOptions {
+        whiteouts: Whiteouts::Overlay(OpaqueXattr::User),
+        ..options()
+    }
+}
+
+fn unpack(tar: &[u8], into: &Path, options: &ExtractOptions<'_>) -> Result<Extracted, ExtractError> {
+    let handle = File::open(into).unwrap();
+    extract(tar, None, handle.as_fd(), options, &NoProgress)
+}
+
+fn tree(root: &Path) -> DirectoryLayer {
+    DirectoryLayer::new(root, "/").parents(Parents::Absent).style(OCI)
+}
+
+fn tar_of(layer: &FilesLayer) -> Vec<u8> {
+    let mut out = Vec::new();
+    layer.write(&mut out).unwrap();
+    out
+}
+
+fn layer() -> FilesLayer {
+    FilesLayer::new("test", OCI)
+}
+
+/// A tree with everything an ordinary user can make, and devices for root.
+fn everything(root: &Path) {
+    fs::create_dir_all(root.join("a/deep/er")).unwrap();
+    fs::write(root.join("a/file"), "content").unwrap();
+    fs::write(root.join("a/empty"), "").unwrap();
+    fs::write(root.join("a/large"), vec![7; 3_000_001]).unwrap();
+    fs::hard_link(root.join("a/file"), root.join("hard")).unwrap();
+    symlink("a/../nowhere", root.join("link")).unwrap();
+    fs::write(root.join(std::ffi::OsStr::from_bytes(b"latin\xe9")), "x").unwrap();
+    fs::write(root.join("n".repeat(200)), "long").unwrap();
+    let name = c"fifo";
+    let handle = File::open(root).unwrap();
+    let mode = rustix::fs::Mode::from_raw_mode(0o620);
+    rustix::fs::mknodat(&handle, name, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    fs::set_permissions(root.join("a/file"), fs::Permissions::from_mode(0o6755)).unwrap();
+    fs::set_permissions(root.join("a/deep"), fs::Permissions::from_mode(0o1777)).unwrap();
+    let file = File::open(root.join("a/file")).unwrap();
+    if crate::xattrs::set(file.as_fd(), b"user.note", b"hello").is_err() {
+        println!("skipped: the file system has no user attributes");
+    }
+    if is_root() {
+        let device = rustix::fs::makedev(1, 3);
+        let kind = rustix::fs::FileType::CharacterDevice;
+        if rustix::fs::mknodat(&handle, c"null", kind, mode, device).is_err() {
+            println!("skipped: devices cannot be made here");
+        }
+        std::os::unix::fs::chown(root.join("a/file"), Some(1234), Some(4321)).unwrap();
+        fs::set_permissions(root.join("a/file"), fs::Permissions::from_mode(0o6755)).unwrap();
+    } else {
+        println!("skipped: devices and owners need root");
+    }
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
+    for path in ["a/deep/er", "a/deep", "a"] {
+        File::open(root.join(path)).unwrap().set_modified(old).unwrap();
+    }
+}
+
+#[test]
+fn a_tree_survives_pack_and_extract_in_every_compression() {
+    let from = tempfile::tempdir().unwrap();
+    everything(from.path());
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        let packing = Packing {
+            compression,
+            ..Packing::default()
+        };
+        let mut stored = Vec::new();
+        let packed = pack(&tree(from.path()), &packing, &mut stored, &NoProgress).unwrap();
+        for given in [None, Some(compression)] {
+            let to = tempfile::tempdir().unwrap();
+            let handle = File::open(to.path()).unwrap();
+            let options = ExtractOptions {
+                expected: Some(&packed.diff_id),
+                ..options()
+            };
+            let extracted = extract(stored.as_slice(), given, handle.as_fd(), &options, &NoProgress).unwrap();
+            assert_eq!(extracted.diff_id, packed.diff_id);
+            assert_eq!(extracted.tar_size, packed.tar_size);
+            assert!(extracted.skipped.is_empty());
+            if is_root() {
+                // Names, kinds, modes, owners, times, attributes, links and content: all of it is in the tar.
+                let (again, _) = hash(&tree(to.path()), &NoProgress).unwrap();
+                assert_eq!(again, packed.diff_id, "{compression:?}");
+            }
+            assert_eq!(fs::metadata(to.path().join("a/deep")).unwrap().mtime(), 1_000_000);
+        }
+    }
+}
+
+#[test]
+fn umoci_and_gnu_tar_unpack_what_is_packed() {
+    let from = tempfile::tempdir().unwrap();
+    everything(from.path());
+    let to = tempfile::tempdir().unwrap();
+    let stored = tempfile::NamedTempFile::new().unwrap();
+    pack(
+        &tree(from.path()),
+        &Packing::default(),
+        &mut File::create(stored.path()).unwrap(),
+        &NoProgress,
+    )
+    .unwrap();
+    let status = std::process::Command::new("tar")
+        .args(["-xzpf"])
+        .arg(stored.path())
+        .args(["--xattrs", "--xattrs-include=*", "--numeric-owner", "-C"])
+        .arg(to.path())
+        .status();
+    match status {
+        Ok(status) if status.success() && is_root() => {
+            let hash = |path: &Path| hash(&tree(path), &NoProgress).unwrap();
+            assert_eq!(hash(from.path()), hash(to.path()));
+        }
+        Ok(status) => println!("skipped: tar ended with {status}, or is not run by root"),
+        Err(error) => println!("skipped: there is no tar: {error}"),
+    }
+}
+
+#[test]
+fn another_layer_than_expected_is_an_error() {
+    let expected = DiffId(lifecycle_image::Digest::of(b"another"));
+    let to = tempfile::tempdir().unwrap();
+    let options = ExtractOptions {
+        expected: Some(&expected),
+        ..options()
+    };
+    let result = unpack(&tar_of(&layer().file("f", 0o644, *b"x")), to.path(), &options);
+    assert!(matches!(result, Err(ExtractError::DiffId { .. })));
+}
+
+#[test]
+fn what_follows_the_archive_counts_for_the_diff_id() {
+    let mut tar = tar_of(&layer().file("f", 0o644, *b"x"));
+    tar.extend_from_slice(&[0; 10_240]);
+    let to = tempfile::tempdir().unwrap();
+    let extracted = unpack(&tar, to.path(), &options()).unwrap();
+    assert_eq!(extracted.diff_id.0, lifecycle_image::Digest::of(&tar));
+    assert_eq!(extracted.tar_size, tar.len() as u64);
+}
+
+#[test]
+fn a_stream_that_breaks_off_is_an_error() {
+    let mut stored = Vec::new();
+    let contents = layer().file("f", 0o644, vec![1; 5_000_000]);
+    pack(&contents, &Packing::default(), &mut stored, &NoProgress).unwrap();
+    for length in [1, stored.len() / 2, stored.len() - 1] {
+        let to = tempfile::tempdir().unwrap();
+        assert!(
+            unpack(&stored[..length], to.path(), &options()).is_err(),
+            "{length}"
+        );
+    }
+}
+
+#[test]
+fn whiteouts_apply_to_lower_layers_only() {
+    let to = tempfile::tempdir().unwrap();
+    let lower = layer()
+        .file("gone", 0o644, *b"x")
+        .file("tree/a/b", 0o644, *b"x")
+        .file("opaque/old", 0o644, *b"x")
+        .file("opaque/both/old", 0o644, *b"x")
+        .file("again", 0o644, *b"old");
+    unpack(&tar_of(&lower), to.path(), &options()).unwrap();
+    let upper = layer()
+        .file(".wh.gone", 0, *b"")
+        .file(".wh.tree", 0, *b"")
+        .file("again", 0o644, *b"new")
+        .file(".wh.again", 0, *b"")
+        .file("opaque/both/new", 0o644, *b"y")
+        .file("opaque/.wh..wh..opq", 0, *b"")
+        .file("opaque/new", 0o644, *b"y")
+        .file(".wh..wh.plnk", 0, *b"")
+        .file("absent/.wh.file", 0, *b"");
+    unpack(&tar_of(&upper), to.path(), &options()).unwrap();
+    let exists = |path: &str| to.path().join(path).symlink_metadata().is_ok();
+    for path in [
+        "gone",
+        "tree",
+        "opaque/old",
+        "opaque/both/old",
+        ".wh.gone",
+        ".wh..wh.plnk",
+    ] {
+        assert!(!exists(path), "{path}");
+    }
+    for path in ["again", "opaque/new", "opaque/both/new"] {
+        assert!(exists(path), "{path}");
+    }
+    assert_eq!(fs::read(to.path().join("again")).unwrap(), b"new");
+}
+
+#[test]
+fn whiteouts_become_what_overlays_understand() {
+    let to = tempfile::tempdir().unwrap();
+    let layer = layer()
+        .file("d/.wh.gone", 0, *b"")
+        .file("o/.wh..wh..opq", 0, *b"")
+        .file("o/new", 0o644, *b"y")
+        .file(".wh.replaced", 0, *b"")
+        .file("replaced/in", 0o644, *b"y");
+    let result = unpack(&tar_of(&layer), to.path(), &overlay());
+    if let Err(error) = &result
+        && !is_root()
+    {
+        println!("skipped: whiteouts cannot be made here: {error}");
+        return;
+    }
+    result.unwrap();
+    let gone = fs::symlink_metadata(to.path().join("d/gone")).unwrap();
+    assert_eq!((gone.mode() & 0o170_000, gone.rdev()), (0o020_000, 0));
+    let opaque = |path: &str| {
+        let handle = File::open(to.path().join(path)).unwrap();
+        crate::xattrs::get(handle.as_fd(), c"user.overlay.opaque").unwrap()
+    };
+    assert_eq!(opaque("o").as_deref(), Some(&b"y"[..]));
+    assert_eq!(opaque("d"), None);
+    assert!(to.path().join("replaced/in").exists());
+}
+
+#[test]
+fn later_entries_replace_earlier_ones_of_any_kind() {
+    let to = tempfile::tempdir().unwrap();
+    let first = layer()
+        .file("a/b", 0o644, *b"x")
+        .symlink("l", "a", 0o777)
+        .file("f", 0o644, *b"long content");
+    let second = layer()
+        .file("a", 0o644, *b"file")
+        .file("l", 0o644, *b"file")
+        .file("f", 0o644, *b"s");
+    unpack(&tar_of(&first), to.path(), &options()).unwrap();
+    unpack(&tar_of(&second), to.path(), &options()).unwrap();
+    for (path, content) in [("a", "file"), ("l", "file"), ("f", "s")] {
+        assert_eq!(fs::read_to_string(to.path().join(path)).unwrap(), content);
+        assert!(!to.path().join(path).is_symlink());
+    }
+    unpack(&tar_of(&first), to.path(), &options()).unwrap();
+    assert!(to.path().join("a/b").exists());
+}
+
+/// Layers that were not made from an overlay name files through links of lower layers.
+#[test]
+fn entries_below_a_link_to_a_directory_land_in_it() {
+    let to = tempfile::tempdir().unwrap();
+    fs::create_dir_all(to.path().join("usr/lib")).unwrap();
+    symlink("/usr/lib", to.path().join("lib")).unwrap();
+    let layer = FilesLayer::new("test", OCI).file("lib/so", 0o644, *b"x");
+    // A FilesLayer brings its directories; this archive does not.
+    let mut writer = TarWriter::new(Vec::new(), OCI);
+    writer.entry(&Entry::file(&b"lib/so"[..], 1)).unwrap();
+    writer.data(b"x").unwrap();
+    unpack(&writer.finish().unwrap(), to.path(), &options()).unwrap();
+    assert!(to.path().join("lib").is_symlink());
+    assert!(to.path().join("usr/lib/so").exists());
+    unpack(&tar_of(&layer), to.path(), &options()).unwrap();
+    assert!(!to.path().join("lib").is_symlink());
+}
+
+#[test]
+fn set_user_id_and_capabilities_survive_the_change_of_owner() {
+    if !is_root() {
+        println!("skipped: giving files away needs root");
+        return;
+    }
+    // Version 2, effective, CAP_NET_RAW permitted.
+    let capability = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+    let mut writer = TarWriter::new(Vec::new(), OCI);
+    let entry = Entry {
+        mode: 0o6755,
+        owner: crate::Owner::new(1000, 1000),
+        xattrs: vec![Xattr {
+            name: b"security.capability".to_vec(),
+            value: capability.to_vec(),
+        }],
+        ..Entry::file(&b"ping"[..], 0)
+    };
+    writer.entry(&entry).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    unpack(&writer.finish().unwrap(), to.path(), &options()).unwrap();
+    let file = File::open(to.path().join("ping")).unwrap();
+    assert_eq!(file.metadata().unwrap().mode() & 0o7777, 0o6755);
+    assert_eq!(file.metadata().unwrap().uid(), 1000);
+    let found = crate::xattrs::get(file.as_fd(), c"security.capability").unwrap();
+    assert_eq!(found.as_deref(), Some(&capability[..]));
+}
+
+#[test]
+fn squashed_owners_are_remembered() {
+    let layer = layer()
+        .owner(crate::Owner::new(33, 44))
+        .file("www/index", 0o640, *b"x");
+    let to = tempfile::tempdir().unwrap();
+    let options = ExtractOptions {
+        ownership: Ownership::Squash,
+        ..ExtractOptions::default()
+    };
+    let tar = tar_of(&layer);
+    let extracted = unpack(&tar, to.path(), &options).unwrap();
+    assert_eq!(extracted.owners.get(b"www/index"), crate::Owner::new(33, 44));
+    // Packed again with the table, the layer has its owners back.
+    let owners = crate::Owners::Table(std::sync::Arc::new(extracted.owners));
+    let mut again = Vec::new();
+    tree(to.path()).owners(owners).write(&mut again).unwrap();
+    assert!(again == tar);
+}
+
+#[test]
+fn owners_without_an_id_in_the_namespace_are_named() {
+    let map = IdMap {
+        users: vec![crate::IdRange {
+            inside: 0,
+            outside: rustix::process::geteuid().as_raw(),
+            count: 1,
+        }],
+        groups: vec![crate::IdRange {
+            inside: 0,
+            outside: rustix::process::getegid().as_raw(),
+            count: 1,
+        }],
+    };
+    let options = ExtractOptions {
+        ownership: Ownership::Map(&map),
+        ..ExtractOptions::default()
+    };
+    let to = tempfile::tempdir().unwrap();
+    unpack(&tar_of(&layer().file("mine", 0o644, *b"x")), to.path(), &options).unwrap();
+    let foreign = layer().owner(crate::Owner::new(7, 0)).file("f", 0o644, *b"x");
+    let result = unpack(&tar_of(&foreign), to.path(), &options);
+    assert!(matches!(result, Err(ExtractError::Owner { owner, .. }) if owner.uid == 7));
+}
+
+#[test]
+fn holes_stay_holes() {
+    let from = tempfile::tempdir().unwrap();
+    let file = File::create(from.path().join("sparse")).unwrap();
+    file.set_len(64 << 20).unwrap();
+    file.write_all_at(b"data", 32 << 20).unwrap();
+    file.sync_all().unwrap();
+    for format in ["gnu", "pax"] {
+        let output = std::process::Command::new("tar")
+            .args(["--sparse", &format!("--format={format}"), "-C"])
+            .arg(from.path())
+            .args(["-cf", "-", "sparse"])
+            .output();
+        let Ok(output) = output else {
+            println!("skipped: there is no tar");
+            return;
+        };
+        let to = tempfile::tempdir().unwrap();
+        let extracted = unpack(&output.stdout, to.path(), &options()).unwrap();
+        assert_eq!(extracted.bytes, 64 << 20);
+        let metadata = fs::metadata(to.path().join("sparse")).unwrap();
+        assert_eq!(metadata.len(), 64 << 20);
+        assert!(metadata.blocks() * 512 < 1 << 20, "{format} has no holes");
+        let content = fs::read(to.path().join("sparse")).unwrap();
+        assert_eq!(&content[32 << 20..][..4], b"data");
+    }
+}
+
+#[test]
+fn five_thousand_levels_unpack() {
+    let mut writer = TarWriter::new(Vec::new(), OCI);
+    let mut path = Vec::new();
+    for level in 0..5_000 {
+        if level > 0 {
+            path.push(b'/');
+        }
+        path.extend_from_slice(b"deep");
+        writer.entry(&Entry::directory(path.clone())).unwrap();
+    }
+    let tar = writer.finish().unwrap();
+    let to = tempfile::tempdir().unwrap();
+    unpack(&tar, to.path(), &options()).unwrap();
+    let mut again = Vec::new();
+    tree(to.path()).write(&mut again).unwrap();
+    if is_root() {
+        assert!(again == tar);
+    }
+    let handle = File::open(to.path()).unwrap();
+    crate::tree::remove(handle.as_fd(), "deep".as_ref()).unwrap();
+    assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
+}
+
+fn cached() -> (Vec<u8>, DiffId) {
+    let from = tempfile::tempdir().unwrap();
+    fs::create_dir(from.path().join("bin")).unwrap();
+    fs::write(from.path().join("bin/tool"), "tool").unwrap();
+    fs::hard_link(from.path().join("bin/tool"), from.path().join("same")).unwrap();
+    fs::write(from.path().join(".wh.file"), "not a whiteout").unwrap();
+    let root = rustix::process::geteuid().as_raw();
+    let contents = DirectoryLayer::new(from.path(), "/layers/bp_x/lay").owners(crate::Owners::Fixed(
+        crate::Owner::new(root, rustix::process::getegid().as_raw()),
+    ));
+    let mut stored = Vec::new();
+    let packed = pack(&contents, &Packing::default(), &mut stored, &NoProgress).unwrap();
+    (stored, packed.diff_id)
+}
+
+fn restore_at(stored: &[u8], at: &str, into: &Path, expected: &DiffId) -> Result<Extracted, ExtractError> {
+    let handle = File::open(into).unwrap();
+    let name = "lay".as_ref();
+    let layer = CachedLayer {
+        at: at.as_ref(),
+        diff_id: expected,
+        compression: None,
+    };
+    restore(stored, layer, handle.as_fd(), name, ownership(), &NoProgress)
+}
+
+type Prepare = fn(&Path);
+
+#[test]
+fn cached_layers_take_the_place_of_anything() {
+    let (stored, diff_id) = cached();
+    let prepare: [(&str, Prepare); 4] = [
+        ("nothing", |_| {}),
+        ("link", |path| symlink("/nowhere", path).unwrap()),
+        ("file", |path| fs::write(path, "x").unwrap()),
+        ("directory", |path| {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("old"), "x").unwrap();
+        }),
+    ];
+    for (what, prepare) in prepare {
+        let to = tempfile::tempdir().unwrap();
+        prepare(&to.path().join("lay"));
+        restore_at(&stored, "/layers/bp_x/lay", to.path(), &diff_id).unwrap();
+        assert_eq!(
+            fs::read(to.path().join("lay/bin/tool")).unwrap(),
+            b"tool",
+            "{what}"
+        );
+        assert!(to.path().join("lay/.wh.file").exists());
+        assert!(!to.path().join("lay/old").exists());
+        let names: Vec<_> = fs::read_dir(to.path()).unwrap().collect();
+        assert_eq!(names.len(), 1, "{what} left {names:?}");
+    }
+}
+
+#[test]
+fn cached_layers_that_fail_leave_what_was_there() {
+    let (stored, diff_id) = cached();
+    let to = tempfile::tempdir().unwrap();
+    fs::create_dir(to.path().join("lay")).unwrap();
+    let wrong = DiffId(lifecycle_image::Digest::of(b"other"));
+    let attempts = [
+        restore_at(&stored, "/layers/bp_x/lay", to.path(), &wrong),
+        restore_at(
+            &stored[..stored.len() / 2],
+            "/layers/bp_x/lay",
+            to.path(),
+            &diff_id,
+        ),
+        // The layer of somebody else does not end up here.
+        restore_at(&stored, "/layers/bp_y/lay", to.path(), &diff_id),
+    ];
+    for attempt in attempts {
+        assert!(attempt.is_err());
+    }
+    assert_eq!(fs::read_dir(to.path()).unwrap().count(), 1);
+    assert_eq!(fs::read_dir(to.path().join("lay")).unwrap().count(), 0);
+}
+
+#[derive(Debug, Clone)]
+enum Node {
+    File(Vec<u8>, u32),
+    Directory(u32),
+    Link(String),
+}
+
+fn node() -> impl Strategy<Value = Node> {
+    prop_oneof![
+        (proptest::collection::vec(any::<u8>(), 0..3000), 0o400..0o1000_u32)
+            .prop_map(|(data, mode)| Node::File(data, mode)),
+        (0o700..0o1000_u32).prop_map(Node::Directory),
+        "[a-z./]{1,120}".prop_map(Node::Link),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn any_tree_survives(nodes in proptest::collection::btree_map("[abc/\u{e9}.]{0,20}[a-z]{1,110}", node(), 0..20)) {
+        let from = tempfile::tempdir().unwrap();
+        for (path, node) in &nodes {
+            let path = from.path().join(path.split('/').filter(|name| !matches!(*name, "" | "." | ".."))
+                .collect::<Vec<_>>().join("/"));
+            if fs::create_dir_all(path.parent().unwrap()).is_err() || path.symlink_metadata().is_ok() {
+                continue;
+            }
+            match node {
+                Node::File(data, mode) => {
+                    fs::write(&path, data).unwrap();
+                    fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+                }
+                Node::Directory(mode) => {
+                    fs::create_dir(&path).unwrap();
+                    fs::set_permissions(&path, fs::Permissions::from_mode(*mode)).unwrap();
+                }
+                Node::Link(target) => symlink(target, &path).unwrap(),
+            }
+        }
+        let mut tar = Vec::new();
+        tree(from.path()).write(&mut tar).unwrap();
+        let to = tempfile::tempdir().unwrap();
+        unpack(&tar, to.path(), &options()).unwrap();
+        let mut again = Vec::new();
+        tree(to.path()).write(&mut again).unwrap();
+        prop_assert!(again == tar);
+    }
+}
+
+#[test]
+fn entries_without_their_directories_get_them() {
+    let mut writer = TarWriter::new(Vec::new(), OCI);
+    let entry = Entry {
+        kind: Kind::Symlink(b"t"[..].into()),
+        ..Entry::file(&b"x/y/z"[..], 0)
+    };
+    writer.entry(&entry).unwrap();
+    let to = tempfile::tempdir().unwrap();
+    unpack(&writer.finish().unwrap(), to.path(), &options()).unwrap();
+    let made = fs::metadata(to.path().join("x/y")).unwrap();
+    assert_eq!((made.mode() & 0o7777, made.mtime()), (0o755, 0));
+}

@@ -1,8 +1,10 @@
 //! Layers as gzip: every block a member of its own, compressed on any thread, written in order.
 //!
-//! RFC 1952 makes a file of several members one stream, and every reader of images takes it so. Against one
-//! member with blocks primed by their predecessors (as pigz writes) this measured faster and smaller, because
-//! it lets libdeflate do the work, and its bytes do not depend on the processor.
+//! RFC 1952 makes a file of several members one stream, and every reader of images takes it so. The other way,
+//! one member of blocks that are primed by their predecessors (as pigz writes), was measured with zlib-rs on a
+//! core: at level 1 it is 5 to 15 % faster (209 against 177 MB/s on small files) but 13 % larger (0.46 against
+//! 0.40), at level 6 slower and larger. Smaller layers win, because they are also hashed, stored and sent; and
+//! libdeflate's bytes do not depend on the processor.
 
 use std::io::Write;
 use std::sync::Arc;

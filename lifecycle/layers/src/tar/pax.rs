@@ -29,16 +29,12 @@ pub(super) fn records(mut text: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[
         if text.is_empty() {
             return None;
         }
-        match record(text) {
-            Some((key, value, rest)) => {
-                text = rest;
-                Some(Ok((key, value)))
-            }
-            None => {
-                text = b"";
-                Some(Err("a PAX record is malformed"))
-            }
-        }
+        let Some((key, value, rest)) = record(text) else {
+            text = b"";
+            return Some(Err("a PAX record is malformed"));
+        };
+        text = rest;
+        Some(Ok((key, value)))
     })
 }
 

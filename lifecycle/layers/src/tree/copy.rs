@@ -60,7 +60,7 @@ pub fn copy(from: BorrowedFd<'_>, to: BorrowedFd<'_>, copying: Copying) -> io::R
     let mut walk = Walk::new(from, Order::DepthFirst)?;
     while let Some(found) = walk.next() {
         let found = found.map_err(|error| error.cause)?;
-        copier.leave_to(found.path.iter().filter(|&&byte| byte == b'/').count())?;
+        copier.leave_to(found.depth())?;
         copier.entry(&found)?;
     }
     copier.leave_to(0)?;

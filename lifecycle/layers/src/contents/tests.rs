@@ -1,0 +1,167 @@
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::os::unix::net::UnixListener;
+
+use super::*;
+use crate::Contents;
+
+fn names(contents: &dyn Contents) -> Vec<String> {
+    let mut tar = Vec::new();
+    contents.write(&mut tar).unwrap();
+    let mut reader = crate::TarReader::new(tar.as_slice());
+    let mut names = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        names.push(String::from_utf8(entry.path).unwrap());
+    }
+    names
+}
+
+fn layer(root: &Path) -> DirectoryLayer {
+    DirectoryLayer::new(root, "/l").parents(Parents::Absent)
+}
+
+/// An output that does something to the tree once the header of the big file has passed.
+struct Meddling<F: FnMut()> {
+    seen: usize,
+    meddle: Option<F>,
+}
+
+impl<F: FnMut()> Write for Meddling<F> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.seen += bytes.len();
+        // The directory's header, the file's header, and the first piece of its data.
+        if self.seen > 2_000
+            && let Some(mut meddle) = self.meddle.take()
+        {
+            meddle();
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn meddle(root: &Path, act: impl FnMut()) -> Result<(), PackError> {
+    let mut out = Meddling {
+        seen: 0,
+        meddle: Some(act),
+    };
+    layer(root).write(&mut out)
+}
+
+#[test]
+fn files_that_grow_or_shrink_are_named() {
+    let size = 1 << 20;
+    let check = |act: &dyn Fn(&File)| {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("big");
+        fs::write(&path, vec![1; size]).unwrap();
+        let file = File::options().append(true).open(&path).unwrap();
+        match meddle(root.path(), || act(&file)).unwrap_err() {
+            PackError::Changed {
+                path: named,
+                expected,
+                actual,
+            } => {
+                assert_eq!(named, path.display().to_string());
+                (expected, actual)
+            }
+            other => panic!("{other}"),
+        }
+    };
+    let (expected, actual) = check(&|file| {
+        let mut file = file;
+        file.write_all(b"more").unwrap();
+    });
+    assert_eq!((expected, actual), (size as u64, size as u64 + 1));
+    let (expected, actual) = check(&|file| file.set_len(600_000).unwrap());
+    assert_eq!((expected, actual), (size as u64, 600_000));
+}
+
+#[test]
+fn files_that_vanish_are_named() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a"), vec![1; 1 << 20]).unwrap();
+    fs::write(root.path().join("b"), "x").unwrap();
+    let gone = root.path().join("b");
+    let error = meddle(root.path(), || fs::remove_file(&gone).unwrap()).unwrap_err();
+    assert!(matches!(error, PackError::Vanished { path } if path == gone.display().to_string()));
+}
+
+/// A link that takes a file's place between being looked at and being opened is not followed.
+#[test]
+fn files_that_become_links_are_not_read() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("file"), "x").unwrap();
+    let handle = File::open(root.path()).unwrap();
+    let stat = rustix::fs::statat(&handle, c"file", rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
+    fs::remove_file(root.path().join("file")).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", root.path().join("file")).unwrap();
+    let found = Found {
+        path: b"file",
+        name: c"file",
+        directory: handle.as_fd(),
+        stat,
+    };
+    assert_eq!(open_file(&found).unwrap_err().kind(), io::ErrorKind::NotFound);
+}
+
+#[test]
+fn sockets_are_skipped_and_pipes_are_not_own_06() {
+    let root = tempfile::tempdir().unwrap();
+    let _listener = UnixListener::bind(root.path().join("socket")).unwrap();
+    let handle = File::open(root.path()).unwrap();
+    let mode = Mode::from_raw_mode(0o600);
+    rustix::fs::mknodat(&handle, c"fifo", FileType::Fifo, mode, 0).unwrap();
+    assert_eq!(names(&layer(root.path())), ["/l", "/l/fifo"]);
+}
+
+#[test]
+fn hard_links_are_files_in_one_style_and_links_in_the_other_own_06() {
+    let root = tempfile::tempdir().unwrap();
+    fs::write(root.path().join("a"), "x").unwrap();
+    fs::hard_link(root.path().join("a"), root.path().join("b")).unwrap();
+    let kinds = |layer: DirectoryLayer| {
+        let mut tar = Vec::new();
+        layer.write(&mut tar).unwrap();
+        let mut reader = crate::TarReader::new(tar.as_slice());
+        let mut kinds = Vec::new();
+        while let Some(entry) = reader.next_entry().unwrap() {
+            kinds.push(entry.kind);
+        }
+        kinds
+    };
+    let file = Kind::File { size: 1 };
+    assert_eq!(
+        kinds(layer(root.path())),
+        [Kind::Directory, file.clone(), file.clone()]
+    );
+    let link = Kind::HardLink(b"l/a"[..].into());
+    let oci = layer(root.path()).style(Style::Oci { latest: None });
+    assert_eq!(kinds(oci), [Kind::Directory, file, link]);
+}
+
+#[test]
+fn parents_are_as_on_disk_and_never_the_root_own_01() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("layers/bp/x")).unwrap();
+    let contents = DirectoryLayer::new(root.path().join("layers/bp/x"), "/layers/bp/x");
+    assert_eq!(names(&contents), ["/layers", "/layers/bp", "/layers/bp/x"]);
+    let whole = DirectoryLayer::new(root.path(), "/").style(Style::Oci { latest: None });
+    assert_eq!(names(&whole), ["layers/", "layers/bp/", "layers/bp/x/"]);
+}
+
+#[test]
+fn image_paths_are_cleaned() {
+    for (path, expected) in [
+        ("/layers//bp/./x/", "layers/bp/x"),
+        ("/a/../b", "b"),
+        ("/../..", ""),
+        ("/", ""),
+        ("relative", "relative"),
+    ] {
+        assert_eq!(image_path(path), expected.as_bytes(), "{path}");
+    }
+}
