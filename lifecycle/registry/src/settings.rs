@@ -182,7 +182,7 @@ pub struct Timeouts {
 impl Default for Timeouts {
     fn default() -> Self {
         Self {
-            connect: Duration::from_secs(20),
+            connect: Duration::from_secs(10),
             idle: Duration::from_mins(1),
             commit: Duration::from_mins(10),
         }

@@ -92,7 +92,7 @@ fn next_page(response: &Response) -> Result<Option<Url>, Error> {
 }
 
 /// The target of a link whose relation is `next`.
-fn next_link(header: &str) -> Option<&str> {
+pub(crate) fn next_link(header: &str) -> Option<&str> {
     header.split(',').find_map(|link| {
         let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
         let is_next = parameters.split(';').any(|parameter| {

@@ -34,7 +34,8 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use self::answer::MAX_REPORT;
-pub(crate) use self::answer::location;
+pub(crate) use self::answer::{location, retry_after};
+pub(crate) use self::challenge::Challenge;
 use self::failure::unreachable;
 use self::host::Host;
 pub(crate) use self::place::{Place, is_loopback, is_same_origin, shown};
@@ -151,14 +152,24 @@ impl Transport {
             .await
     }
 
-    /// Reads from an address that has nothing to do with a registry: no credentials, TLS only.
-    pub(crate) async fn fetch(&self, url: &Url, headers: HeaderMap) -> Result<Response, Error> {
+    /// Reads from an address that has nothing to do with a registry: no credentials, TLS only. An image must not
+    /// lead us to this machine's own services either, unless it came from this machine.
+    pub(crate) async fn fetch(
+        &self,
+        url: &Url,
+        headers: HeaderMap,
+        is_local: bool,
+    ) -> Result<Response, Error> {
         let host = Place::foreign(url);
-        let allowed = url.scheme() == "https" || is_loopback(&host.host);
-        if !allowed || !url.username().is_empty() {
+        let is_safe = (url.scheme() == "https" && !is_loopback(&host.host))
+            || self.may_lack_tls(url)
+            || (is_local && is_loopback(&host.host));
+        if !is_safe || !url.username().is_empty() || url.password().is_some() {
             return Err(Error::Unsafe {
                 registry: shown(url),
-                reason: "a layer's other address has to have TLS and no user in it".to_owned(),
+                reason:
+                    "a layer's other address has to have TLS, no user in it, and to be on another machine"
+                        .to_owned(),
             });
         }
         let host = self.host(&host);
@@ -222,7 +233,7 @@ impl Transport {
                 return Ok(response);
             }
             let next = location(&response)?;
-            if next.scheme() != "https" && url.scheme() == "https" && !is_loopback(&place::host_of(&next)) {
+            if next.scheme() != "https" && url.scheme() == "https" {
                 return Err(Error::Unsafe {
                     registry: host.name.clone(),
                     reason: format!("it redirects to {}, which has no TLS", shown(&next)),
@@ -305,6 +316,12 @@ impl Transport {
             Again::After(asked) if asked <= retry.patience => Some(asked.max(own)),
             Again::After(_) | Again::Never => None,
         }
+    }
+
+    /// Whether an address without TLS is one that the settings allow.
+    fn may_lack_tls(&self, url: &Url) -> bool {
+        let trust = Place::foreign(url).trust(&self.settings.trust);
+        url.scheme() == "http" && matches!(trust, Trust::Insecure | Trust::PlainHttp)
     }
 
     fn client_for(&self, url: &Url, host: &Host) -> &Client {

@@ -17,7 +17,7 @@ use reqwest::Response;
 use tokio::sync::mpsc;
 use url::Url;
 
-use crate::transport::{Place, Request, Scopes, Target, Transport, shown};
+use crate::transport::{Place, Request, Scopes, Target, Transport, is_loopback, shown};
 use crate::{Error, Registry};
 
 /// Chunks that may wait for the reader.
@@ -185,9 +185,10 @@ impl Pouring {
         // Layers that may not be distributed lie elsewhere. Whoever wrote the manifest chose the address, so it
         // gets nothing from us but the request (CVE-2020-15157).
         if self.descriptor.media_type.is_foreign() {
+            let is_local = places.iter().any(|place| is_loopback(&place.host));
             for url in self.descriptor.urls.clone() {
                 let Ok(url) = Url::parse(&url) else { continue };
-                match self.pour(From::Elsewhere(&url)).await {
+                match self.pour(From::Elsewhere(&url, is_local)).await {
                     Ok(Ok(())) | Err(Abandoned) => return,
                     Ok(Err(error)) => failure = Some(error),
                 }
@@ -270,7 +271,7 @@ impl Pouring {
                 };
                 self.transport.send_once(place, &request).await?
             }
-            From::Elsewhere(url) => self.transport.fetch(url, headers).await?,
+            From::Elsewhere(url, is_local) => self.transport.fetch(url, headers, is_local).await?,
         };
         let is_part = response.status().as_u16() == 206;
         let skip = if is_part { 0 } else { self.offset };
@@ -299,6 +300,6 @@ impl Pouring {
 enum From<'a> {
     /// A repository.
     Place(&'a Place, &'a Request),
-    /// An address in a manifest.
-    Elsewhere(&'a Url),
+    /// An address in a manifest, and whether the manifest came from this machine.
+    Elsewhere(&'a Url, bool),
 }

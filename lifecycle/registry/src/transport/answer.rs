@@ -109,40 +109,38 @@ impl Transport {
     }
 }
 
-/// The `Location` of an answer, which may be relative to the address that was asked.
+/// The `Location` of an answer.
+pub(crate) fn location(response: &Response) -> Result<Url, Error> {
+    let value = response.headers().get(header::LOCATION);
+    let text = value.map(|value| std::str::from_utf8(value.as_bytes()).unwrap_or_default());
+    lead(response.url(), text).map_err(|reason| Error::Malformed {
+        url: shown(response.url()),
+        reason: reason.to_owned(),
+    })
+}
+
+/// Where a `Location` leads, which may be relative to the address that was asked.
 ///
 /// A registry behind a proxy that ends TLS may not know that it has TLS and name its own address without. For the
 /// same host that is taken for what it is: we go on with TLS.
-pub(crate) fn location(response: &Response) -> Result<Url, Error> {
-    let asked = response.url();
-    let bad = |reason: &str| Error::Malformed {
-        url: shown(asked),
-        reason: reason.to_owned(),
-    };
-    let value = response
-        .headers()
-        .get(header::LOCATION)
-        .ok_or_else(|| bad("its answer has no Location"))?;
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| bad("its Location is not text"))?;
-    let mut url = asked
-        .join(text)
-        .map_err(|_| bad("its Location is not an address"))?;
+fn lead(asked: &Url, location: Option<&str>) -> Result<Url, &'static str> {
+    const UNUSABLE: &str = "its Location is not an address that can be followed";
+    let text = location.ok_or("its answer has no Location")?;
+    let mut url = asked.join(text).map_err(|_| UNUSABLE)?;
     if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
-        return Err(bad("its Location is not an address that can be followed"));
+        return Err(UNUSABLE);
     }
     let same_host = url.host_str() == asked.host_str();
     let same_port = url.port().is_none() || url.port() == asked.port();
     if asked.scheme() == "https" && url.scheme() == "http" && same_host && same_port {
-        let port = asked.port();
-        if url.set_scheme("https").is_err() || url.set_port(port).is_err() {
-            return Err(bad("its Location is not an address"));
-        }
+        url.set_scheme("https").map_err(|()| UNUSABLE)?;
+        url.set_port(asked.port()).map_err(|()| UNUSABLE)?;
     }
     Ok(url)
 }
 
 /// `Retry-After`: seconds or a date (RFC 9110, section 10.2.3).
-fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+pub(crate) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));

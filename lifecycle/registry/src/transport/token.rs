@@ -17,7 +17,6 @@ use super::place::{host_of, is_loopback, is_same_origin, shown};
 use super::scopes::Scopes;
 use super::{Host, Place, Transport};
 use crate::credentials::{Credential, Found};
-use crate::settings::Trust;
 use crate::{Error, Secret};
 
 /// How long a token is good for when the server does not say (distribution's token specification).
@@ -213,43 +212,40 @@ impl Transport {
         self.retrying(attempt).await
     }
 
-    /// A registry names its token server itself. Over TLS with a certificate that was checked it may name any server
-    /// that has TLS as well; without, somebody in between may have named it. What is refused:
-    ///
-    /// - a token server without TLS, for a registry with TLS: the credentials would travel in clear text;
-    /// - a token server without TLS on another host that nobody allowed to be spoken to so.
-    ///
-    /// Redirects of token servers are never followed (see [`Transport::exchange`]).
     async fn check_realm(&self, host: &Host, realm: &Url) -> Result<(), Error> {
         let base = self.base(host).await?;
-        let name = host_of(realm);
-        let clear_text_allowed = || {
-            let place = Place {
-                host: name.clone(),
-                path: String::new(),
-            };
-            let allowed = matches!(
-                place.trust(&self.settings.trust),
-                Trust::Insecure | Trust::PlainHttp
-            );
-            is_same_origin(&base, realm) || allowed || is_loopback(&name)
-        };
-        let reason = match realm.scheme() {
-            _ if !realm.username().is_empty() || realm.password().is_some() => {
-                "its token server's address has a user in it".to_owned()
-            }
-            "https" => return Ok(()),
-            "http" if base.scheme() == "https" && !is_loopback(&name) => {
-                format!("its token server {name} has no TLS, so credentials could be read on the way")
-            }
-            "http" if clear_text_allowed() => return Ok(()),
-            "http" => format!("its token server {name} has no TLS and is not listed as insecure"),
-            other => format!("its token server has an address of the kind {other:?}"),
-        };
-        Err(Error::Unsafe {
-            registry: host.name.clone(),
-            reason,
-        })
+        let is_listed = self.may_lack_tls(realm);
+        match objection(&base, realm, is_listed) {
+            None => Ok(()),
+            Some(reason) => Err(Error::Unsafe {
+                registry: host.name.clone(),
+                reason,
+            }),
+        }
+    }
+}
+
+/// Why a token server is not one that we talk to, if there is a reason.
+///
+/// A registry names its token server itself. Over TLS it may name any server that has TLS as well. Without TLS
+/// somebody in between may have named it, but then they could as well have asked for the password themselves. What
+/// is refused is a server without TLS, where everybody on the way reads along: unless it is the registry, which the
+/// user has allowed to have none, or it is listed as well, or all of it happens on this machine.
+///
+/// Redirects of token servers are never followed (see [`Transport::exchange`]).
+fn objection(base: &Url, realm: &Url, is_listed: bool) -> Option<String> {
+    let name = host_of(realm);
+    if !realm.username().is_empty() || realm.password().is_some() {
+        return Some("its token server's address has a user in it".to_owned());
+    }
+    let is_local = is_loopback(&host_of(base)) && is_loopback(&name);
+    match realm.scheme() {
+        "https" => None,
+        "http" if is_listed || is_same_origin(base, realm) || (base.scheme() == "http" && is_local) => None,
+        "http" => Some(format!(
+            "its token server {name} has no TLS and is not listed as insecure"
+        )),
+        other => Some(format!("its token server has an address of the kind {other:?}")),
     }
 }
 
@@ -274,3 +270,51 @@ fn sensitive(text: String) -> Result<HeaderValue, Error> {
 
 /// A slot, shared by everybody who waits for it.
 pub(super) type SharedSlot = Arc<tokio::sync::Mutex<Slot>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_servers_without_tls_are_refused_o_1004() {
+        for (base, realm, is_listed, is_good) in [
+            ("https://r.test/v2/", "https://auth.test/token", false, true),
+            ("https://r.test/v2/", "http://auth.test/token", false, false),
+            ("https://r.test/v2/", "http://r.test/token", false, false),
+            ("https://r.test/v2/", "http://localhost/token", false, false),
+            ("https://r.test/v2/", "http://auth.test/token", true, true),
+            ("http://r.test/v2/", "http://r.test/token", false, true),
+            ("http://r.test/v2/", "http://r.test:8080/token", false, false),
+            ("http://r.test/v2/", "http://localhost/token", false, false),
+            ("http://r.test/v2/", "https://auth.test/token", false, true),
+            (
+                "http://127.0.0.1:5000/v2/",
+                "http://localhost:5001/token",
+                false,
+                true,
+            ),
+            (
+                "http://127.0.0.1:5000/v2/",
+                "http://localhost.evil.test/token",
+                false,
+                false,
+            ),
+            (
+                "https://127.0.0.1:5000/v2/",
+                "http://127.0.0.1:5000/token",
+                false,
+                false,
+            ),
+            (
+                "https://r.test/v2/",
+                "https://me:pw@auth.test/token",
+                false,
+                false,
+            ),
+            ("https://r.test/v2/", "ftp://auth.test/token", true, false),
+        ] {
+            let objection = objection(&base.parse().unwrap(), &realm.parse().unwrap(), is_listed);
+            assert_eq!(objection.is_none(), is_good, "{base} {realm}: {objection:?}");
+        }
+    }
+}

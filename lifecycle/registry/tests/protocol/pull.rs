@@ -323,3 +323,16 @@ fn nobody_there_is_said_at_once() {
     assert!(chain(&error).contains("refused"), "{}", chain(&error));
     assert!(clock.slept().is_empty());
 }
+
+#[test]
+fn a_host_that_cannot_exist_is_said_to_be_none() {
+    let (settings, clock) = settings();
+    let error = pull(&Registry::new(settings).unwrap(), "nowhere.invalid/a:t").unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Unavailable);
+    assert!(
+        chain(&error).contains("there is no such host"),
+        "{}",
+        chain(&error)
+    );
+    assert!(clock.slept().is_empty());
+}

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use lifecycle_image::{Digest, Family, Index, Layer, Outcome, Platform, Sink, Step, TransferErrorKind};
-use lifecycle_registry::{Registry, Settings, Timeouts};
+use lifecycle_registry::{Registry, Retry, Settings, Timeouts};
 
 use crate::fake_registry::{Action, FakeRegistry, Mount, Options};
 use crate::samples::{
@@ -353,6 +353,10 @@ fn a_registry_that_takes_nothing_more_is_given_up_but_a_slow_maker_is_not() {
             idle: Duration::from_millis(400),
             commit: Duration::from_millis(800),
             ..Timeouts::default()
+        },
+        retry: Retry {
+            attempts: 2,
+            ..Retry::default()
         },
         ..settings
     })

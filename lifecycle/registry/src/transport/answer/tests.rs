@@ -36,6 +36,47 @@ fn retry_after_is_seconds_or_a_date() {
 }
 
 #[test]
+fn locations_lead_where_they_say_and_never_out_of_tls() {
+    for (asked, location, expected) in [
+        (
+            "https://r.test/v2/a",
+            "/v2/b?x=1",
+            Some("https://r.test/v2/b?x=1"),
+        ),
+        ("https://r.test/v2/a/", "b", Some("https://r.test/v2/a/b")),
+        (
+            "https://r.test/v2/a",
+            "https://s.test/b",
+            Some("https://s.test/b"),
+        ),
+        ("https://r.test/v2/a", "http://r.test/b", Some("https://r.test/b")),
+        (
+            "https://r.test:5000/a",
+            "http://r.test:5000/b",
+            Some("https://r.test:5000/b"),
+        ),
+        (
+            "https://r.test:5000/a",
+            "http://r.test/b",
+            Some("https://r.test:5000/b"),
+        ),
+        (
+            "https://r.test/a",
+            "http://r.test:8080/b",
+            Some("http://r.test:8080/b"),
+        ),
+        ("http://r.test/a", "http://r.test/b", Some("http://r.test/b")),
+        ("https://r.test/a", "https://u:p@r.test/b", None),
+        ("https://r.test/a", "file:///etc/passwd", None),
+        ("https://r.test/a", "http://[", None),
+    ] {
+        let led = lead(&asked.parse().unwrap(), Some(location));
+        assert_eq!(led.ok().as_ref().map(Url::as_str), expected, "{asked} {location}");
+    }
+    assert!(lead(&"https://r.test/".parse().unwrap(), None).is_err());
+}
+
+#[test]
 fn pauses_double_up_to_a_limit_and_heed_the_registry() {
     #[derive(Debug)]
     struct Still;
