@@ -18,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("executor", &["diagnostics", "dockerfile", "image", "layers", "sandbox", "store"]),
     ("phases", &["image", "layers", "spec", "store"]),
     ("builder", &["image", "layers", "spec", "store"]),
+    ("heroku", &["builder", "image", "layers", "sandbox", "spec", "store"]),
     ("platform", &["builder", "image", "layers", "phases", "sandbox", "spec", "store"]),
 ];
 
