@@ -19,6 +19,22 @@ use crate::{Error, Settings, push};
 ///
 /// Clones share connections, tokens and threads. The methods wait; they must not be called from an asynchronous
 /// task, but may be called from any number of threads.
+///
+/// ```no_run
+/// use lifecycle_image::{Platform, Sink, Source};
+/// use lifecycle_registry::{Keychain, Registry, Settings};
+///
+/// let keychain = Keychain::default().with_file("/home/me/.docker/config.json".as_ref())?;
+/// let registry = Registry::new(Settings { keychain, ..Settings::default() })?;
+/// let image = registry.image(&"localhost:5000/base:1".parse()?, &Platform::host())?;
+/// let mut upload = registry.begin(&["localhost:5000/copy:1".parse()?])?;
+/// for layer in image.layers() {
+///     upload.layer(layer.clone());
+/// }
+/// let receipt = upload.finish(&image)?;
+/// assert_eq!(receipt.digest, image.digest()?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,

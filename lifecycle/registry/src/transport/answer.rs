@@ -188,7 +188,9 @@ fn describe(found: &Found, place: &Place) -> String {
             place.host
         ),
         Some(Credential::Basic { username, .. }) => format!("it was asked as user {username:?} of {source}"),
-        Some(Credential::IdentityToken(_)) => format!("it was asked with the identity token of {source}"),
+        Some(Credential::IdentityToken(_)) => {
+            format!("all there is for it is the identity token of {source}, which only a token server takes")
+        }
         Some(Credential::RegistryToken(_)) => format!("it was asked with the token of {source}"),
     };
     for note in &found.notes {

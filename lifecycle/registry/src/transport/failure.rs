@@ -17,6 +17,11 @@ pub(super) fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> 
             "its certificate is not trusted; name its authority, or list the registry as insecure",
             false,
         )
+    } else if is_tls_peer(&error) {
+        (
+            "it broke off the TLS handshake; it may want to know us by a certificate",
+            false,
+        )
     } else if find_cause::<rustls::Error>(&error).is_some() {
         (
             "TLS cannot be agreed on; if the registry has none, list it as insecure",
@@ -46,7 +51,17 @@ pub(super) fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> 
     }
 }
 
-pub(super) fn is_certificate_error(error: &reqwest::Error) -> bool {
+/// Whether the other end speaks TLS, although no connection came of it.
+pub(super) fn is_tls_peer(error: &reqwest::Error) -> bool {
+    find_cause::<rustls::Error>(error).is_some_and(|error| {
+        !matches!(
+            error,
+            rustls::Error::InvalidMessage(_) | rustls::Error::General(_)
+        )
+    })
+}
+
+fn is_certificate_error(error: &reqwest::Error) -> bool {
     find_cause::<rustls::Error>(error).is_some_and(|error| {
         matches!(
             error,

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use super::challenge::Challenge;
-use super::failure::{is_certificate_error, is_refused, unreachable};
+use super::failure::{is_refused, is_tls_peer, unreachable};
 use super::token::{Server, SharedSlot, basic_header, bearer_header};
 use super::{Place, Scopes, Transport, is_loopback, lock};
 use crate::credentials::{Credential, Found};
@@ -95,8 +95,9 @@ impl Transport {
         let client = self.client_for(&secure, host);
         match tokio::time::timeout(PROBE, client.get(secure.clone()).send()).await {
             Ok(Ok(_)) => Ok(secure),
-            // It has TLS, only not a certificate that we trust. To go on without TLS would hide that.
-            Ok(Err(error)) if is_certificate_error(&error) => Ok(secure),
+            // It has TLS, but its certificate is not trusted or it wants one of ours. To go on without TLS would
+            // hide that, and send in clear text what was meant to be secret.
+            Ok(Err(error)) if is_tls_peer(&error) => Ok(secure),
             // Nobody is there; the next try may find somebody, so nothing is learned.
             Ok(Err(error)) if is_refused(&error) => Err(unreachable(&Method::GET, &plain, error)),
             Ok(Err(_)) | Err(_) => Ok(plain),

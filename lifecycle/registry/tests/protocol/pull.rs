@@ -7,7 +7,7 @@ use std::time::Duration;
 use lifecycle_image::{
     Artifact, Descriptor, Family, Index, MediaType, Outcome, Platform, Source, Step, TransferErrorKind,
 };
-use lifecycle_registry::{Mirrors, Registry, Settings, Timeouts};
+use lifecycle_registry::{Mirrors, Proxies, Registry, Secret, Settings, Timeouts, Trust, TrustRule};
 
 use crate::fake_registry::{Action, FakeRegistry, Options};
 use crate::samples::{Witness, chain, noise, pull, read_layer, reference, registry, settings, stock};
@@ -335,4 +335,38 @@ fn a_host_that_cannot_exist_is_said_to_be_none() {
         chain(&error)
     );
     assert!(clock.slept().is_empty());
+}
+
+#[test]
+fn proxies_are_used_for_other_machines_only() {
+    let (proxy, fake) = (FakeRegistry::start(), FakeRegistry::start());
+    stock(&fake, "a", "t", &[b"x"]);
+    let with = |no_proxy: &str| {
+        let (settings, _) = settings();
+        let rule = TrustRule {
+            prefix: "r.invalid".into(),
+            trust: Trust::PlainHttp,
+        };
+        let proxies = Proxies {
+            http: Some(Secret::new(format!("http://me:hunter22@{}", proxy.address()))),
+            https: None,
+            no_proxy: no_proxy.into(),
+        };
+        Registry::new(Settings {
+            proxies,
+            trust: vec![rule],
+            ..settings
+        })
+        .unwrap()
+    };
+    let error = pull(&with(""), "r.invalid/a:t").unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::NotFound);
+    assert!(!format!("{error:?}").contains("hunter22"));
+    let seen = proxy.seen();
+    assert_eq!(seen[0].target, "http://r.invalid/v2/a/manifests/t");
+    assert!(seen[0].headers["proxy-authorization"].starts_with("Basic "));
+    proxy.forget();
+    assert!(chain(&pull(&with("x.test, .invalid"), "r.invalid/a:t").unwrap_err()).contains("no such host"));
+    pull(&with(""), &format!("{}/a:t", fake.address())).unwrap();
+    assert_eq!(proxy.seen().len(), 0, "{}", proxy.log());
 }
