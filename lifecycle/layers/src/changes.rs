@@ -141,8 +141,13 @@ impl ChangeSet {
 
     /// Adds a path, and the directories above it.
     fn add(&mut self, path: &[u8], change: Change) {
-        for above in ancestors(path) {
-            self.changes.entry(Key::new(above)).or_insert(Change::Present);
+        // What is above a known path is known too.
+        for above in ancestors(path).rev() {
+            let key = Key::new(above);
+            if self.changes.contains_key(&key) {
+                break;
+            }
+            self.changes.insert(key, Change::Present);
         }
         self.changes.insert(Key::new(path), change);
     }

@@ -141,7 +141,7 @@ pub(crate) fn split(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// The proper ancestors of a relative path, shallowest first: `a`, `a/b` for `a/b/c`.
-pub(crate) fn ancestors(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn ancestors(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.iter()
         .enumerate()
         .filter(|&(_, &byte)| byte == b'/')

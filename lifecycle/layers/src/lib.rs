@@ -1,9 +1,22 @@
 //! File system to layer and back.
 //!
-//! [`Contents`] is anything that can write itself as a tar: a directory, a change set, a list of generated
-//! files. [`hash`] reads contents once and says which layer they are; [`pack`] reads them once and makes the
-//! layer: tar, diff ID, block-parallel compression and digest in a single pass, with bytes that do not depend
-//! on the number of cores.
+//! [`Contents`] is anything that can write itself as a tar: a [`DirectoryLayer`], an [`AppLayer`] with its
+//! slices, a [`FilesLayer`] of generated files, a [`ChangeSet`]. [`hash()`] reads contents once and says which
+//! layer they are; [`pack()`] reads them once and makes the layer: tar, diff ID, block-parallel compression and
+//! digest in a single pass, with bytes that do not depend on the number of cores.
+//!
+//! There is one model of an [`Entry`] and two [`Style`]s of writing it with a [`TarWriter`]: the reference
+//! lifecycle's, byte for byte, and that of image builders. A [`TarReader`] reads what anybody wrote.
+//!
+//! [`extract()`] unpacks a layer into a directory handle, whatever the archive tries; whiteouts are applied or
+//! become what overlay file systems understand, owners are kept, mapped or remembered in an [`OwnerTable`].
+//! [`restore()`] does the same for a cached buildpack layer and puts it in place only once it is verified.
+//!
+//! A [`ChangeSet`] is what a build step changed, taken from an overlay's upper directory or from a
+//! [`Snapshot`] before and a look after. [`mod@tree`] removes, copies and measures whole trees.
+//!
+//! All of it works on directory handles and single names. Paths from archives or from trees under
+//! construction are never joined and opened.
 
 mod blocks;
 mod changes;

@@ -96,10 +96,12 @@ impl AppLayer {
             if is_directory {
                 directories.insert(path.to_vec());
             }
-            for above in ancestors(path) {
-                if !directories.contains(above) {
-                    directories.insert(above.to_vec());
+            // What is above a known directory is known too.
+            for above in ancestors(path).rev() {
+                if directories.contains(above) {
+                    break;
                 }
+                directories.insert(above.to_vec());
             }
         };
         while let Some(found) = walk.next() {

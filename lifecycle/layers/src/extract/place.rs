@@ -495,10 +495,12 @@ impl<'a> Placer<'a> {
         if self.options.whiteouts == Whiteouts::Literal {
             return;
         }
-        for above in ancestors(&path) {
-            if !self.made.contains(above) {
-                self.made.insert(above.to_vec());
+        // What is above a known directory is known too.
+        for above in ancestors(&path).rev() {
+            if self.made.contains(above) {
+                break;
             }
+            self.made.insert(above.to_vec());
         }
         self.made.insert(path);
     }

@@ -419,7 +419,7 @@ proptest! {
         };
         let data = if matches!(kind, Kind::File { .. }) { data } else { Vec::new() };
         let xattrs = if xattr {
-            vec![Xattr { name: b"user.x".to_vec(), value }]
+            vec![Xattr { name: b"user.x".to_vec(), value: value.clone() }]
         } else {
             Vec::new()
         };
@@ -447,7 +447,11 @@ proptest! {
         prop_assert_eq!(&files[0].0, &expected);
         prop_assert_eq!(&files[0].1, &data);
 
-        // The `tar` crate is a second parser, and must see the same.
+        // The `tar` crate is a second parser, and must see the same; except that it cuts PAX records at any
+        // line feed, also one inside a value.
+        if value.contains(&b'\n') {
+            return Ok(());
+        }
         let mut archive = ::tar::Archive::new(tar.as_slice());
         let theirs: Vec<_> = archive
             .entries()
