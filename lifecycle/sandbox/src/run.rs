@@ -97,6 +97,13 @@ pub enum Streams {
     Terminal,
 }
 
+impl Default for Streams {
+    /// The caller's.
+    fn default() -> Self {
+        Self::Separate { stdin: Stdio::Inherit, stdout: Stdio::Inherit, stderr: Stdio::Inherit }
+    }
+}
+
 /// Something attached beneath the root for the time of the run.
 #[derive(Debug)]
 pub struct Mount {
@@ -278,11 +285,7 @@ impl Run {
             masked: MASKED.map(PathBuf::from).to_vec(),
             read_only: READ_ONLY.map(PathBuf::from).to_vec(),
             shm_size: DEFAULT_SHM_SIZE,
-            streams: Streams::Separate {
-                stdin: Stdio::Inherit,
-                stdout: Stdio::Inherit,
-                stderr: Stdio::Inherit,
-            },
+            streams: Streams::default(),
             die_with_parent: true,
             rlimits: Vec::new(),
             limits: None,

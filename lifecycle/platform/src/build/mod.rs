@@ -1,0 +1,348 @@
+//! From app source to image.
+
+mod cancel;
+mod step;
+mod workspace;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use lifecycle_image::{Image, Reference};
+use lifecycle_layers::{Owner, Packing};
+use lifecycle_phases::{
+    AnalyzeOptions, CacheOptions, Cancellation, ExportOptions, ExportReport, Images, Phase, Reporter,
+    RestoreOptions, RestoreReport, analyze, export, restore,
+};
+use lifecycle_sandbox::{Identity, Rung};
+use lifecycle_spec::label::LauncherVersion;
+use lifecycle_spec::{ExecEnv, OrderToml, PlatformApi, ProjectMetadataToml, RunToml};
+use lifecycle_store::Store;
+
+use self::step::Steps;
+use self::workspace::{PLATFORM, Workspace};
+use crate::run::Volume;
+use crate::source::copy_source;
+use crate::{ImageRoot, Isolation, PlatformError, Selection};
+
+/// The Platform API that this platform speaks with its own phases.
+const API: PlatformApi = PlatformApi::LATEST;
+
+/// What to build, and how.
+#[derive(Debug)]
+pub struct BuildOptions<'a> {
+    /// The directory with the app's source.
+    pub source: PathBuf,
+    /// Which of its files take part.
+    pub selection: Selection,
+    /// The name of the image.
+    pub name: Reference,
+    /// More names for it.
+    pub more_names: Vec<Reference>,
+    /// The builder's name, for messages.
+    pub builder_name: String,
+    /// The builder.
+    pub builder: Image,
+    /// The order in which buildpacks are tried, in place of the builder's.
+    pub order: Option<OrderToml>,
+    /// Variables for the buildpacks.
+    pub env: Vec<(String, OsString)>,
+    /// Variables for the phases themselves: proxies, the execution environment.
+    pub variables: Vec<(String, String)>,
+    /// Certificates that the buildpacks' downloads are checked with, as a file of this machine.
+    pub certificates: Option<PathBuf>,
+    /// Directories and files of this machine that buildpacks see.
+    pub volumes: Vec<Volume>,
+    /// Which run image the app gets.
+    pub run_images: RunImages,
+    /// The image to reuse layers from; the first name unless another is given.
+    pub previous: Option<Reference>,
+    /// The process type that the image starts.
+    pub process: Option<String>,
+    /// What `project.toml` and the like say of the source.
+    pub project: ProjectMetadataToml,
+    /// When the image is said to be made, in seconds since 1970.
+    pub created: Option<i64>,
+    /// The directory where layers are kept from one build to the next, if they are.
+    pub cache: Option<PathBuf>,
+    /// Whether what the cache holds, and what earlier images hold, is forgotten.
+    pub clear_cache: bool,
+    /// The execution environment.
+    pub exec_env: ExecEnv,
+    /// How layers are compressed.
+    pub packing: Packing,
+    /// This program.
+    pub program: &'a Program,
+    /// Whether the phases explain themselves.
+    pub debug: bool,
+}
+
+/// How the run image is chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RunImages {
+    /// This one.
+    Fixed(Reference),
+    /// One of the builder's.
+    OfBuilder(RunToml),
+}
+
+/// This program, which also is the phases.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its version.
+    pub version: String,
+    /// The launcher that goes into app images.
+    pub launcher: Arc<[u8]>,
+}
+
+/// How long a phase took.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PhaseTime {
+    /// Which phase.
+    pub phase: Phase,
+    /// Its wall time.
+    pub took: Duration,
+}
+
+/// What a build made.
+#[derive(Debug)]
+pub struct BuildReport {
+    /// What came back from earlier builds.
+    pub restored: RestoreReport,
+    /// What was exported.
+    pub export: ExportReport,
+    /// How long the phases took, in order.
+    pub times: Vec<PhaseTime>,
+    /// How the buildpacks were kept apart from this machine.
+    pub rung: Rung,
+}
+
+/// Builds an image from app source.
+///
+/// `images` is where the previous image and the run image are read, and where the result goes.
+pub fn build(
+    options: &BuildOptions<'_>,
+    images: &Images<'_>,
+    store: &Store,
+    isolation: &Isolation,
+    reporter: &Arc<dyn Reporter>,
+    cancellation: &Cancellation,
+) -> Result<BuildReport, PlatformError> {
+    let identity = build_user(options)?;
+    check_rung(isolation)?;
+    // Where this process has one id only, everything belongs to it, and the image's owners are set when it is written.
+    let owner = Owner::new(identity.uid, identity.gid);
+    let workspace = Workspace::create(store, (isolation.rung() != Rung::SingleId).then_some(owner))?;
+    let mut times = Times::default();
+
+    prepare(options, &workspace)?;
+    let root = ImageRoot::prepare(&options.builder, store, isolation, &**reporter)?;
+    let steps = Steps {
+        root,
+        identity: identity.clone(),
+        workspace: &workspace,
+        options,
+        store,
+        isolation,
+        reporter: &**reporter,
+        cancellation,
+    };
+    let inputs = Inputs::new(options, owner, &workspace);
+
+    times.measure(Phase::Analyze, || {
+        analyze(&inputs.analyze, images, None, &**reporter)
+            .map(drop)
+            .map_err(PlatformError::Analyze)
+    })?;
+    times.measure(Phase::Detect, || {
+        reporter.phase(Phase::Detect);
+        steps.run("detector")
+    })?;
+    let restored = times.measure(Phase::Restore, || {
+        restore(&inputs.restore, Some(images), &inputs.cache, &**reporter).map_err(PlatformError::Restore)
+    })?;
+    workspace.give_away_layers()?;
+    times.measure(Phase::Build, || {
+        reporter.phase(Phase::Build);
+        steps.run("builder")
+    })?;
+    if cancellation.is_cancelled() {
+        return Err(PlatformError::Stopped);
+    }
+    let export = times.measure(Phase::Export, || {
+        export(&inputs.export, images, &inputs.cache, store, reporter).map_err(PlatformError::Export)
+    })?;
+    Ok(BuildReport {
+        restored,
+        export,
+        times: times.0,
+        rung: isolation.rung(),
+    })
+}
+
+/// Buildpacks need a root of their own: the builder's.
+fn check_rung(isolation: &Isolation) -> Result<(), PlatformError> {
+    if isolation.rung() == Rung::InPlace {
+        return Err(PlatformError::NoRoot);
+    }
+    Ok(())
+}
+
+/// The user that the builder names in two variables (BAS, BU-01).
+fn build_user(options: &BuildOptions<'_>) -> Result<Identity, PlatformError> {
+    let id = |variable: &str| {
+        let text = options.builder.config().config.env(variable);
+        text.and_then(|text| text.parse().ok())
+            .ok_or_else(|| PlatformError::NotABuilder {
+                builder: options.builder_name.clone(),
+                reason: format!("its variable {variable} is not a number"),
+            })
+    };
+    Ok(Identity::new(id("CNB_USER_ID")?, id("CNB_GROUP_ID")?))
+}
+
+/// Fills the directories that the phases start from.
+fn prepare(options: &BuildOptions<'_>, workspace: &Workspace) -> Result<(), PlatformError> {
+    let copied = copy_source(
+        &options.source,
+        &options.selection,
+        &workspace.app().here,
+        workspace.owner(),
+    )?;
+    if copied == 0 {
+        let reason = "there is no file in it, or project.toml leaves none".to_owned();
+        return Err(PlatformError::Source {
+            path: options.source.clone(),
+            reason,
+        });
+    }
+    workspace.give_away_app()?;
+    for (name, value) in &options.env {
+        workspace.set_variable(name, value)?;
+    }
+    if let Some(certificates) = &options.certificates {
+        let bytes = fs_err::read(certificates);
+        let bytes =
+            bytes.map_err(|cause| PlatformError::io("read certificates from", certificates, cause))?;
+        workspace.write(&workspace.platform().join(CERTIFICATES), &bytes)?;
+        if options.env.iter().all(|(name, _)| name != CERTIFICATES_VARIABLE) {
+            let path = format!("{PLATFORM}/{CERTIFICATES}");
+            workspace.set_variable(CERTIFICATES_VARIABLE, path.as_ref())?;
+        }
+    }
+    let layers = workspace.layers().here;
+    if let Some(order) = &options.order {
+        workspace.write(&layers.join("order.toml"), order.to_toml().as_bytes())?;
+    }
+    if let RunImages::OfBuilder(run) = &options.run_images {
+        workspace.write(&layers.join("run.toml"), run.to_toml().as_bytes())?;
+    }
+    workspace.write(
+        &layers.join("project-metadata.toml"),
+        options.project.to_toml().as_bytes(),
+    )?;
+    workspace.write(&workspace.launcher(), &options.program.launcher)
+}
+
+/// The certificates that downloads of buildpacks are checked with, below the platform directory.
+const CERTIFICATES: &str = "ca-certificates.crt";
+/// The variable that names them; the buildpacks of this repository derive those of their tools from it.
+const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
+
+/// The options of the phases that run in this process.
+struct Inputs {
+    analyze: AnalyzeOptions,
+    restore: RestoreOptions,
+    export: ExportOptions,
+    cache: CacheOptions<'static>,
+}
+
+impl Inputs {
+    fn new(options: &BuildOptions<'_>, owner: Owner, workspace: &Workspace) -> Self {
+        let layers = workspace.layers();
+        let file = |name: &str| layers.here.join(name);
+        let run_image = match &options.run_images {
+            RunImages::Fixed(reference) => Some(reference.to_string()),
+            RunImages::OfBuilder(_) => None,
+        };
+        Self {
+            analyze: AnalyzeOptions {
+                api: API,
+                image: options.name.clone(),
+                tags: options.more_names.clone(),
+                previous_image: options.previous.as_ref().map(ToString::to_string),
+                run_image,
+                run: file("run.toml"),
+                stack: file("stack.toml"),
+                layers: layers.clone(),
+                skip_layers: options.clear_cache,
+                analyzed: file("analyzed.toml"),
+            },
+            restore: RestoreOptions {
+                api: API,
+                layers: layers.clone(),
+                group: file("group.toml"),
+                analyzed: file("analyzed.toml"),
+                run: file("run.toml"),
+                build_image: None,
+                skip_layers: options.clear_cache,
+            },
+            export: ExportOptions {
+                api: API,
+                images: [&options.name]
+                    .into_iter()
+                    .chain(&options.more_names)
+                    .cloned()
+                    .collect(),
+                app: workspace.app(),
+                layers: layers.clone(),
+                analyzed: file("analyzed.toml"),
+                group: file("group.toml"),
+                run: file("run.toml"),
+                stack: file("stack.toml"),
+                project_metadata: file("project-metadata.toml"),
+                report: file("report.toml"),
+                launcher: workspace.launcher(),
+                launcher_version: LauncherVersion {
+                    version: options.program.version.clone(),
+                    ..LauncherVersion::default()
+                },
+                launcher_sbom: workspace.lifecycle(),
+                launcher_sbom_is_default: true,
+                process_type: options.process.clone(),
+                owner,
+                source_date_epoch: options.created.map(|seconds| seconds.to_string()),
+                exec_env: options.exec_env.clone(),
+                parallel: options.cache.is_some(),
+                packing: options.packing,
+            },
+            cache: CacheOptions {
+                directory: options.cache.clone(),
+                image: None,
+            },
+        }
+    }
+}
+
+/// How long each phase took.
+#[derive(Debug, Default)]
+struct Times(Vec<PhaseTime>);
+
+impl Times {
+    fn measure<T>(
+        &mut self,
+        phase: Phase,
+        run: impl FnOnce() -> Result<T, PlatformError>,
+    ) -> Result<T, PlatformError> {
+        let start = Instant::now();
+        let result = run();
+        self.0.push(PhaseTime {
+            phase,
+            took: start.elapsed(),
+        });
+        result
+    }
+}

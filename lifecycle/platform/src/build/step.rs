@@ -1,0 +1,153 @@
+//! The phases that run other people's code, in the builder's root.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lifecycle_phases::{Cancellation, Reporter};
+use lifecycle_sandbox::{BindSource, Capabilities, Content, Identity, Mount, Run, Stdio, Streams};
+use lifecycle_store::Store;
+
+use super::cancel;
+use super::workspace::{APP, LAYERS, PLATFORM, Workspace};
+use super::{API, BuildOptions};
+use crate::run::{network_files, start};
+use crate::{ImageRoot, Isolation, PlatformError};
+
+/// What every step of a build has in common.
+#[derive(Debug)]
+pub(super) struct Steps<'a> {
+    pub(super) root: ImageRoot,
+    pub(super) identity: Identity,
+    pub(super) workspace: &'a Workspace,
+    pub(super) options: &'a BuildOptions<'a>,
+    pub(super) store: &'a Store,
+    pub(super) isolation: &'a Isolation,
+    pub(super) reporter: &'a dyn Reporter,
+    pub(super) cancellation: &'a Cancellation,
+}
+
+impl Steps<'_> {
+    /// Runs this program as `phase` in a fresh root of the builder, and hands on what it says.
+    pub(super) fn run(&self, phase: &'static str) -> Result<(), PlatformError> {
+        let root = self.root.fresh(self.store, self.reporter)?;
+        let file = Path::new("/cnb/lifecycle").join(phase);
+        let level = if self.options.debug { "debug" } else { "info" };
+        let arguments = [
+            "-app",
+            APP,
+            "-layers",
+            LAYERS,
+            "-platform",
+            PLATFORM,
+            "-log-level",
+            level,
+        ];
+        let mut command = vec![file.clone().into_os_string()];
+        command.extend(arguments.map(OsString::from));
+
+        let mut run = Run::new(self.isolation.of_command(), command);
+        run.env = self.environment(&root.users);
+        run.directory = PathBuf::from(APP);
+        run.identity = Some(self.identity.clone());
+        run.capabilities = Capabilities::None;
+        run.no_new_privileges = true;
+        run.mounts = network_files();
+        run.mounts.push(bind(&self.options.program.file, file, true)?);
+        run.mounts
+            .push(bind(&self.workspace.app().here, PathBuf::from(APP), false)?);
+        run.mounts
+            .push(bind(&self.workspace.layers().here, PathBuf::from(LAYERS), false)?);
+        run.mounts
+            .push(bind(&self.workspace.platform(), PathBuf::from(PLATFORM), true)?);
+        for volume in &self.options.volumes {
+            run.mounts.push(volume.mount()?);
+        }
+        let no_pipe = |cause| PlatformError::io("make a pipe for the output of", Path::new(phase), cause);
+        let (output, input) = std::io::pipe().map_err(no_pipe)?;
+        let errors = input.try_clone().map_err(no_pipe)?;
+        run.streams = Streams::Separate {
+            stdin: Stdio::Null,
+            stdout: Stdio::Fd(input.into()),
+            stderr: Stdio::Fd(errors.into()),
+        };
+        let started = start(run, root)?;
+        let ended = AtomicBool::new(false);
+        let exit = std::thread::scope(|scope| {
+            // Ends by itself: with the step all of its processes end, and with them the other end of the pipe.
+            scope.spawn(|| self.follow(BufReader::new(output)));
+            let remote = started.remote();
+            let ended = &ended;
+            scope.spawn(move || cancel::forward(self.cancellation, &remote, ended));
+            let exit = started.wait();
+            ended.store(true, Ordering::Relaxed);
+            exit
+        })?;
+        match exit.code() {
+            0 => Ok(()),
+            _ if self.cancellation.is_cancelled() => Err(PlatformError::Stopped),
+            code => Err(PlatformError::Phase {
+                phase,
+                code,
+                meaning: meaning(code),
+            }),
+        }
+    }
+
+    fn follow(&self, output: impl BufRead) {
+        for line in output.split(b'\n').map_while(Result::ok) {
+            self.reporter.output(line.strip_suffix(b"\r").unwrap_or(&line));
+        }
+    }
+
+    /// The builder image's variables and the platform's; buildpacks see what the specification lets through.
+    fn environment(&self, users: &lifecycle_sandbox::Users) -> Vec<(OsString, OsString)> {
+        let uid = self.identity.uid.to_string();
+        let home = users
+            .resolve(&uid)
+            .map_or_else(|_| PathBuf::from("/"), |account| account.home);
+        let mut env: Vec<(OsString, OsString)> = vec![("HOME".into(), home.into())];
+        for entry in self.root.image().config().config.env.iter().flatten() {
+            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
+            env.retain(|(own, _)| own != name);
+            env.push((name.into(), value.into()));
+        }
+        env.push(("CNB_PLATFORM_API".into(), API.as_str().into()));
+        env.extend(
+            self.options
+                .variables
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        env
+    }
+}
+
+fn bind(source: &Path, target: PathBuf, read_only: bool) -> Result<Mount, PlatformError> {
+    let opened = BindSource::path(source).map_err(|cause| PlatformError::io("open", source, cause))?;
+    Ok(Mount {
+        target,
+        content: Content::Bind {
+            source: opened,
+            read_only,
+            devices: false,
+        },
+    })
+}
+
+/// What an exit code of detect or build says (cnb.md 1.2).
+fn meaning(code: i32) -> &'static str {
+    match code {
+        11 => "the phase does not speak this Platform API",
+        12 => "a buildpack declares an API that is not supported",
+        20 => "no buildpack group fits the source; what each one looked for is in the log above",
+        21 => "no buildpack group fits the source, and a buildpack's detection went wrong; see the log above",
+        22 => "detection could not be carried out",
+        51 => "a buildpack's bin/build failed; its last words are in the log above",
+        52 => "the build could not be carried out",
+        91 => "an extension's bin/generate failed",
+        137 => "it was killed, most likely for lack of memory",
+        _ => "see the log above",
+    }
+}

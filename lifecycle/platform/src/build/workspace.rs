@@ -1,0 +1,137 @@
+//! The directories of one build.
+
+use std::ffi::OsStr;
+use std::os::unix::fs::{PermissionsExt, lchown};
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use lifecycle_layers::Owner;
+use lifecycle_phases::Place;
+use lifecycle_store::{Scratch, Store};
+
+use crate::PlatformError;
+
+/// Where the build shows the app (P§Build).
+pub(super) const APP: &str = "/workspace";
+/// Where it shows the layers.
+pub(super) const LAYERS: &str = "/layers";
+/// Where it shows the platform's files.
+pub(super) const PLATFORM: &str = "/platform";
+
+/// The directories that a build's phases share. They go when the build ends.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    scratch: Scratch,
+    owner: Option<Owner>,
+}
+
+impl Workspace {
+    /// Makes the directories, for a build that runs as `owner`; without one, this process has only one id.
+    pub(super) fn create(store: &Store, owner: Option<Owner>) -> Result<Self, PlatformError> {
+        let workspace = Self {
+            scratch: store.scratch()?,
+            owner,
+        };
+        for directory in ["workspace", "layers", "platform", "platform/env", "lifecycle"] {
+            workspace.directory(directory)?;
+        }
+        Ok(workspace)
+    }
+
+    /// Who the build runs as, if files can be given away.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        self.owner
+    }
+
+    pub(super) fn app(&self) -> Place {
+        self.place("workspace", APP)
+    }
+
+    pub(super) fn layers(&self) -> Place {
+        self.place("layers", LAYERS)
+    }
+
+    pub(super) fn platform(&self) -> PathBuf {
+        self.scratch.path().join("platform")
+    }
+
+    /// The directory with what the exporter puts into the image on the lifecycle's behalf.
+    pub(super) fn lifecycle(&self) -> PathBuf {
+        self.scratch.path().join("lifecycle")
+    }
+
+    /// The launcher's program.
+    pub(super) fn launcher(&self) -> PathBuf {
+        self.lifecycle().join("launcher")
+    }
+
+    fn place(&self, here: &str, shown: &str) -> Place {
+        Place {
+            here: self.scratch.path().join(here),
+            shown: PathBuf::from(shown),
+        }
+    }
+
+    /// Sets a variable for the buildpacks: a file below `platform/env` (ENV-04).
+    pub(super) fn set_variable(&self, name: &str, value: &OsStr) -> Result<(), PlatformError> {
+        if name.is_empty() || name.contains(['/', '=', '\0']) || name.starts_with('.') {
+            let reason = format!("{name:?} is not a name of a variable");
+            return Err(PlatformError::Source {
+                path: self.platform().join("env"),
+                reason,
+            });
+        }
+        self.write(
+            &self.platform().join("env").join(name),
+            std::os::unix::ffi::OsStrExt::as_bytes(value),
+        )
+    }
+
+    /// Writes a file that the build may read.
+    pub(super) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), PlatformError> {
+        fs::write(path, bytes).map_err(|cause| PlatformError::io("write", path, cause))?;
+        self.hand_over(path, 0o644)
+    }
+
+    /// Gives the app directory itself to the build, whatever mode and owner the source had.
+    pub(super) fn give_away_app(&self) -> Result<(), PlatformError> {
+        self.hand_over(&self.app().here, 0o755)
+    }
+
+    /// Gives everything that was restored to the build, which may change it.
+    pub(super) fn give_away_layers(&self) -> Result<(), PlatformError> {
+        match self.owner {
+            Some(owner) => give_away(&self.layers().here, owner),
+            None => Ok(()),
+        }
+    }
+
+    fn directory(&self, name: &str) -> Result<(), PlatformError> {
+        let path = self.scratch.path().join(name);
+        fs::create_dir(&path).map_err(|cause| PlatformError::io("create", &path, cause))?;
+        self.hand_over(&path, 0o755)
+    }
+
+    fn hand_over(&self, path: &Path, mode: u32) -> Result<(), PlatformError> {
+        let failed = |cause| PlatformError::io("give away", path, cause);
+        // Whatever the umask says: another user reads it.
+        fs::set_permissions(path, PermissionsExt::from_mode(mode)).map_err(failed)?;
+        match self.owner {
+            Some(owner) => lchown(path, Some(owner.uid), Some(owner.gid)).map_err(failed),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Gives a directory and everything below it away. Links are not followed.
+fn give_away(path: &Path, owner: Owner) -> Result<(), PlatformError> {
+    let failed = |cause| PlatformError::io("give away", path, cause);
+    lchown(path, Some(owner.uid), Some(owner.gid)).map_err(failed)?;
+    if !fs::symlink_metadata(path).map_err(failed)?.is_dir() {
+        return Ok(());
+    }
+    for entry in fs::read_dir(path).map_err(failed)? {
+        give_away(&entry.map_err(failed)?.path(), owner)?;
+    }
+    Ok(())
+}
