@@ -9,8 +9,10 @@
 //! and access lists of directories come last, because what is made in a directory changes or needs them.
 
 mod cached;
+mod directories;
 mod place;
 mod stream;
+mod whiteout;
 
 #[cfg(test)]
 mod hostile;

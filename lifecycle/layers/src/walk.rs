@@ -286,6 +286,11 @@ pub(crate) fn kind(found: &Found<'_>) -> io::Result<Option<Kind<'static>>> {
     }))
 }
 
+/// Whether an entry says, in an overlay's layer, that its name is gone.
+pub(crate) fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
 /// Permission bits with set-user-ID, set-group-ID and sticky bits.
 pub(crate) fn mode(stat: &Stat) -> u32 {
     stat.st_mode & 0o7777

@@ -6,13 +6,13 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat, openat, statat};
+use rustix::fs::{AtFlags, Mode, Stat, openat, statat};
 use rustix::io::Errno;
 
 use crate::PackError;
 use crate::contents::{io_error, open_directory};
 use crate::descent::DIRECTORY;
-use crate::walk::{Listing, Order};
+use crate::walk::{Listing, Order, is_whiteout};
 use crate::xattrs;
 
 /// How many handles all levels together keep open.
@@ -181,9 +181,4 @@ pub(super) fn is_opaque(directory: BorrowedFd<'_>) -> io::Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// Whether an entry says that its name is gone.
-pub(super) fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, Stat, openat, readlinkat};
 
-use super::lower::{Lower, Shown, is_opaque, is_whiteout};
+use super::lower::{Lower, Shown, is_opaque};
 use super::{Change, ChangeSet};
 use crate::contents::{io_error, open_directory, open_file, walk_error};
 use crate::descent::DIRECTORY;
-use crate::walk::{Found, Order, Walk, mode, owner};
+use crate::walk::{Found, Order, Walk, is_whiteout, mode, owner};
 use crate::{PackError, xattrs};
 
 /// Adds what `upper` has and the view of `lower` has not.

@@ -277,7 +277,8 @@ fn step() -> impl Strategy<Value = Step> {
         path().prop_map(Step::Mkdir),
         (path(), path()).prop_map(|(path, target)| Step::Link(path, target)),
         (path(), path()).prop_map(|(from, to)| Step::HardLink(from, to)),
-        (path(), 0o600..0o1000_u32).prop_map(|(path, mode)| Step::Mode(path, mode)),
+        // Who is not root must still get in.
+        (path(), 0o700..0o1000_u32).prop_map(|(path, mode)| Step::Mode(path, mode)),
         (path(), path()).prop_map(|(from, to)| Step::Rename(from, to)),
     ]
 }

@@ -10,49 +10,35 @@ use std::rc::Rc;
 use lifecycle_image::DiffId;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat, chownat, fchmod,
-    fchown, fstat, futimens, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
+    fchown, futimens, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 
+use super::directories::Finish;
+use super::whiteout::WHITEOUT;
 use super::{ExtractError, ExtractOptions, Extracted, Ownership, Refused, Skipped, Whiteouts, stream};
-use crate::descent::{DIRECTORY, Identity};
+use crate::descent::Identity;
 use crate::entry::{ancestors, show, split};
 use crate::root::Root;
 use crate::tree::remove_name;
-use crate::walk::{Order, Walk};
+use crate::walk::is_whiteout;
 use crate::{Device, Kind, Owner, OwnerTable, ReadEntry, TarReader, Xattr, xattrs};
-
-/// How many directories stay open: those of a deep path, and some around it.
-const OPEN: usize = 64;
-
-const WHITEOUT: &[u8] = b".wh.";
-const OPAQUE: &[u8] = b".wh..wh..opq";
-/// Names that aufs kept for itself and that old layers still carry.
-const AUFS: &[u8] = b".wh..wh.";
 
 /// Puts entries into a tree.
 pub(super) struct Placer<'a> {
-    options: &'a ExtractOptions<'a>,
-    root: Root,
+    pub(super) options: &'a ExtractOptions<'a>,
+    pub(super) root: Root,
     /// Directories by path, the last used one at the end.
-    open: Vec<(Vec<u8>, Rc<OwnedFd>)>,
+    pub(super) open: Vec<(Vec<u8>, Rc<OwnedFd>)>,
     /// What directories get at the end.
-    directories: BTreeMap<Vec<u8>, Finish>,
+    pub(super) directories: BTreeMap<Vec<u8>, Finish>,
     /// What this layer made, with all directories above. A whiteout hides what lower layers have, never this.
-    made: HashSet<Vec<u8>>,
+    pub(super) made: HashSet<Vec<u8>>,
     entries: u64,
     bytes: u64,
     owners: OwnerTable,
     skipped: Vec<Skipped>,
-    privileged: bool,
-}
-
-/// What a directory gets when nothing is made in it any more.
-#[derive(Debug)]
-struct Finish {
-    mode: u32,
-    mtime: Timespec,
-    xattrs: Vec<Xattr>,
+    pub(super) privileged: bool,
 }
 
 /// Where an entry belongs.
@@ -117,39 +103,6 @@ impl<'a> Placer<'a> {
             Kind::BlockDevice(device) => self.node(&at, FileType::BlockDevice, Some(*device), &entry)?,
         }
         self.remember(path);
-        Ok(())
-    }
-
-    /// Gives directories their modes, times and access lists, deepest first.
-    pub(super) fn finish(&mut self) -> Result<(), ExtractError> {
-        while let Some((path, finish)) = self.directories.pop_last() {
-            let handle = if path.is_empty() {
-                openat(self.root.handle(), c".", DIRECTORY, Mode::empty())
-            } else {
-                let (above, name) = split(&path);
-                let Some(directory) = self.find_directory(above)? else {
-                    continue;
-                };
-                openat(
-                    &*directory,
-                    c_name(&path, name)?.as_c_str(),
-                    DIRECTORY,
-                    Mode::empty(),
-                )
-            };
-            let handle = match handle {
-                Ok(handle) => handle,
-                // Something else has taken its place since.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => continue,
-                Err(error) => return Err(io_error(&path, error)),
-            };
-            fchmod(&handle, Mode::from_raw_mode(finish.mode)).map_err(|error| io_error(&path, error))?;
-            for xattr in &finish.xattrs {
-                let result = xattrs::set(handle.as_fd(), &xattr.name, &xattr.value);
-                self.allow(&path, &show(&xattr.name), result)?;
-            }
-            futimens(&handle, &times(finish.mtime)).map_err(|error| io_error(&path, error))?;
-        }
         Ok(())
     }
 
@@ -351,102 +304,6 @@ impl<'a> Placer<'a> {
         utimensat(at.directory, at.name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| at.error(error))
     }
 
-    /// Hides what lower layers have under a name, or in a directory.
-    fn whiteout(&mut self, path: &[u8], above: &[u8], hidden: &[u8]) -> Result<(), ExtractError> {
-        let full = [WHITEOUT, hidden].concat();
-        if full == OPAQUE {
-            return self.opaque(above);
-        }
-        if full.starts_with(AUFS) {
-            return Ok(());
-        }
-        if matches!(hidden, b"" | b"." | b"..") {
-            return Err(ExtractError::Whiteout { path: show(path) });
-        }
-        let mut target = above.to_vec();
-        if !above.is_empty() {
-            target.push(b'/');
-        }
-        target.extend_from_slice(hidden);
-        let name = c_name(&target, hidden)?;
-        let overlay = matches!(self.options.whiteouts, Whiteouts::Overlay(_));
-        let directory = if overlay {
-            self.make_directories(above)?
-        } else {
-            match self.find_directory(above)? {
-                Some(directory) => directory,
-                None => return Ok(()),
-            }
-        };
-        let at = At {
-            directory: directory.as_fd(),
-            name: &name,
-            path: &target,
-        };
-        if self.made.contains(&target) {
-            // This layer has the name itself: what was below it goes, what this layer put there stays.
-            return match FileType::from_raw_mode(at.stat()?.st_mode) {
-                FileType::Directory if overlay => self.make_opaque(&at),
-                FileType::Directory => self.opaque(&target),
-                _ => Ok(()),
-            };
-        }
-        if overlay {
-            match mknodat(at.directory, at.name, FileType::CharacterDevice, Mode::empty(), 0) {
-                Ok(()) | Err(Errno::EXIST) => Ok(()),
-                Err(error) => Err(at.error(error)),
-            }
-        } else {
-            self.clear(&at)
-        }
-    }
-
-    /// Hides everything that lower layers have in a directory.
-    fn opaque(&mut self, path: &[u8]) -> Result<(), ExtractError> {
-        if let Whiteouts::Overlay(xattr) = self.options.whiteouts {
-            let directory = self.make_directories(path)?;
-            return set_opaque(directory.as_fd(), xattr.name(), path);
-        }
-        let Some(directory) = self.find_directory(path)? else {
-            return Ok(());
-        };
-        let fail = |error: io::Error| ExtractError::Io {
-            path: show(path),
-            cause: error,
-        };
-        let mut walk = Walk::new(directory.as_fd(), Order::DepthFirst).map_err(fail)?;
-        let mut full = Vec::new();
-        loop {
-            let gone = match walk.next() {
-                None => break,
-                Some(Err(error)) => return Err(fail(error.cause)),
-                Some(Ok(found)) => {
-                    crate::contents::place(&mut full, path, found.path);
-                    if self.made.contains(&full) {
-                        false
-                    } else {
-                        remove_name(found.directory, found.name).map_err(fail)?;
-                        true
-                    }
-                }
-            };
-            if gone {
-                walk.skip();
-                self.forget(&full);
-            }
-        }
-        Ok(())
-    }
-
-    fn make_opaque(&self, at: &At<'_>) -> Result<(), ExtractError> {
-        let Whiteouts::Overlay(xattr) = self.options.whiteouts else {
-            return Ok(());
-        };
-        let handle =
-            openat(at.directory, at.name, DIRECTORY, Mode::empty()).map_err(|error| at.error(error))?;
-        set_opaque(handle.as_fd(), xattr.name(), at.path)
-    }
-
     /// Makes something under a name that must be free, and frees the name when it is not.
     fn make<T>(&mut self, at: &At<'_>, call: impl Fn() -> rustix::io::Result<T>) -> Result<T, ExtractError> {
         match call() {
@@ -460,7 +317,7 @@ impl<'a> Placer<'a> {
     }
 
     /// Removes what has the name, with everything below it.
-    fn clear(&mut self, at: &At<'_>) -> Result<(), ExtractError> {
+    pub(super) fn clear(&mut self, at: &At<'_>) -> Result<(), ExtractError> {
         let stat = match statat(at.directory, at.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => stat,
             Err(Errno::NOENT) => return Ok(()),
@@ -480,7 +337,7 @@ impl<'a> Placer<'a> {
 
     /// Forgets what was known about a path and everything below it. Open directories may have been reached
     /// through a link that is gone now, so all of them are.
-    fn forget(&mut self, path: &[u8]) {
+    pub(super) fn forget(&mut self, path: &[u8]) {
         self.open.clear();
         self.owners.remove(path);
         let mut below = path.to_vec();
@@ -490,144 +347,8 @@ impl<'a> Placer<'a> {
         self.directories.append(&mut rest);
     }
 
-    /// Remembers that this layer made a path.
-    fn remember(&mut self, path: Vec<u8>) {
-        if self.options.whiteouts == Whiteouts::Literal {
-            return;
-        }
-        // What is above a known directory is known too.
-        for above in ancestors(&path).rev() {
-            if self.made.contains(above) {
-                break;
-            }
-            self.made.insert(above.to_vec());
-        }
-        self.made.insert(path);
-    }
-
-    /// The directory at a path, made with everything above it where it is missing.
-    fn make_directories(&mut self, path: &[u8]) -> Result<Rc<OwnedFd>, ExtractError> {
-        let found = self.walk_down(path, true)?;
-        found.ok_or_else(|| io_error(path, Errno::NOENT))
-    }
-
-    /// The directory at a path, if there is one.
-    fn find_directory(&mut self, path: &[u8]) -> Result<Option<Rc<OwnedFd>>, ExtractError> {
-        self.walk_down(path, false)
-    }
-
-    /// Goes down from the deepest directory above that is open. Each step takes one name and follows no link;
-    /// where there is a link, the path so far is resolved beneath the root.
-    fn walk_down(&mut self, path: &[u8], make: bool) -> Result<Option<Rc<OwnedFd>>, ExtractError> {
-        if let Some(at) = self.open.iter().rposition(|(open, _)| open == path) {
-            let hit = self.open.remove(at);
-            let handle = Rc::clone(&hit.1);
-            self.open.push(hit);
-            return Ok(Some(handle));
-        }
-        let is_above = |open: &[u8]| match path.strip_prefix(open) {
-            Some(rest) => open.is_empty() || rest.first() == Some(&b'/'),
-            None => false,
-        };
-        let deepest = self
-            .open
-            .iter()
-            .filter(|(open, _)| is_above(open))
-            .max_by_key(|(open, _)| open.len());
-        let (mut done, mut here) = if let Some((open, handle)) = deepest {
-            (open.len(), Rc::clone(handle))
-        } else {
-            let root = openat(self.root.handle(), c".", DIRECTORY, Mode::empty())
-                .map_err(|error| io_error(b"", error))?;
-            (0, self.enter(b"", root, false)?)
-        };
-        while done < path.len() {
-            let start = if done == 0 { 0 } else { done + 1 };
-            let end = path[start..]
-                .iter()
-                .position(|&byte| byte == b'/')
-                .map_or(path.len(), |length| start + length);
-            let so_far = &path[..end];
-            let name = c_name(so_far, &path[start..end])?;
-            let mut made = false;
-            let next = match openat(&*here, name.as_c_str(), DIRECTORY, Mode::empty()) {
-                Ok(next) => next,
-                Err(Errno::NOENT) if make => {
-                    made = true;
-                    self.make_implied(&here, &name, so_far)?
-                }
-                Err(Errno::NOENT) => return Ok(None),
-                Err(Errno::LOOP | Errno::NOTDIR) => match self.root.directory(so_far) {
-                    Ok(next) => next,
-                    Err(error) if !make && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-                    Err(cause) => {
-                        return Err(ExtractError::Io {
-                            path: show(so_far),
-                            cause,
-                        });
-                    }
-                },
-                Err(error) => return Err(io_error(so_far, error)),
-            };
-            here = self.enter(so_far, next, made)?;
-            done = end;
-        }
-        Ok(Some(here))
-    }
-
-    /// Makes a directory that the archive does not mention.
-    fn make_implied(&mut self, above: &OwnedFd, name: &CStr, path: &[u8]) -> Result<OwnedFd, ExtractError> {
-        mkdirat(above, name, Mode::RWXU).map_err(|error| io_error(path, error))?;
-        let at = At {
-            directory: above.as_fd(),
-            name,
-            path,
-        };
-        self.give(&at, Owner::ROOT)?;
-        self.directories.insert(
-            path.to_vec(),
-            Finish {
-                mode: 0o755,
-                mtime: timespec(0),
-                xattrs: Vec::new(),
-            },
-        );
-        openat(above, name, DIRECTORY, Mode::empty()).map_err(|error| io_error(path, error))
-    }
-
-    /// Keeps a directory open. One that was there before gets its mode and time back at the end.
-    fn enter(&mut self, path: &[u8], handle: OwnedFd, made: bool) -> Result<Rc<OwnedFd>, ExtractError> {
-        if !made && !self.directories.contains_key(path) {
-            let stat = fstat(&handle).map_err(|error| io_error(path, error))?;
-            let mode = stat.st_mode & 0o7777;
-            if !self.privileged && mode & 0o700 != 0o700 {
-                fchmod(&handle, Mode::from_raw_mode(mode | 0o700)).map_err(|error| io_error(path, error))?;
-            }
-            #[allow(
-                clippy::useless_conversion,
-                reason = "the fields' types differ between processors"
-            )]
-            let mtime = Timespec {
-                tv_sec: stat.st_mtime.into(),
-                tv_nsec: stat.st_mtime_nsec.try_into().unwrap_or(0),
-            };
-            let finish = Finish {
-                mode,
-                mtime,
-                xattrs: Vec::new(),
-            };
-            self.directories.insert(path.to_vec(), finish);
-        }
-        if self.open.len() >= OPEN {
-            self.open.remove(0);
-        }
-        let handle = Rc::new(handle);
-        self.open.push((path.to_vec(), Rc::clone(&handle)));
-        Ok(handle)
-    }
-
     /// Gives an entry to its owner.
-    fn give(&mut self, at: &At<'_>, owner: Owner) -> Result<(), ExtractError> {
+    pub(super) fn give(&mut self, at: &At<'_>, owner: Owner) -> Result<(), ExtractError> {
         let Some(owner) = self.owner(at.path, owner)? else {
             return Ok(());
         };
@@ -637,7 +358,7 @@ impl<'a> Placer<'a> {
     }
 
     /// The owner on disk, or nothing when it stays the present user and the table remembers.
-    fn owner(&mut self, path: &[u8], owner: Owner) -> Result<Option<Owner>, ExtractError> {
+    pub(super) fn owner(&mut self, path: &[u8], owner: Owner) -> Result<Option<Owner>, ExtractError> {
         match self.options.ownership {
             Ownership::Keep => Ok(Some(owner)),
             Ownership::Map(map) => match map.outside(owner) {
@@ -655,7 +376,12 @@ impl<'a> Placer<'a> {
     }
 
     /// Decides about what the system refused.
-    fn allow(&mut self, path: &[u8], what: &str, result: io::Result<()>) -> Result<(), ExtractError> {
+    pub(super) fn allow(
+        &mut self,
+        path: &[u8],
+        what: &str,
+        result: io::Result<()>,
+    ) -> Result<(), ExtractError> {
         match result {
             Ok(()) => Ok(()),
             Err(cause) if self.options.refused == Refused::Skip && is_refusal(&cause) => {
@@ -675,33 +401,19 @@ impl<'a> Placer<'a> {
 }
 
 /// The place of an entry: a directory, and a name in it that is one for the kernel.
-struct At<'a> {
-    directory: BorrowedFd<'a>,
-    name: &'a CStr,
-    path: &'a [u8],
+pub(super) struct At<'a> {
+    pub(super) directory: BorrowedFd<'a>,
+    pub(super) name: &'a CStr,
+    pub(super) path: &'a [u8],
 }
 
 impl At<'_> {
-    fn stat(&self) -> Result<rustix::fs::Stat, ExtractError> {
+    pub(super) fn stat(&self) -> Result<rustix::fs::Stat, ExtractError> {
         statat(self.directory, self.name, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| self.error(error))
     }
 
-    fn error(&self, error: Errno) -> ExtractError {
+    pub(super) fn error(&self, error: Errno) -> ExtractError {
         io_error(self.path, error)
-    }
-}
-
-impl Finish {
-    fn of(entry: ReadEntry) -> Self {
-        Self {
-            mode: entry.mode,
-            mtime: timespec(entry.mtime),
-            xattrs: entry
-                .xattrs
-                .into_iter()
-                .filter(|xattr| xattrs::travels(&xattr.name))
-                .collect(),
-        }
     }
 }
 
@@ -730,20 +442,8 @@ fn copy<R: BufRead>(
     Ok(())
 }
 
-fn set_opaque(directory: BorrowedFd<'_>, xattr: &str, path: &[u8]) -> Result<(), ExtractError> {
-    // Without the marker, hidden files would come back: never something to skip.
-    xattrs::set(directory, xattr.as_bytes(), b"y").map_err(|cause| ExtractError::Io {
-        path: format!("{} ({xattr})", show(path)),
-        cause,
-    })
-}
-
 fn traveling(all: &[Xattr]) -> impl Iterator<Item = &Xattr> {
     all.iter().filter(|xattr| xattrs::travels(&xattr.name))
-}
-
-fn is_whiteout(stat: &rustix::fs::Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 
 /// Whether the system has no place for something or does not let this user do it.
@@ -771,7 +471,7 @@ fn ids(owner: Owner) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
 }
 
-fn timespec(seconds: i64) -> Timespec {
+pub(super) fn timespec(seconds: i64) -> Timespec {
     Timespec {
         tv_sec: seconds,
         tv_nsec: 0,
@@ -779,7 +479,7 @@ fn timespec(seconds: i64) -> Timespec {
 }
 
 /// A modification time; the time of access stays.
-fn times(mtime: Timespec) -> Timestamps {
+pub(super) fn times(mtime: Timespec) -> Timestamps {
     Timestamps {
         last_access: Timespec {
             tv_sec: 0,
@@ -789,11 +489,11 @@ fn times(mtime: Timespec) -> Timestamps {
     }
 }
 
-fn c_name(path: &[u8], name: &[u8]) -> Result<CString, ExtractError> {
+pub(super) fn c_name(path: &[u8], name: &[u8]) -> Result<CString, ExtractError> {
     CString::new(name).map_err(|_| io_error(path, Errno::INVAL))
 }
 
-fn io_error(path: &[u8], error: Errno) -> ExtractError {
+pub(super) fn io_error(path: &[u8], error: Errno) -> ExtractError {
     ExtractError::Io {
         path: if path.is_empty() { ".".into() } else { show(path) },
         cause: error.into(),

@@ -130,7 +130,7 @@ fn a_tree_survives_pack_and_extract_in_every_compression() {
 }
 
 #[test]
-fn umoci_and_gnu_tar_unpack_what_is_packed() {
+fn gnu_tar_unpacks_what_is_packed() {
     let from = tempfile::tempdir().unwrap();
     everything(from.path());
     let to = tempfile::tempdir().unwrap();
