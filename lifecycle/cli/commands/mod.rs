@@ -1,0 +1,16 @@
+//! The commands, one file each: read the arguments, call the libraries, report.
+
+pub(crate) mod builder;
+pub(crate) mod cache;
+pub(crate) mod completions;
+pub(crate) mod copy;
+pub(crate) mod doctor;
+pub(crate) mod images;
+pub(crate) mod inspect;
+pub(crate) mod man;
+pub(crate) mod pull;
+pub(crate) mod push;
+pub(crate) mod rmi;
+pub(crate) mod sbom;
+pub(crate) mod stack;
+pub(crate) mod tag;

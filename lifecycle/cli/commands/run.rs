@@ -1,0 +1,48 @@
+//! `lifecycle run`
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use lifecycle_image::Platform;
+use lifecycle_platform::RunOptions;
+use lifecycle_sandbox::Streams;
+
+use crate::arguments::RunArguments;
+use crate::failure::Failure;
+use crate::isolation;
+use crate::session::Session;
+use crate::variables::{self, Variables};
+
+pub(crate) fn run(arguments: &RunArguments, session: &Session) -> Result<ExitCode, Failure> {
+    // First of all: a namespace can only be entered while there is one thread.
+    let isolation = isolation::choose(session)?;
+    session.interruption.listen(&session.console)?;
+    let image = session.find(&arguments.image)?.image(&Platform::host())?;
+    let options = options(arguments, session)?;
+    let process = lifecycle_platform::run(&image, options, session.store()?, &isolation, &*session.progress())?;
+    let remote = process.remote();
+    let told = session.interruption.forwarded(move |signal| {
+        // A process that has ended meanwhile needs no signal.
+        drop(remote.signal(signal));
+    });
+    let exit = process.wait()?;
+    drop(told);
+    Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(1)))
+}
+
+fn options(arguments: &RunArguments, session: &Session) -> Result<RunOptions, Failure> {
+    let mut variables = Variables::default();
+    if let Some(port) = arguments.port {
+        variables.set("PORT", OsString::from(port.to_string()));
+    }
+    variables.add(&arguments.env, &session.environment)?;
+    Ok(RunOptions {
+        process: arguments.process.clone(),
+        entrypoint: arguments.entrypoint.clone(),
+        arguments: arguments.arguments.clone(),
+        env: variables.into_pairs(),
+        user: arguments.user.clone(),
+        volumes: variables::volumes(&arguments.volume)?,
+        streams: Streams::default(),
+    })
+}

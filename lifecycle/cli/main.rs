@@ -1,0 +1,81 @@
+//! The `lifecycle` program: arguments in, one library function, a report out.
+//!
+//! Invoked under the name of a phase (`detector`, `builder`, …) it is that phase; otherwise the first argument
+//! is a command for people. Nothing below this folder knows a terminal or an environment variable.
+
+mod arguments;
+mod commands;
+mod console;
+mod environment;
+mod failure;
+mod layers;
+mod place;
+mod registry;
+mod sboms;
+mod session;
+mod signals;
+mod transfer;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::arguments::{Arguments, Command, Global};
+use crate::console::{Console, Level};
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::session::Session;
+
+fn main() -> ExitCode {
+    let environment = Environment::of_process();
+    let arguments = Arguments::parse();
+    let console = console(&arguments.global, &environment);
+    let session = Session::new(arguments.global, environment, console);
+    match run(arguments.command, &session) {
+        Ok(code) => code,
+        Err(failure) => {
+            if let Some(diagnostic) = &failure.diagnostic {
+                session.console.diagnostic(diagnostic);
+            }
+            failure.exit_code()
+        }
+    }
+}
+
+fn console(global: &Global, environment: &Environment) -> Console {
+    let level = match (global.verbose, global.quiet) {
+        (true, _) => Level::Debug,
+        (_, true) => Level::Warning,
+        _ => Level::Info,
+    };
+    Console::new(global.log_format, level, global.no_color, environment)
+}
+
+fn run(command: Command, session: &Session) -> Result<ExitCode, Failure> {
+    // These two enter a namespace, which must happen before there is a second thread.
+    let command = match command {
+        Command::Build(_) | Command::Run(_) => {
+            return Err(Failure::new("unsupported", "this program was made without the parts that build and run"));
+        }
+        command => command,
+    };
+    session.interruption.listen(&session.console)?;
+    match command {
+        Command::Build(_) | Command::Run(_) => Ok(()),
+        Command::Inspect(arguments) => commands::inspect::run(&arguments, session),
+        Command::Sbom(arguments) => commands::sbom::run(&arguments, session),
+        Command::Push(arguments) => commands::push::run(&arguments, session),
+        Command::Pull(arguments) => commands::pull::run(&arguments, session),
+        Command::Copy(arguments) => commands::copy::run(&arguments, session),
+        Command::Tag(arguments) => commands::tag::run(&arguments, session),
+        Command::Images(arguments) => commands::images::run(&arguments, session),
+        Command::Rmi(arguments) => commands::rmi::run(&arguments, session),
+        Command::Cache(command) => commands::cache::run(&command, session),
+        Command::Stack(command) => commands::stack::run(&command, session),
+        Command::Builder(command) => commands::builder::run(&command, session),
+        Command::Doctor { output } => commands::doctor::run(output, session),
+        Command::Completions { shell } => commands::completions::run(shell, session),
+        Command::Man { directory } => commands::man::run(&directory, session),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}

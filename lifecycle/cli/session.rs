@@ -1,0 +1,296 @@
+//! What the commands of one process share, made when it is first needed.
+//!
+//! `lifecycle --version` and a command that only looks into the store set up no TLS and open no connection.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+use lifecycle_image::archive::{Archive, ArchiveKind, ArchiveSink};
+use lifecycle_image::layout::Layout;
+use lifecycle_image::{
+    Artifact, Digest, Image, Platform, Progress, Reference, Sink, Source, TransferError, TransferErrorKind,
+};
+use lifecycle_registry::Registry;
+use lifecycle_store::Store;
+use tempfile::TempDir;
+
+use crate::arguments::{Global, RegistryArguments};
+use crate::console::Console;
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::place::Place;
+use crate::registry;
+use crate::signals::Interruption;
+
+/// The environment, the console, and what is made from them on demand.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) environment: Environment,
+    pub(crate) console: Console,
+    pub(crate) interruption: Interruption,
+    /// Decided at once: after a namespace is entered, everybody is root.
+    store_directory: Option<PathBuf>,
+    registry_arguments: RegistryArguments,
+    store: OnceLock<Store>,
+    registry: OnceLock<Registry>,
+    scratch: OnceLock<TempDir>,
+}
+
+impl Session {
+    pub(crate) fn new(global: Global, environment: Environment, console: Console) -> Self {
+        let is_root = rustix::process::geteuid().is_root();
+        Self {
+            store_directory: global.store.or_else(|| environment.store(is_root)),
+            registry_arguments: global.registry,
+            environment,
+            console,
+            interruption: Interruption::default(),
+            store: OnceLock::new(),
+            registry: OnceLock::new(),
+            scratch: OnceLock::new(),
+        }
+    }
+
+    /// Whoever watches blobs move.
+    pub(crate) fn progress(&self) -> Arc<dyn Progress> {
+        Arc::new(self.console.clone())
+    }
+
+    /// Where the local store is or will be.
+    pub(crate) fn store_directory(&self) -> Result<&Path, Failure> {
+        self.store_directory.as_deref().ok_or_else(|| {
+            Failure::new("no-store", "there is no place for the local store: HOME is not set")
+                .help("name a directory with --store or LIFECYCLE_STORE")
+        })
+    }
+
+    /// The local store.
+    pub(crate) fn store(&self) -> Result<&Store, Failure> {
+        once(&self.store, || Ok(Store::open(self.store_directory()?)?.watched(self.progress())))
+    }
+
+    /// All registries.
+    pub(crate) fn registry(&self) -> Result<&Registry, Failure> {
+        once(&self.registry, || {
+            let settings = registry::settings(&self.registry_arguments, &self.environment)?;
+            Ok(Registry::new(settings)?.watched(self.progress()))
+        })
+    }
+
+    /// A directory that is gone when the process ends, for what cannot be streamed.
+    pub(crate) fn scratch(&self) -> Result<&Path, Failure> {
+        let scratch = once(&self.scratch, || {
+            let parent = self.environment.temporary_directory();
+            let scratch = tempfile::Builder::new().prefix("lifecycle-").tempdir_in(&parent);
+            let scratch = scratch.map_err(|cause| {
+                TransferError::from_io(format!("cannot create a directory in {}", parent.display()), cause)
+            })?;
+            self.interruption.remove_at_end(scratch.path());
+            Ok(scratch)
+        })?;
+        Ok(scratch.path())
+    }
+
+    /// Images by name, from wherever they are nearest: the store, else a registry.
+    pub(crate) fn images(&self) -> Result<Nearest, Failure> {
+        Ok(Nearest { store: self.store()?.clone(), registry: self.registry()?.clone() })
+    }
+
+    /// Finds what a user names. A name without a prefix is looked for in the store, then in its registry.
+    pub(crate) fn find(&self, text: &str) -> Result<Found, Failure> {
+        let place = Place::parse(text, Place::Nearest)?;
+        self.find_at(&place)
+    }
+
+    /// Finds what is at a place.
+    pub(crate) fn find_at(&self, place: &Place) -> Result<Found, Failure> {
+        let (source, artifact, name): (Box<dyn Source>, _, _) = match place {
+            Place::Nearest(reference) => {
+                // The registry's set-up is not needed for what is here.
+                if let Ok(artifact) = self.store()?.artifact(reference) {
+                    (Box::new(self.store()?.clone()), artifact, Some(reference.clone()))
+                } else {
+                    let nearest = self.images()?;
+                    let artifact = nearest.artifact(reference)?;
+                    (Box::new(nearest), artifact, Some(reference.clone()))
+                }
+            }
+            Place::Store(reference) => {
+                let store = self.store()?.clone();
+                let artifact = store.artifact(reference)?;
+                (Box::new(store), artifact, Some(reference.clone()))
+            }
+            Place::Registry(reference) => {
+                let registry = self.registry()?.clone();
+                let artifact = registry.artifact(reference)?;
+                (Box::new(registry), artifact, Some(reference.clone()))
+            }
+            Place::Layout(path, name) => {
+                let layout = Layout::open(path)?;
+                let artifact = layout.named(name.as_deref())?;
+                let name = name.as_ref().and_then(|name| name.parse().ok());
+                (Box::new(layout), artifact, name)
+            }
+            Place::OciArchive(path, name) | Place::DockerArchive(path, name) => {
+                let archive = Archive::open(path, &self.environment.temporary_directory())?;
+                let artifact = archive.named(name.as_deref())?;
+                let only = archive.names().into_iter().next();
+                let name = name.clone().or(only).and_then(|name| name.parse().ok());
+                (Box::new(archive), artifact, name)
+            }
+        };
+        Ok(Found { place: place.clone(), name, artifact, source })
+    }
+
+    /// Makes ready to write to a place. `name` is what an image is called there when the place does not say.
+    pub(crate) fn destination(&self, place: &Place, name: Option<&Reference>) -> Result<Destination, Failure> {
+        let progress = self.progress();
+        let names = || name.cloned().into_iter().collect::<Vec<_>>();
+        let (sink, names): (Box<dyn Sink>, _) = match place {
+            Place::Store(reference) | Place::Nearest(reference) => {
+                (Box::new(self.store()?.clone()), vec![reference.clone()])
+            }
+            Place::Registry(reference) => (Box::new(self.registry()?.clone()), vec![reference.clone()]),
+            Place::Layout(path, inside) => {
+                let layout = Layout::create(path)?.watched(progress);
+                match inside {
+                    Some(inside) => (Box::new(layout.under(inside)), names()),
+                    None => (Box::new(layout), names()),
+                }
+            }
+            Place::OciArchive(path, inside) => {
+                let archive = ArchiveSink::create(ArchiveKind::Oci, path).watched(progress);
+                match inside {
+                    Some(inside) => (Box::new(archive.under(inside)), names()),
+                    None => (Box::new(archive), names()),
+                }
+            }
+            Place::DockerArchive(path, inside) => {
+                let archive = ArchiveSink::create(ArchiveKind::Docker, path).watched(progress);
+                // Docker reads nothing but full names.
+                let names = match inside {
+                    Some(inside) => vec![inside.parse()?],
+                    None => names(),
+                };
+                (Box::new(archive), names)
+            }
+        };
+        Ok(Destination { sink, names })
+    }
+
+    /// Where `--output` says that an image goes, under the names of `--tag`.
+    pub(crate) fn output(&self, output: &str, names: &[Reference]) -> Result<Destination, Failure> {
+        let sink: Box<dyn Sink> = match output {
+            "store" => Box::new(self.store()?.clone()),
+            "registry" => Box::new(self.registry()?.clone()),
+            _ => match Place::parse(output, Place::Nearest)? {
+                Place::Nearest(_) | Place::Store(_) | Place::Registry(_) => {
+                    return Err(Failure::new("output", format!("{output:?} is no place for an image"))
+                        .help("--output is store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE; \
+                               --tag names the image"));
+                }
+                place => return Ok(self.destination(&place, None)?.named(names)),
+            },
+        };
+        Ok(Destination { sink, names: names.to_vec() })
+    }
+}
+
+/// The value in `cell`, made now if it is not there yet.
+fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, Failure>) -> Result<&T, Failure> {
+    if let Some(made) = cell.get() {
+        return Ok(made);
+    }
+    let made = make()?;
+    Ok(cell.get_or_init(|| made))
+}
+
+/// Images by name: from the store when it has them, else from their registry.
+#[derive(Debug, Clone)]
+pub(crate) struct Nearest {
+    store: Store,
+    registry: Registry,
+}
+
+impl Nearest {
+    /// Asks the store, and the registry if the store has nothing.
+    fn either<T>(
+        &self,
+        reference: &Reference,
+        ask: impl Fn(&dyn Source) -> Result<T, TransferError>,
+    ) -> Result<T, TransferError> {
+        match ask(&self.store) {
+            Err(error) if error.kind == TransferErrorKind::NotFound => {}
+            answer => return answer,
+        }
+        ask(&self.registry).map_err(|error| {
+            let message = format!("the local store has no {}, and its registry gave none", reference.familiar());
+            TransferError::caused(error.kind, message, error)
+        })
+    }
+}
+
+impl Source for Nearest {
+    fn artifact(&self, reference: &Reference) -> Result<Artifact, TransferError> {
+        self.either(reference, |source| source.artifact(reference))
+    }
+
+    fn member(&self, reference: &Reference, digest: &Digest) -> Result<Image, TransferError> {
+        self.either(reference, |source| source.member(reference, digest))
+    }
+}
+
+/// An image or an index of images, and where it was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Where.
+    pub(crate) place: Place,
+    /// Its name, if it has one there.
+    pub(crate) name: Option<Reference>,
+    /// What it is.
+    pub(crate) artifact: Artifact,
+    source: Box<dyn Source>,
+}
+
+impl Found {
+    /// A member of the index.
+    pub(crate) fn member(&self, digest: &Digest) -> Result<Image, Failure> {
+        // Layouts and archives go by the digest alone.
+        let reference = match &self.name {
+            Some(name) => name.clone(),
+            None => format!("image@{digest}").parse()?,
+        };
+        Ok(self.source.member(&reference, digest)?)
+    }
+
+    /// The image, or the index's image for a platform.
+    pub(crate) fn image(&self, platform: &Platform) -> Result<Image, Failure> {
+        match &self.artifact {
+            Artifact::Image(image) => Ok((**image).clone()),
+            Artifact::Index(index) => match index.select(platform) {
+                Some(member) => self.member(&member.digest),
+                None => Err(TransferError::new(
+                    TransferErrorKind::NoPlatform,
+                    format!("{} has no image for {platform}, only for {}", self.place, index.platforms()),
+                )
+                .into()),
+            },
+        }
+    }
+}
+
+/// Where an image goes, and the names it gets there.
+#[derive(Debug)]
+pub(crate) struct Destination {
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) names: Vec<Reference>,
+}
+
+impl Destination {
+    fn named(mut self, names: &[Reference]) -> Self {
+        if self.names.is_empty() {
+            names.clone_into(&mut self.names);
+        }
+        self
+    }
+}

@@ -1,0 +1,162 @@
+//! Ctrl-C and its relatives.
+//!
+//! Whoever works says what a signal means to it: [`Interruption::during`] is called with the signal and the work
+//! ends by itself. Otherwise, and at the second signal in any case, the process ends here: what it has open under a
+//! temporary name is removed, and nothing half-written keeps a name.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::console::Console;
+
+/// What is asked when somebody wants the work to end. Starts to listen, on a thread of its own, when it is first
+/// used; cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Interruption(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    listening: bool,
+    /// How the present work is told.
+    tell: Option<Tell>,
+    /// The first signal has been passed on.
+    told: bool,
+    /// Directories that are removed when the process ends here.
+    scratch: Vec<PathBuf>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("listening", &self.listening).field("told", &self.told).finish_non_exhaustive()
+    }
+}
+
+enum Tell {
+    /// The first signal; the second one ends the process.
+    Once(Box<dyn Fn() + Send>),
+    /// Every signal: somebody else decides what they mean.
+    Always(Box<dyn Fn(i32) + Send>),
+}
+
+/// While this lives, a signal is told to the work that it stands for.
+#[derive(Debug)]
+pub(crate) struct Told(Interruption);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.0.state().tell = None;
+    }
+}
+
+impl Interruption {
+    /// Listens from now on. Must not be called before a namespace is entered, which wants a single thread.
+    pub(crate) fn listen(&self, console: &Console) -> io::Result<()> {
+        let mut state = self.state();
+        if state.listening {
+            return Ok(());
+        }
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
+        let (all, console) = (self.clone(), console.clone());
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for signal in signals.forever() {
+                all.handle(signal, &console);
+            }
+        })?;
+        state.listening = true;
+        Ok(())
+    }
+
+    /// While the result lives, the first signal calls `stop`, which has the work end by itself.
+    pub(crate) fn during(&self, stop: impl Fn() + Send + 'static) -> Told {
+        self.state().tell = Some(Tell::Once(Box::new(stop)));
+        Told(self.clone())
+    }
+
+    /// While the result lives, every signal is passed on by number.
+    pub(crate) fn forwarded(&self, to: impl Fn(i32) + Send + 'static) -> Told {
+        self.state().tell = Some(Tell::Always(Box::new(to)));
+        Told(self.clone())
+    }
+
+    /// A directory to remove when the process ends here.
+    pub(crate) fn remove_at_end(&self, directory: &Path) {
+        self.state().scratch.push(directory.to_owned());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn handle(&self, signal: i32, console: &Console) {
+        let mut state = self.state();
+        match &state.tell {
+            Some(Tell::Always(forward)) => return forward(signal),
+            Some(Tell::Once(stop)) if !state.told => {
+                stop();
+                state.told = true;
+                console.info("stopping; once more to stop at once");
+                return;
+            }
+            _ => {}
+        }
+        console.clear();
+        console.warning("stopped");
+        for path in unfinished_files() {
+            drop(fs::remove_file(path));
+        }
+        for directory in &state.scratch {
+            drop(fs::remove_dir_all(directory));
+        }
+        end(128 + signal);
+    }
+}
+
+/// The main thread is in the middle of something; nothing would bring it back here.
+#[expect(clippy::exit, reason = "the signal thread cannot return from main")]
+fn end(code: i32) -> ! {
+    std::process::exit(code)
+}
+
+/// The files that this process has open under a temporary name: `.tmp-…`, as everything below writes what is not
+/// whole yet, in layouts, beside archives and in the store.
+fn unfinished_files() -> Vec<PathBuf> {
+    let Ok(descriptors) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let path = |descriptor: io::Result<fs::DirEntry>| {
+        let path = fs::read_link(descriptor.ok()?.path()).ok()?;
+        let name = path.file_name()?.to_str()?;
+        let is_temporary = name.starts_with(TEMPORARY) && path.is_absolute();
+        // The name may have been taken by something else since.
+        (is_temporary && fs::symlink_metadata(&path).is_ok_and(|found| found.is_file() && found.nlink() == 1))
+            .then_some(path)
+    };
+    descriptors.filter_map(path).collect()
+}
+
+/// What the names of unfinished files begin with.
+const TEMPORARY: &str = ".tmp-";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unfinished_files_are_those_open_under_a_temporary_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = directory.path().join(".tmp-open");
+        let closed = directory.path().join(".tmp-closed");
+        let whole = directory.path().join("whole");
+        let _open = fs::File::create(&open).unwrap();
+        let _whole = fs::File::create(&whole).unwrap();
+        drop(fs::File::create(&closed).unwrap());
+        let found = unfinished_files();
+        assert!(found.contains(&open));
+        assert!(!found.contains(&closed) && !found.contains(&whole));
+    }
+}
