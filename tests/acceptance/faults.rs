@@ -1,0 +1,169 @@
+//! A full disk, a kill at any moment, an interrupt, two builds at once: nothing half-written, and the store goes on.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::images::{BUILDER, RUN};
+use crate::support::{Machine, Registry};
+
+/// An app that takes a while to pack.
+fn large_app(machine: &Machine) -> std::path::PathBuf {
+    let content: String = (0..1_000_000_u64).map(|n| format!("{}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
+    machine.files("large", &[("one", &content), ("two", &content), ("page.txt", "page\n")])
+}
+
+/// A store of its own with the builder.
+fn own_builder() -> Machine {
+    let machine = Machine::new();
+    let shared = Machine::with_builder();
+    for name in [BUILDER, RUN] {
+        let from = format!("oci:{}:{name}", machine.text("images"));
+        shared.lifecycle(&["copy", &format!("store:{name}"), &from]).succeeds();
+        machine.lifecycle(&["pull", &from, "--tag", name]).succeeds();
+    }
+    machine
+}
+
+/// Files under temporary names, and scratch directories.
+fn left_over(store: &Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(store.join("tmp")).unwrap();
+    entries.map(|entry| entry.unwrap().path()).collect()
+}
+
+#[test]
+fn killed_at_any_moment_the_store_stays_whole() {
+    let machine = own_builder();
+    let app = large_app(&machine);
+    let build = machine.build(&app, &["--tag", "faults/killed"]);
+    let begin = Instant::now();
+    build.succeeds();
+    let whole = begin.elapsed();
+    let digest = machine.digest("faults/killed");
+    machine.lifecycle(&["rmi", "faults/killed"]).succeeds();
+    for moment in 0..12 {
+        machine.lifecycle(&["cache", "prune", "--all"]).succeeds();
+        let running = build.start();
+        std::thread::sleep(whole * moment / 12);
+        running.signal(Signal::KILL);
+        running.wait();
+        machine.store_is_sound();
+        // Either the whole image is there under its name, or none.
+        if machine.lifecycle(&["inspect", "store:faults/killed"]).run().status().success() {
+            machine.lifecycle(&["run", "faults/killed"]).succeeds();
+            machine.lifecycle(&["rmi", "faults/killed"]).succeeds();
+        }
+    }
+    build.succeeds();
+    assert_eq!(machine.digest("faults/killed"), digest);
+    machine.lifecycle(&["cache", "prune", "--all"]).succeeds();
+    assert_eq!(left_over(machine.store()), [""; 0].map(std::path::PathBuf::from));
+}
+
+#[test]
+fn an_interrupt_ends_with_130_and_leaves_nothing() {
+    let machine = own_builder();
+    let app = large_app(&machine);
+    let build = machine.build(&app, &["--tag", "faults/interrupted"]);
+    let begin = Instant::now();
+    build.succeeds();
+    let whole = begin.elapsed();
+    machine.lifecycle(&["rmi", "faults/interrupted"]).succeeds();
+    machine.lifecycle(&["cache", "prune", "--all"]).succeeds();
+    let mut stopped = 0;
+    for moment in 1..8 {
+        let running = build.start();
+        std::thread::sleep(whole * moment / 8);
+        running.signal(Signal::INT);
+        let signalled = Instant::now();
+        let finished = running.wait();
+        assert!(signalled.elapsed() < Duration::from_secs(20), "it took {:?} to stop", signalled.elapsed());
+        if finished.status().success() {
+            continue; // It was done before the signal came.
+        }
+        stopped += 1;
+        finished.with_code(130).says("stop");
+        machine.lifecycle(&["inspect", "store:faults/interrupted"]).fails(1);
+        assert_eq!(left_over(machine.store()), [""; 0].map(std::path::PathBuf::from), "after {moment}/8");
+        machine.store_is_sound();
+    }
+    assert!(stopped > 0, "no signal came in time");
+    build.succeeds();
+}
+
+#[test]
+fn an_interrupted_process_is_told_and_waited_for() {
+    let machine = Machine::with_builder();
+    let trap = "trap 'echo got it; exit 7' TERM; echo ready; while :; do sleep 0.05; done";
+    let run = machine.lifecycle(&["run", RUN, "--entrypoint", "/bin/sh", "--", "-c", trap]);
+    let running = run.start();
+    // The process says nothing that is seen before its end; half a second is enough for a start.
+    std::thread::sleep(Duration::from_secs(2));
+    running.signal(Signal::TERM);
+    running.wait().with_code(7).says("ready").says("got it");
+}
+
+#[test]
+fn a_killed_push_leaves_no_tag() {
+    let machine = Machine::with_builder();
+    let registry = Registry::start();
+    let app = large_app(&machine);
+    let name = registry.name("faults/pushed:1");
+    machine.build(&app, &["--tag", &name]).succeeds();
+    let push = machine.lifecycle(&["push", &name]);
+    for milliseconds in [5, 20, 60] {
+        let running = push.start();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        running.signal(Signal::KILL);
+        running.wait();
+        let tag = machine.lifecycle(&["inspect", &format!("registry:{name}"), "--output", "json"]).run();
+        assert!(!tag.status().success() || tag.json()["digest"] == machine.digest(&name).as_str());
+    }
+    push.succeeds();
+    assert_eq!(machine.digest(&format!("registry:{name}")), machine.digest(&format!("store:{name}")));
+}
+
+#[test]
+fn two_builds_of_one_name_at_once_both_succeed() {
+    let machine = own_builder();
+    let app = large_app(&machine);
+    let builds: Vec<_> = (0..3).map(|_| machine.build(&app, &["--tag", "faults/twice"]).start()).collect();
+    for build in builds {
+        build.wait().with_code(0);
+    }
+    machine.store_is_sound();
+    machine.lifecycle(&["run", "faults/twice"]).succeeds();
+}
+
+#[test]
+fn a_full_disk_is_told_with_its_path_and_nothing_stays() {
+    let machine = own_builder();
+    let app = large_app(&machine);
+    // The store lies on a small file system of a mount namespace; the second mount leaves no room for the app.
+    let script = r#"
+        store=$1; shift
+        mount -t tmpfs -o size="$SIZE" tmpfs "$store.small"
+        cp -a "$store/." "$store.small/"
+        mount --bind "$store.small" "$store"
+        "$@"; code=$?
+        "$1" cache verify || exit 99
+        "$1" inspect store:faults/full && exit 98
+        [ -z "$(ls "$store/tmp")" ] || { ls -R "$store/tmp"; exit 97; }
+        exit "$code""#;
+    let store = machine.store().to_str().unwrap().to_owned();
+    std::fs::create_dir(format!("{store}.small")).unwrap();
+    let used = std::process::Command::new("du").args(["-sm", &store]).output().unwrap();
+    let used: u64 = String::from_utf8(used.stdout).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    let mut user = vec!["unshare", "--mount"];
+    if !crate::support::accounts::is_root() {
+        user.extend(["--map-root-user", "--map-auto"]);
+    }
+    for room in [2, 12, 30] {
+        let size = format!("{}m", used + room);
+        let wrapper = [&user[..], &["sh", "-c", script, "sh", &store]].concat();
+        let build = machine.build(&app, &["--tag", "faults/full"]).under(&wrapper).env("SIZE", size);
+        build.fails(1).says("No space left on device").says(&store);
+    }
+    machine.build(&app, &["--tag", "faults/full"]).succeeds();
+}

@@ -1,0 +1,89 @@
+//! Real apps with the embedded builder: its stack from Debian packages, its buildpacks, the package registries.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use crate::support::{Machine, Running};
+
+/// The store of these tests lies below target and stays, because its stack takes minutes to make.
+fn machine() -> Machine {
+    let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real-store");
+    let machine = Machine::with_store(&store);
+    machine.lifecycle(&["stack", "create", "debian-12"]).with_network_settings().succeeds();
+    machine
+}
+
+fn app(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name)
+}
+
+/// An image that runs, with the port that it listens on.
+struct Server {
+    process: Running,
+    port: u16,
+}
+
+impl Server {
+    fn start(machine: &Machine, image: &str) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = machine.lifecycle(&["run", image, "--port", &port.to_string()]).start();
+        Self { process, port }
+    }
+
+    /// The body of a page, as soon as the app answers with 200.
+    fn page(&mut self, path: &str) -> String {
+        let started = Instant::now();
+        loop {
+            if let Some(body) = self.try_page(path) {
+                return body;
+            }
+            assert!(self.process.is_alive(), "the app ended before it answered");
+            assert!(started.elapsed() < Duration::from_mins(1), "{path} is not answered with 200");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    fn try_page(&self, path: &str) -> Option<String> {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        write!(connection, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").ok()?;
+        let mut answer = Vec::new();
+        connection.read_to_end(&mut answer).ok()?;
+        let answer = String::from_utf8_lossy(&answer).into_owned();
+        let (head, body) = answer.split_once("\r\n\r\n")?;
+        head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
+    }
+
+    /// Asks it to end, and waits.
+    fn stop(self) {
+        self.process.signal(rustix::process::Signal::TERM);
+        self.process.wait();
+    }
+}
+
+#[test]
+fn django_and_node_apps_are_built_and_answer() {
+    let machine = machine();
+    for (name, text) in [("django", "Hello from a row in SQLite"), ("node", "Hello from Node")] {
+        let image = format!("real/{name}");
+        let source = app(name);
+        let words = ["build", source.to_str().unwrap(), "--tag", &image];
+        let build = machine.lifecycle(&words).with_network_settings();
+        build.succeeds();
+        let digest = machine.digest(&image);
+        let mut server = Server::start(&machine, &image);
+        let page = server.page("/");
+        assert!(page.contains(text), "{page}");
+        if name == "django" {
+            let link = page.split('"').find(|part| part.ends_with(".css")).unwrap();
+            assert!(!server.page(link).is_empty());
+        }
+        server.stop();
+        build.succeeds();
+        assert_eq!(machine.digest(&image), digest, "{name} again");
+        let sbom = machine.lifecycle(&["sbom", &image]).succeeds();
+        let package = if name == "django" { "\"Django\"" } else { "\"escape-html\"" };
+        assert!(sbom.stdout().to_lowercase().contains(&package.to_lowercase()), "{}", sbom.stdout());
+    }
+}

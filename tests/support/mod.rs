@@ -1,0 +1,28 @@
+//! What the acceptance tests stand on.
+//!
+//! A [`Machine`] is one test's own corner of this machine: a directory with a home and apps, and the built
+//! program. A [`Registry`] is Debian's docker-registry on loopback. [`images`] makes base images out of busybox,
+//! and a builder of the fixture buildpacks on them, so that a whole build takes a moment. [`accounts`] runs the
+//! program as other users, [`BuilderRoot`] inside a builder's root file system. [`peers`] are other people's tools, which
+//! judge what was made.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::print_stdout, reason = "a test says what it skips")]
+
+pub(crate) mod accounts;
+#[expect(dead_code, reason = "shared with the registry's own tests, which use other parts of it")]
+#[expect(unreachable_pub, reason = "a module file that several test programs include")]
+pub(crate) mod fake_registry;
+pub(crate) mod images;
+mod machine;
+pub(crate) mod peers;
+mod program;
+mod registry;
+mod root;
+mod snapshot;
+
+pub(crate) use machine::Machine;
+pub(crate) use program::{Finished, Invocation, Running};
+pub(crate) use registry::{Access, PASSWORD, Registry};
+pub(crate) use root::BuilderRoot;
+pub(crate) use snapshot::assert_matches;

@@ -1,0 +1,77 @@
+//! A builder's root file system, as a pod or a container sees it.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::accounts::is_root;
+use super::{Invocation, Machine, images};
+
+/// The root file system of the small builder, unpacked.
+#[derive(Debug)]
+pub(crate) struct BuilderRoot {
+    /// Its directory, below the machine's.
+    pub(crate) path: PathBuf,
+}
+
+impl BuilderRoot {
+    /// Unpacks the small builder, which holds the program under the names of the phases.
+    pub(crate) fn unpack(machine: &Machine) -> Self {
+        let layout = machine.path("builder-layout");
+        let shared = Machine::with_builder();
+        let to = format!("oci:{}", layout.display());
+        shared.lifecycle(&["copy", &format!("store:{}", images::BUILDER), &to]).succeeds();
+        let path = machine.path("root");
+        fs::create_dir(&path).unwrap();
+        // A builder's layers remove nothing, so that unpacking them in order gives its root.
+        let script = r#"
+            manifest=$(jq -r '.manifests[0].digest' "$1/index.json")
+            for layer in $(jq -r '.layers[].digest' "$1/blobs/sha256/${manifest#sha256:}"); do
+                tar -x --numeric-owner --same-owner -p -C "$2" -f "$1/blobs/sha256/${layer#sha256:}"
+            done"#;
+        let words = ["sh", "-e", "-c", script, "sh", layout.to_str().unwrap(), path.to_str().unwrap()];
+        let unpacked = as_root(Invocation::new(words[0], &words[1..]));
+        unpacked.succeeds();
+        Self { path }
+    }
+
+    /// A directory of the root from outside.
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.path.join(path.trim_start_matches('/'))
+    }
+
+    /// Runs a shell script as root inside, to lay files out.
+    pub(crate) fn prepare(&self, script: &str) {
+        self.as_root(&["/bin/sh", "-e", "-c", script]).env("PATH", "/bin").succeeds();
+    }
+
+    /// A program inside, as root, as a container runtime starts it.
+    pub(crate) fn as_root(&self, words: &[&str]) -> Invocation {
+        self.inside(r#"exec chroot "$root" "$@""#, words)
+    }
+
+    /// A program inside, as the builder's user, without a capability or a way to get one: a restricted pod.
+    pub(crate) fn as_user(&self, words: &[&str]) -> Invocation {
+        // What chroot needs to get in as somebody else is gone with the change of the user.
+        let enter = r#"
+            exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+setuid,+setgid,+sys_chroot -- \
+                chroot --userspec=1000:1000 --groups= "$root" "$@""#;
+        self.inside(enter, words)
+    }
+
+    /// Runs `enter` where the devices and processes of this machine are mounted in the root, as in a container.
+    fn inside(&self, enter: &str, words: &[&str]) -> Invocation {
+        let mounts = r#"root=$1; shift; mount --rbind /dev "$root/dev"; mount --rbind /proc "$root/proc";"#;
+        let script = format!("{mounts} {enter}");
+        let root = self.path.to_str().unwrap();
+        let arguments = ["--mount", "sh", "-e", "-c", &script, "sh", root];
+        as_root(Invocation::new("unshare", &[&arguments[..], words].concat()).env("HOME", "/"))
+    }
+}
+
+/// As root of this machine, or of a user namespace.
+fn as_root(invocation: Invocation) -> Invocation {
+    if is_root() {
+        return invocation;
+    }
+    invocation.under(&["unshare", "--user", "--map-root-user", "--map-auto", "--"])
+}
