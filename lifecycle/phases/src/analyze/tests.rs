@@ -1,0 +1,201 @@
+//! The rules of analysis, against a store.
+
+use lifecycle_image::{Image, TransferErrorKind, mutate};
+use lifecycle_spec::{ExitCode, PlatformApi};
+
+use super::*;
+use crate::testing::{APP_IMAGE, RUN_IMAGE, World, reference};
+use crate::{Access, Identifiers};
+
+fn run(world: &World, options: &AnalyzeOptions) -> Result<AnalyzedToml, AnalyzeError> {
+    analyze(options, &world.images(), None, &*world.recorder).map(|report| report.analyzed)
+}
+
+#[test]
+fn a_first_build_has_no_previous_image_an_06_an_08_an_09() {
+    let world = World::new();
+    let analyzed = run(&world, &world.analyze_options()).unwrap();
+    assert_eq!(analyzed.previous_image, None);
+    let digest = world.image(RUN_IMAGE).digest().unwrap();
+    let golden = format!(
+        r#"[image]
+  reference = ""
+
+[metadata]
+  [metadata.config]
+    sha = ""
+  [metadata.launcher]
+    sha = ""
+  [metadata.process-types]
+    sha = ""
+  [metadata.run-image]
+    top-layer = ""
+    reference = ""
+
+[run-image]
+  reference = "registry.example/run@{digest}"
+  image = "registry.example/run:1"
+  [run-image.target]
+    os = "linux"
+    arch = "amd64"
+    [run-image.target.distro]
+      name = "debian"
+      version = "12"
+"#
+    );
+    assert_eq!(world.read("layers/analyzed.toml"), golden);
+}
+
+#[test]
+fn before_0_12_the_run_image_is_a_reference_only_run_03() {
+    let mut world = World::new();
+    world.api = PlatformApi::V0_11;
+    world.write(
+        "stack.toml",
+        &format!("[run-image]\nimage = 'elsewhere.example/run'\nmirrors = ['{RUN_IMAGE}']\n"),
+    );
+    let run_image = run(&world, &world.analyze_options()).unwrap().run_image.unwrap();
+    assert_eq!((run_image.image, run_image.target), (None, None));
+    assert!(run_image.reference.starts_with("registry.example/run@sha256:"));
+}
+
+#[test]
+fn a_damaged_label_only_means_that_nothing_is_reused_an_11() {
+    let world = World::new();
+    let image = mutate::configure(Image::empty(&world.platform), |config| {
+        config.set_label(label::LIFECYCLE, "{");
+    });
+    world.push(APP_IMAGE, &image);
+    let analyzed = run(&world, &world.analyze_options()).unwrap();
+    assert_eq!(analyzed.metadata, LifecycleLabel::default());
+    assert!(analyzed.previous_image.is_some());
+    assert!(world.recorder.has("warning: nothing of the previous image"));
+}
+
+#[derive(Debug)]
+struct Everything;
+
+impl Access for Everything {
+    fn check_write(&self, _: &Reference) -> Result<(), TransferError> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct Nothing;
+
+impl Access for Nothing {
+    fn check_write(&self, reference: &Reference) -> Result<(), TransferError> {
+        Err(TransferError::new(
+            TransferErrorKind::Unauthorized,
+            format!("{reference}: denied"),
+        ))
+    }
+}
+
+#[test]
+fn run_image_choice_run_01_run_04_run_05() {
+    let world = World::new();
+    world.push_run_image("other.example/run:1", "base\n", &[]);
+    for (run_toml, chosen) in [
+        // the same registry first, if it can be read
+        (
+            "image = 'other.example/run:1'\nmirrors = ['registry.example/run:1']",
+            Ok(RUN_IMAGE),
+        ),
+        (
+            "image = 'other.example/run:1'\nmirrors = ['registry.example/gone']",
+            Ok("other.example/run:1"),
+        ),
+        (
+            "image = 'x.example/gone'\nmirrors = ['other.example/run:1']",
+            Ok("other.example/run:1"),
+        ),
+        ("image = 'x.example/gone'", Err(3)),
+    ] {
+        world.write(
+            "run.toml",
+            &format!("[[images]]\n{run_toml}\n[[images]]\nimage = 'second'\n"),
+        );
+        let images = Images {
+            access: Some(&Everything),
+            ..world.images()
+        };
+        let found = analyze(&world.analyze_options(), &images, None, &crate::Quiet);
+        let found = found.map(|report| report.analyzed.run_image.unwrap().image.unwrap());
+        let found = found.map_err(|error| error.exit_code().number());
+        assert_eq!(found.as_deref(), chosen.as_ref().copied(), "{run_toml}");
+    }
+    world.write("run.toml", "");
+    let error = run(&world, &world.analyze_options()).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::InvalidArguments);
+    assert_eq!(
+        error.to_string(),
+        "-run-image is required when there is no run metadata available"
+    );
+}
+
+#[test]
+fn what_cannot_be_written_fails_before_the_build_an_07() {
+    let world = World::new();
+    let images = Images {
+        access: Some(&Nothing),
+        ..world.images()
+    };
+    let error = analyze(&world.analyze_options(), &images, None, &crate::Quiet).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Analyze);
+    assert_eq!(
+        error.to_string(),
+        "no write access to registry.example/app:1: registry.example/app:1: denied"
+    );
+    let cache = CacheImage {
+        reference: reference("registry.example/cache"),
+        source: &world.store,
+        sink: &world.store,
+        access: Some(&Nothing),
+        platform: &world.platform,
+    };
+    let error = analyze(
+        &world.analyze_options(),
+        &world.images(),
+        Some(&cache),
+        &crate::Quiet,
+    )
+    .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .starts_with("no write access to registry.example/cache:latest"),
+        "{error}"
+    );
+}
+
+#[test]
+fn names_on_two_registries_are_refused_an_02() {
+    let world = World::new();
+    let mut options = world.analyze_options();
+    options.tags = vec![reference("other.example/app")];
+    let error = run(&world, &options).unwrap_err();
+    assert_eq!(error.to_string(), "writing to multiple registries is unsupported");
+    assert_eq!(error.exit_code(), ExitCode::InvalidArguments);
+    let images = Images {
+        identifiers: &Identifiers::Daemon,
+        ..world.images()
+    };
+    analyze(&options, &images, None, &crate::Quiet).unwrap();
+}
+
+#[test]
+fn a_run_image_that_is_not_there_or_says_nothing_is_an_error_an_09() {
+    let world = World::new();
+    let mut options = world.analyze_options();
+    options.run_image = Some("registry.example/gone".to_owned());
+    assert_eq!(run(&world, &options).unwrap_err().exit_code(), ExitCode::Analyze);
+    let image = mutate::configure(Image::empty(&world.platform), |config| config.os.clear());
+    world.push("registry.example/nothing", &image);
+    options.run_image = Some("registry.example/nothing".to_owned());
+    assert!(matches!(
+        run(&world, &options),
+        Err(AnalyzeError::NoOperatingSystem { .. })
+    ));
+}

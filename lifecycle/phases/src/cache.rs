@@ -1,0 +1,141 @@
+//! What is kept from one build to the next: layers by diff ID and what they are (cnb.md 1.16, lifecycle.md 1.9).
+//!
+//! A cache is a directory or an image in a registry, in the reference's formats, so that either implementation goes on
+//! where the other stopped. To whoever restores, both are the same: a [`CacheLabel`] and layers. When both are given,
+//! the image is read and both are written. A cache is never worth a failed build.
+
+mod directory;
+mod image;
+mod write;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lifecycle_image::{Image, Layer, Platform, Reference, Sink, Source, TransferErrorKind};
+use lifecycle_spec::label::{self, CacheLabel};
+
+pub(crate) use directory::CacheDirectory;
+pub(crate) use image::write_image;
+pub(crate) use write::{CacheContents, CachedBuildpack, CachedContents};
+
+use crate::layer::{self, UnpackError};
+use crate::{Access, Reporter};
+
+/// Where builds keep what they want to find again.
+#[derive(Debug, Clone, Default)]
+pub struct CacheOptions<'a> {
+    /// A directory.
+    pub directory: Option<PathBuf>,
+    /// An image, which is read in preference to the directory.
+    pub image: Option<CacheImage<'a>>,
+}
+
+/// An image that serves as a cache. It is always in a registry, even if the app image is not (CACHE-02).
+#[derive(Debug, Clone)]
+pub struct CacheImage<'a> {
+    /// Its name.
+    pub reference: Reference,
+    /// Where it is read from.
+    pub source: &'a dyn Source,
+    /// Where it is written to.
+    pub sink: &'a dyn Sink,
+    /// What is asked whether it can be written.
+    pub access: Option<&'a dyn Access>,
+    /// What it claims to run on.
+    pub platform: &'a Platform,
+}
+
+impl CacheOptions<'_> {
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.directory.is_none() && self.image.is_none()
+    }
+}
+
+/// A cache, as an earlier build left it.
+#[derive(Debug, Default)]
+pub(crate) struct Cache {
+    pub(crate) label: CacheLabel,
+    contents: Contents,
+}
+
+#[derive(Debug, Default)]
+enum Contents {
+    #[default]
+    Nothing,
+    Directory(CacheDirectory),
+    Image(Box<Image>),
+}
+
+impl Cache {
+    /// Reads a cache's metadata. Whatever is wrong with it, nothing is restored then, and the build goes on (RES-09).
+    pub(crate) fn read(options: &CacheOptions<'_>, reporter: &dyn Reporter) -> Self {
+        if let Some(image) = &options.image {
+            return Self::read_image(image, reporter);
+        }
+        let Some(path) = &options.directory else {
+            reporter.warning("No cached data will be used, no cache specified.");
+            return Self::default();
+        };
+        let directory = CacheDirectory::new(path);
+        match directory.label() {
+            Ok(label) => Self {
+                label,
+                contents: Contents::Directory(directory),
+            },
+            Err(error) => {
+                reporter.warning(&format!("the cache in {} is not used: {error}", path.display()));
+                Self::default()
+            }
+        }
+    }
+
+    fn read_image(cache: &CacheImage<'_>, reporter: &dyn Reporter) -> Self {
+        let image = match cache.source.image(&cache.reference, cache.platform) {
+            Ok(image) => image,
+            Err(error) => {
+                match error.kind {
+                    TransferErrorKind::NotFound | TransferErrorKind::NoPlatform => {
+                        reporter.info(&format!("Cache image {} not found", cache.reference));
+                    }
+                    _ => reporter.warning(&format!(
+                        "the cache image {} is not used: {error}",
+                        cache.reference
+                    )),
+                }
+                return Self::default();
+            }
+        };
+        match image.config().label(label::CACHE).map(CacheLabel::parse) {
+            Some(Ok(label)) => Self {
+                label,
+                contents: Contents::Image(Box::new(image)),
+            },
+            Some(Err(flaw)) => {
+                reporter.warning(&format!(
+                    "the cache image {} is not used: {flaw}",
+                    cache.reference
+                ));
+                Self::default()
+            }
+            None => Self::default(),
+        }
+    }
+
+    /// A layer of the cache.
+    pub(crate) fn layer(&self, sha: &str) -> Result<Arc<dyn Layer>, UnpackError> {
+        match &self.contents {
+            Contents::Nothing => Err(UnpackError::Missing(sha.to_owned())),
+            Contents::Directory(directory) => directory.layer(&sha.parse()?),
+            Contents::Image(image) => layer::find(image, sha),
+        }
+    }
+
+    /// Takes a damaged layer away, so that the next export writes it anew instead of keeping it.
+    pub(crate) fn discard(&self, sha: &str) {
+        if let (Contents::Directory(directory), Ok(diff_id)) = (&self.contents, sha.parse()) {
+            directory.discard(&diff_id);
+        }
+    }
+}

@@ -1,0 +1,636 @@
+//! Builds from source to image and again, through all phases.
+
+use fs_err as fs;
+use lifecycle_image::{DiffId, Layer};
+use lifecycle_spec::label::{self, BuildLabel};
+use lifecycle_spec::{ExitCode, PlatformApi};
+
+use super::*;
+use crate::testing::{APP_IMAGE, RUN_IMAGE, World};
+use crate::{CacheImage, ExportError, LayerOrigin, Restored};
+
+/// A buildpack with a layer of each sort, which tells what it found.
+const LAYERS: &str = r#"
+ls "$CNB_LAYERS_DIR" | grep -v '^build.toml' | tr '\n' ' ' > found
+add() {
+  mkdir -p "$CNB_LAYERS_DIR/$1"
+  [ -e "$CNB_LAYERS_DIR/$1/made" ] || echo "$1" > "$CNB_LAYERS_DIR/$1/made"
+  printf '[types]\n%s\n[metadata]\nversion = "1"\n' "$2" > "$CNB_LAYERS_DIR/$1.toml"
+  echo "{\"of\":\"$1\"}" > "$CNB_LAYERS_DIR/$1.sbom.cdx.json"
+}
+add b 'build = true'
+add bc "build = true
+cache = true"
+add bcl "build = true
+cache = true
+launch = true"
+add c 'cache = true'
+add cl "cache = true
+launch = true"
+if [ -e "$CNB_LAYERS_DIR/l.toml" ] && [ -z "$FRESH" ]; then
+  printf '[types]\nlaunch = true\n[metadata]\nversion = "2"\n' > "$CNB_LAYERS_DIR/l.toml"
+else
+  add l 'launch = true'
+fi
+printf '[metadata]\nkept = "yes"\n' > "$CNB_LAYERS_DIR/store.toml"
+printf '[[processes]]\ntype = "web"\ncommand = ["run"]\ndefault = true\n[[labels]]\nkey = "own"\nvalue = "label"\n' > "$CNB_LAYERS_DIR/launch.toml"
+"#;
+
+const CYCLONE: &str = "sbom-formats = ['application/vnd.cyclonedx+json']";
+
+fn world() -> World {
+    let world = World::new();
+    world.buildpack("acme/a", "0.10", CYCLONE, "", LAYERS);
+    world.order(&["acme/a"]);
+    world
+}
+
+fn origins(report: &CreateReport) -> Vec<(String, LayerOrigin)> {
+    report
+        .exported
+        .layers
+        .iter()
+        .map(|layer| (layer.name.clone(), layer.origin))
+        .collect()
+}
+
+#[test]
+fn a_second_build_restores_by_the_matrix_and_reuses_every_layer_2_11_own_07() {
+    let mut world = world();
+    let first = world.create().unwrap();
+    assert_eq!(world.read("app/found"), "");
+    fs::remove_file(world.path("app/found")).unwrap();
+    let digest = world.image(APP_IMAGE).digest().unwrap();
+    assert_eq!(first.exported.receipt.digest, digest);
+    use LayerOrigin::{Base, Built, Reused};
+    let named = |origin: LayerOrigin| {
+        [
+            ("run image", Base),
+            ("acme/a:bcl", origin),
+            ("acme/a:cl", origin),
+            ("acme/a:l", origin),
+            ("launch.sbom", origin),
+            ("app", origin),
+            ("buildpacksio/lifecycle:launcher", origin),
+            ("buildpacksio/lifecycle:config", origin),
+            ("buildpacksio/lifecycle:process-types", origin),
+        ]
+        .map(|(name, origin)| (name.to_owned(), origin))
+        .to_vec()
+    };
+    assert_eq!(origins(&first), named(Built));
+
+    world.new_recorder();
+    world.write("app/found", "");
+    let second = world.create().unwrap();
+    // LYR-01, LYR-04: cached layers come back with their contents, `l` with its metadata, `b` not at all.
+    let found = "bc bc.sbom.cdx.json bc.toml bcl bcl.sbom.cdx.json bcl.toml c c.sbom.cdx.json c.toml \
+                 cl cl.sbom.cdx.json cl.toml l.sbom.cdx.json l.toml store.toml ";
+    assert_eq!(world.read("app/found"), found);
+    let restored: Vec<_> = second
+        .restored
+        .layers
+        .iter()
+        .map(|layer| (layer.name.as_str(), layer.restored))
+        .collect();
+    use Restored::{Contents, Metadata};
+    assert_eq!(
+        restored,
+        [
+            ("bc", Contents),
+            ("bcl", Contents),
+            ("c", Contents),
+            ("cl", Contents),
+            ("l", Metadata)
+        ]
+    );
+    let mut expected = named(Reused);
+    // The app has another file now, and nothing else has changed.
+    expected[5].1 = Built;
+    assert_eq!(origins(&second), expected);
+    // LYR-05: the layer of the previous image, what is said about it of now.
+    let label = world.label(APP_IMAGE);
+    let l = &label.buildpacks[0].layers["l"];
+    assert_eq!(
+        l.data.as_ref().unwrap()["version"],
+        lifecycle_spec::Value::from("2")
+    );
+    assert_eq!(
+        label.buildpacks[0].store.as_ref().unwrap().metadata["kept"],
+        lifecycle_spec::Value::from("yes")
+    );
+    assert!(!world.path("layers/sbom/cache/acme_a/l").exists());
+
+    world.new_recorder();
+    let third = world.create().unwrap();
+    assert_eq!(origins(&third), named(Reused));
+    assert_eq!(third.exported.receipt.digest, second.exported.receipt.digest);
+    assert!(world.recorder.has("info: Reusing cache layer 'acme/a:bc'"));
+    assert!(!world.recorder.has("info: Adding cache layer"));
+}
+
+#[test]
+fn the_same_source_gives_the_same_image_anywhere_own_04() {
+    let digests: Vec<_> = [false, true]
+        .into_iter()
+        .map(|parallel| {
+            let world = world();
+            let mut options = world.create_options();
+            options.export.parallel = parallel;
+            options.export.packing.threads = Some(if parallel { 3 } else { 1 });
+            // The directory of the build is no part of what is built.
+            world.buildpack(
+                "acme/a",
+                "0.10",
+                CYCLONE,
+                "",
+                &LAYERS.replace("> found", "> /dev/null"),
+            );
+            world.create_with(&options).unwrap().exported.receipt.digest
+        })
+        .collect();
+    assert_eq!(digests[0], digests[1]);
+}
+
+#[test]
+fn labels_and_configuration_lifecycle_3_4_3_5() {
+    let mut world = world();
+    world.write(
+        "project-metadata.toml",
+        "[source]\ntype = 'git'\n[source.version]\ncommit = 'abc'\n",
+    );
+    let report = world.create().unwrap();
+    let image = world.image(APP_IMAGE);
+    let config = image.config();
+    assert_eq!(
+        config.config.env.as_ref().unwrap(),
+        &[
+            "PATH=/cnb/process:/cnb/lifecycle:/usr/bin:/bin",
+            "CNB_LAYERS_DIR=/layers",
+            "CNB_APP_DIR=/workspace",
+            "CNB_PLATFORM_API=0.15",
+            "CNB_DEPRECATION_MODE=quiet",
+        ]
+    );
+    assert_eq!(config.config.entrypoint.as_ref().unwrap(), &["/cnb/process/web"]);
+    assert_eq!(
+        (config.config.cmd.as_ref(), config.config.working_dir.as_deref()),
+        (None, Some("/workspace"))
+    );
+    assert_eq!(config.config.user.as_deref(), Some("1001:1000"));
+    assert_eq!(config.created.as_deref(), Some("1980-01-01T00:00:01Z"));
+    assert_eq!(config.label("own"), Some("label"));
+    assert_eq!(config.label(label::EXEC_ENV), Some("production"));
+    assert_eq!(config.label(label::REBASABLE), None);
+    let project = r#"{"source":{"type":"git","version":{"commit":"abc"}}}"#;
+    assert_eq!(config.label(label::PROJECT), Some(project));
+    let build = BuildLabel::parse(config.label(label::BUILD).unwrap()).unwrap();
+    assert_eq!(
+        (
+            build.buildpacks[0].api.as_str(),
+            build.processes[0].process_type.as_str()
+        ),
+        ("0.10", "web")
+    );
+
+    let history: Vec<_> = config
+        .history
+        .iter()
+        .map(|line| line.created_by.clone().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        history,
+        [
+            "",
+            "Layer: 'bcl', Created by buildpack: acme/a@1",
+            "Layer: 'cl', Created by buildpack: acme/a@1",
+            "Layer: 'l', Created by buildpack: acme/a@1",
+            "Software Bill-of-Materials",
+            "Application Layer",
+            "Buildpacks Application Launcher",
+            "Buildpacks Launcher Config",
+            "Buildpacks Process Types",
+        ]
+    );
+
+    let sha = |at: usize| config.rootfs.diff_ids[at].to_string();
+    let run = world.image(RUN_IMAGE);
+    let golden = format!(
+        concat!(
+            r#"{{"app":[{{"sha":"{}"}}],"sbom":{{"sha":"{}"}},"buildpacks":[{{"key":"acme/a","version":"1","layers":{{"#,
+            r#""bcl":{{"sha":"{}","data":{{"version":"1"}},"build":true,"launch":true,"cache":true}},"#,
+            r#""cl":{{"sha":"{}","data":{{"version":"1"}},"build":false,"launch":true,"cache":true}},"#,
+            r#""l":{{"sha":"{}","data":{{"version":"1"}},"build":false,"launch":true,"cache":false}}}},"#,
+            r#""store":{{"metadata":{{"kept":"yes"}}}}}}],"config":{{"sha":"{}"}},"exec-env":"production","launcher":{{"sha":"{}"}},"#,
+            r#""process-types":{{"sha":"{}"}},"runImage":{{"topLayer":"{}","reference":"registry.example/run@{}","image":"registry.example/run:1"}},"#,
+            r#""stack":{{"runImage":{{"image":"registry.example/run:1"}}}}}}"#
+        ),
+        sha(5),
+        sha(4),
+        sha(1),
+        sha(2),
+        sha(3),
+        sha(7),
+        sha(6),
+        sha(8),
+        sha(0),
+        run.digest().unwrap()
+    );
+    assert_eq!(config.label(label::LIFECYCLE), Some(golden.as_str()));
+
+    let digest = image.digest().unwrap();
+    let size = image.encode_manifest().unwrap().descriptor.size;
+    let golden = format!(
+        "[image]\n  tags = [\"registry.example/app:1\"]\n  digest = \"{digest}\"\n  manifest-size = {size}\n"
+    );
+    assert_eq!(world.read("report.toml"), golden);
+    assert_eq!(report.exported.entrypoint, "/cnb/process/web");
+    assert_eq!(report.exported.processes, ["web"]);
+}
+
+#[test]
+fn launcher_and_process_types_are_the_golden_layers_lifecycle_3_3() {
+    let mut world = World::new();
+    world.buildpack(
+        "a",
+        "0.10",
+        "",
+        "",
+        "printf '[[processes]]\\ntype = \"web\"\\ncommand = [\"a\"]\\n[[processes]]\\ntype = \"worker\"\\ncommand = [\"b\"]\\n' > $1/launch.toml",
+    );
+    world.order(&["a"]);
+    world.create().unwrap();
+    let label = world.label(APP_IMAGE);
+    assert_eq!(
+        label.launcher.sha,
+        "sha256:29ab6994a205a7ca19089f346ccd2ef69bbf4f321758ff6e0685970210d5e9b4"
+    );
+    assert_eq!(
+        label.process_types.sha,
+        "sha256:c32b6c6d08c5d84a980a518d1dd9093c22b9e003f2b6b468f12fe1e7cd918b3f"
+    );
+    // No process is the default, so the launcher starts.
+    let image = world.image(APP_IMAGE);
+    assert_eq!(
+        image.config().config.entrypoint.as_ref().unwrap(),
+        &["/cnb/lifecycle/launcher"]
+    );
+    let compressed = image.layers().iter().map(|layer| layer.media_type());
+    let families: Vec<_> = compressed.map(|media_type| media_type.family()).collect();
+    assert!(
+        families.iter().all(|family| *family == families[0]),
+        "never mixed: {families:?}"
+    );
+}
+
+#[test]
+fn slices_are_layers_of_their_own_slc_02_slc_04() {
+    let mut world = World::new();
+    world.write("app/static/a.css", "a");
+    world.write("app/static/b.js", "b");
+    world.buildpack("a", "0.10", "", "", "printf '[[slices]]\\npaths = [\"static/*.css\"]\\n[[slices]]\\npaths = [\"none\"]\\n' > $1/launch.toml");
+    world.order(&["a"]);
+    let report = world.create().unwrap();
+    let names: Vec<_> = report
+        .exported
+        .layers
+        .iter()
+        .map(|layer| layer.name.as_str())
+        .collect();
+    assert!(
+        names
+            .windows(3)
+            .any(|three| three == ["slice-1", "slice-2", "slice-3"]),
+        "{names:?}"
+    );
+    let empty = report
+        .exported
+        .layers
+        .iter()
+        .find(|layer| layer.name == "slice-2")
+        .unwrap();
+    assert_eq!(
+        empty.diff_id,
+        "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+    );
+    let image = world.image(APP_IMAGE);
+    let history = &image.config().history;
+    assert!(
+        history
+            .iter()
+            .any(|line| line.created_by.as_deref() == Some("Application Slice: 3"))
+    );
+}
+
+#[test]
+fn a_process_that_does_not_exist_fails_and_names_those_that_do_kb_06() {
+    let world = world();
+    let mut options = world.create_options();
+    options.export.process_type = Some("wbe".to_owned());
+    let error = world.create_with(&options).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Export);
+    assert_eq!(
+        error.to_string(),
+        "there is no process of type 'wbe'; the image has web; choose one with -process-type, or leave it empty for the buildpacks' default"
+    );
+    options.export.process_type = Some(String::new());
+    world.create_with(&options).unwrap();
+}
+
+#[test]
+fn a_launch_layer_without_contents_needs_the_previous_image_exp_19() {
+    let mut world = World::new();
+    world.buildpack(
+        "a",
+        "0.10",
+        "",
+        "",
+        "printf '[types]\\nlaunch = true\\n' > $1/x.toml",
+    );
+    world.order(&["a"]);
+    let error = world.create().unwrap_err();
+    assert!(
+        matches!(&error, CreateError::Export(ExportError::NoContents { layer, .. }) if layer == "a:x"),
+        "{error}"
+    );
+    assert_eq!(error.exit_code(), ExitCode::Export);
+}
+
+#[test]
+fn a_corrupt_cache_costs_a_warning_res_09_lyr_02() {
+    let mut world = world();
+    world.create().unwrap();
+    let label =
+        fs::read_to_string(world.path("cache/committed/io.buildpacks.lifecycle.cache.metadata")).unwrap();
+    let label = lifecycle_spec::label::CacheLabel::parse(&label).unwrap();
+    let sha = label.buildpacks[0].layers["bc"].sha.clone();
+    let tar = world.path(&format!("cache/committed/{sha}.tar"));
+    let mut bytes = fs::read(&tar).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    // A new file, because the old one may be linked.
+    fs::remove_file(&tar).unwrap();
+    fs::write(&tar, bytes).unwrap();
+    let gone = label.buildpacks[0].layers["c"].sha.clone();
+    fs::remove_file(world.path(&format!("cache/committed/{gone}.tar"))).unwrap();
+    world.new_recorder();
+    let report = world.create().unwrap();
+    let damaged: Vec<_> = report
+        .restored
+        .layers
+        .iter()
+        .filter(|layer| layer.restored == Restored::Damaged)
+        .map(|layer| layer.name.as_str())
+        .collect();
+    assert_eq!(damaged, ["bc", "c"]);
+    assert!(!world.read("app/found").contains("bc.toml"));
+    assert!(
+        world
+            .recorder
+            .has("warning: not restoring \"acme/a:bc\" from the cache: ")
+    );
+    // What was damaged is whole again.
+    let report = world.create().unwrap();
+    assert!(
+        report
+            .restored
+            .layers
+            .iter()
+            .all(|layer| layer.restored != Restored::Damaged)
+    );
+    for junk in ["{", "", "null"] {
+        world.write("cache/committed/io.buildpacks.lifecycle.cache.metadata", junk);
+        world.create().unwrap();
+    }
+}
+
+#[test]
+fn a_cache_that_cannot_be_written_costs_a_warning_ps_07() {
+    let mut world = world();
+    world.write("cache", "not a directory");
+    world.create().unwrap();
+    assert!(
+        world.recorder.has("warning: Failed to export cache: "),
+        "{:?}",
+        world.recorder.lines()
+    );
+}
+
+#[test]
+fn a_cache_image_is_read_and_written_cache_02_cache_03() {
+    let world = world();
+    let cache = CacheOptions {
+        directory: None,
+        image: Some(CacheImage {
+            reference: "registry.example/cache".parse().unwrap(),
+            source: &world.store,
+            sink: &world.store,
+            access: None,
+            platform: &world.platform,
+        }),
+    };
+    let run = || {
+        fs::remove_dir_all(world.path("layers")).unwrap();
+        fs::create_dir_all(world.path("layers")).unwrap();
+        let options = world.create_options();
+        create(
+            &options,
+            &world.images(),
+            &cache,
+            &world.store,
+            &Cancellation::default(),
+            &world.reporter(),
+        )
+        .unwrap()
+    };
+    run();
+    let image = world.image("registry.example/cache");
+    let text = image.config().label(label::CACHE).unwrap();
+    let label = lifecycle_spec::label::CacheLabel::parse(text).unwrap();
+    let names: Vec<_> = label.buildpacks[0].layers.keys().collect();
+    assert_eq!(names, ["bc", "bcl", "c", "cl"]);
+    // Four layers and the SBOM, none of them twice.
+    let mut diff_ids: Vec<DiffId> = image
+        .layers()
+        .iter()
+        .map(|layer| layer.diff_id().unwrap())
+        .collect();
+    assert_eq!(diff_ids.len(), 5);
+    diff_ids.sort();
+    diff_ids.dedup();
+    assert_eq!(diff_ids.len(), 5);
+    let report = run();
+    assert!(
+        report
+            .restored
+            .layers
+            .iter()
+            .filter(|layer| layer.restored == Restored::Contents)
+            .count()
+            == 4
+    );
+    assert_eq!(
+        world.image("registry.example/cache").digest().unwrap(),
+        image.digest().unwrap()
+    );
+}
+
+#[test]
+fn an_empty_cache_image_has_one_empty_layer_lifecycle_1_9() {
+    let world = World::new();
+    world.buildpack("a", "0.10", "", "", "");
+    world.order(&["a"]);
+    let cache = CacheOptions {
+        directory: Some(world.path("cache")),
+        image: Some(CacheImage {
+            reference: "registry.example/cache".parse().unwrap(),
+            source: &world.store,
+            sink: &world.store,
+            access: None,
+            platform: &world.platform,
+        }),
+    };
+    let options = world.create_options();
+    create(
+        &options,
+        &world.images(),
+        &cache,
+        &world.store,
+        &Cancellation::default(),
+        &world.reporter(),
+    )
+    .unwrap();
+    let image = world.image("registry.example/cache");
+    let layer: &dyn Layer = &*image.layers()[0];
+    assert_eq!(
+        layer.diff_id().unwrap().as_str(),
+        "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
+    );
+    // Both are written.
+    let file = world.read("cache/committed/io.buildpacks.lifecycle.cache.metadata");
+    assert_eq!(
+        file,
+        "{\"sbom\":{\"sha\":\"\"},\"buildpacks\":[{\"key\":\"a\",\"version\":\"1\",\"layers\":{}}]}\n"
+    );
+}
+
+#[test]
+fn skipping_restores_store_toml_only_cre_03() {
+    let mut world = world();
+    world.create().unwrap();
+    let mut options = world.create_options();
+    options.restore.skip_layers = true;
+    world.create_with(&options).unwrap();
+    assert_eq!(world.read("app/found"), "store.toml ");
+    world.api = PlatformApi::V0_9;
+    let mut options = world.create_options();
+    options.restore.skip_layers = true;
+    world.write("stack.toml", &format!("[run-image]\nimage = '{RUN_IMAGE}'\n"));
+    world.create_with(&options).unwrap();
+    assert_eq!(world.read("app/found"), "");
+}
+
+#[test]
+fn older_platform_apis_write_what_they_know_lbl_02_own_05() {
+    let mut world = world();
+    world.api = PlatformApi::V0_11;
+    world.write(
+        "stack.toml",
+        &format!("[run-image]\nimage = '{RUN_IMAGE}'\nmirrors = ['m.example/run']\n"),
+    );
+    world.create().unwrap();
+    let image = world.image(APP_IMAGE);
+    let label = image.config().label(label::LIFECYCLE).unwrap();
+    let end = format!(
+        r#""reference":"registry.example/run@{}"}},"stack":{{"runImage":{{"image":"{RUN_IMAGE}","mirrors":["m.example/run"]}}}}}}"#,
+        world.image(RUN_IMAGE).digest().unwrap()
+    );
+    assert!(label.ends_with(&end), "{label}");
+    assert!(
+        image
+            .config()
+            .history
+            .iter()
+            .all(|line| line.created_by.is_none())
+    );
+    assert_eq!(image.config().label(label::EXEC_ENV), None);
+}
+
+#[test]
+fn source_date_epoch_changes_the_creation_time_only_own_03() {
+    let world = world();
+    let mut options = world.create_options();
+    let plain = world.create_with(&options).unwrap();
+    options.export.source_date_epoch = Some("1700000000".to_owned());
+    let dated = world.create_with(&options).unwrap();
+    let image = world.image(APP_IMAGE);
+    assert_eq!(image.config().created.as_deref(), Some("2023-11-14T22:13:20Z"));
+    assert!(
+        image
+            .config()
+            .history
+            .iter()
+            .all(|line| line.created.as_deref() == Some("2023-11-14T22:13:20Z"))
+    );
+    let launcher = |report: &CreateReport| report.exported.layers[6].diff_id.clone();
+    assert_eq!(launcher(&plain), launcher(&dated));
+    options.export.source_date_epoch = Some("now".to_owned());
+    world.create_with(&options).unwrap();
+    assert!(
+        world
+            .recorder
+            .has("warning: ignoring SOURCE_DATE_EPOCH: \"now\" is not a number of seconds")
+    );
+    assert_eq!(
+        world.image(APP_IMAGE).config().created.as_deref(),
+        Some("1980-01-01T00:00:01Z")
+    );
+}
+
+#[test]
+fn extensions_are_refused_cre_04() {
+    let mut world = world();
+    world.extension("x", "exit 0", "exit 0");
+    let text = world.read("order.toml") + &crate::testing::extension_order_toml(&["x"]);
+    world.write("order.toml", &text);
+    let error = world.create().unwrap_err();
+    assert_eq!(
+        (error.exit_code(), error.phase()),
+        (ExitCode::Detect, crate::Phase::Detect)
+    );
+}
+
+#[test]
+fn a_failed_build_leaves_the_old_image_and_cache_alone() {
+    let mut world = world();
+    world.create().unwrap();
+    let digest = world.image(APP_IMAGE).digest().unwrap();
+    let cache = world.read("cache/committed/io.buildpacks.lifecycle.cache.metadata");
+    world.buildpack("acme/a", "0.10", CYCLONE, "", "exit 1");
+    let error = world.create().unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::BuildpackFailed);
+    assert_eq!(world.image(APP_IMAGE).digest().unwrap(), digest);
+    assert_eq!(
+        world.read("cache/committed/io.buildpacks.lifecycle.cache.metadata"),
+        cache
+    );
+}
+
+#[test]
+fn the_lifecycles_own_sboms_join_sbom_03() {
+    let mut world = world();
+    world.write("sbom/launcher.sbom.cdx.json", "{}");
+    world.write("sbom/lifecycle.sbom.cdx.json", "{}");
+    world.create().unwrap();
+    assert!(
+        world
+            .path("layers/sbom/launch/buildpacksio_lifecycle/launcher/sbom.cdx.json")
+            .exists()
+    );
+    assert!(
+        world
+            .path("layers/sbom/build/buildpacksio_lifecycle/sbom.cdx.json")
+            .exists()
+    );
+    assert!(world.recorder.has("warning: there is no SBOM of the lifecycle: "));
+}

@@ -1,0 +1,692 @@
+//! The rules of detection, with scripts.
+
+use super::*;
+use crate::testing::{Recorder, World, extension_order_toml};
+use lifecycle_spec::{ExitCode, PlatformApi, RunImage};
+
+const PASS: &str = "exit 0";
+const FAIL: &str = "echo 'no manifest found'; exit 100";
+const ERROR: &str = "echo 'cannot read' >&2; exit 1";
+
+fn world() -> World {
+    let world = World::new();
+    for (id, detect) in [
+        ("pass", PASS),
+        ("pass2", PASS),
+        ("pass3", PASS),
+        ("fail", FAIL),
+        ("error", ERROR),
+    ] {
+        world.buildpack(id, "0.10", "", detect, "");
+    }
+    world
+}
+
+fn plan_script(plan: &str) -> String {
+    format!("cat > \"$CNB_BUILD_PLAN_PATH\" <<'EOT'\n{plan}\nEOT")
+}
+
+fn run(world: &World) -> Result<DetectReport, DetectError> {
+    detect(
+        &world.detect_options(),
+        &Cancellation::default(),
+        &*world.recorder,
+    )
+}
+
+/// The selected group as words, or the exit code.
+fn selected(world: &World) -> Result<String, u8> {
+    let report = run(world).map_err(|error| error.exit_code().number())?;
+    let ids: Vec<_> = report
+        .group
+        .buildpacks
+        .iter()
+        .map(|module| module.id.to_string())
+        .collect();
+    Ok(ids.join(" "))
+}
+
+#[test]
+fn groups_and_orders_2_6_2_7() {
+    let world = world();
+    world.composite("o", &["fail", "pass2"]);
+    world.composite("p", &["o pass3", "pass"]);
+    world.composite("none", &["fail", "error"]);
+    for (order, expected) in [
+        // DTA-01
+        (&["pass", "pass2"][..], Ok("pass")),
+        (&["fail", "pass2"], Ok("pass2")),
+        (&["fail", "pass fail"], Err(20)),
+        (&["error", "fail"], Err(21)),
+        (&["fail?"], Err(20)),
+        // DTA-02: an optional one that errs is only left out; DTA-01: but remembered if nothing passes
+        (&["pass error?"], Ok("pass")),
+        (&["error?"], Err(21)),
+        (&["pass fail? pass2"], Ok("pass pass2")),
+        // ORD-01
+        (&["pass o pass3"], Ok("pass pass2 pass3")),
+        (&["p"], Ok("pass2 pass3")),
+        (&["p o"], Ok("pass2 pass3")),
+        // ORD-02: a composite that never passes is left out at last
+        (&["pass none?"], Ok("pass")),
+        (&["pass none"], Err(21)),
+        // ORD-04
+        (&["pass pass pass2 pass"], Ok("pass pass2")),
+        (&["o o"], Ok("pass2")),
+    ] {
+        world.order(order);
+        assert_eq!(selected(&world), expected.map(str::to_owned), "{order:?}");
+    }
+}
+
+#[test]
+fn files_are_written_dta_03() {
+    let world = world();
+    world.buildpack(
+        "provides",
+        "0.12",
+        "homepage = 'https://x.example'",
+        &plan_script("[[provides]]\nname = 'a'"),
+        "",
+    );
+    world.buildpack(
+        "requires",
+        "0.9",
+        "",
+        &plan_script("[[requires]]\nname = 'a'\n[requires.metadata]\nv = '1'"),
+        "",
+    );
+    world.order(&["provides fail? requires"]);
+    run(&world).unwrap();
+    let group = "[[group]]\n  id = \"provides\"\n  version = \"1\"\n  api = \"0.12\"\n  homepage = \"https://x.example\"\n\n[[group]]\n  id = \"requires\"\n  version = \"1\"\n  api = \"0.9\"\n";
+    assert_eq!(world.read("layers/group.toml"), group);
+    let plan = "[[entries]]\n\n  [[entries.providers]]\n    id = \"provides\"\n    version = \"1\"\n\n  [[entries.requires]]\n    name = \"a\"\n    [entries.requires.metadata]\n      v = \"1\"\n";
+    assert_eq!(world.read("layers/plan.toml"), plan);
+    world.order(&["pass"]);
+    run(&world).unwrap();
+    assert_eq!(world.read("layers/plan.toml"), "");
+}
+
+#[test]
+fn composites_that_refer_to_each_other_are_an_error_ord_05() {
+    let world = world();
+    world.composite("a", &["fail", "b"]);
+    world.composite("b", &["a pass"]);
+    world.order(&["a"]);
+    let error = run(&world).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Detect);
+    assert_eq!(
+        error.to_string(),
+        "the order never ends: composite buildpacks refer to each other: a@1 → b@1 → a@1"
+    );
+}
+
+#[test]
+fn a_missing_buildpack_and_a_wrong_api_are_told_at_once_ord_06_det_14() {
+    let world = world();
+    world.order(&["pass", "gone"]);
+    let error = run(&world).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::Detect);
+    assert!(
+        error.to_string().starts_with("Buildpack 'gone@1' is not in "),
+        "{error}"
+    );
+    world.buildpack("old", "0.2", "", PASS, "");
+    world.order(&["pass", "old"]);
+    let error = run(&world).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::BuildpackApi);
+    let text = "failed to set API for Buildpack 'old@1': buildpack API version '0.2' is incompatible with the lifecycle";
+    assert_eq!(error.to_string(), text);
+}
+
+#[test]
+fn root_is_refused_det_13() {
+    let world = world();
+    let mut options = world.detect_options();
+    options.surroundings.uid = 0;
+    let error = detect(&options, &Cancellation::default(), &crate::Quiet).unwrap_err();
+    assert_eq!(
+        (error.to_string().as_str(), error.exit_code()),
+        ("refusing to run as root", ExitCode::Generic)
+    );
+}
+
+#[test]
+fn a_failure_says_what_every_buildpack_looked_for_dti_01() {
+    let world = world();
+    world.order(&["fail pass", "error"]);
+    let error = run(&world).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no buildpack groups passed detection\n  fail@1 does not want it: no manifest found\n  pass@1 passed, but its group did not\n  error@1 exited with status 1: cannot read"
+    );
+    assert_eq!(
+        world.recorder.lines(),
+        [
+            "phase: DETECTING",
+            "info: ======== Output: fail@1 ========",
+            "info: no manifest found",
+            "info: ======== Results ========",
+            "info: fail: fail@1",
+            "info: pass: pass@1",
+            "info: ======== Output: error@1 ========",
+            "info: cannot read",
+            "info: ======== Results ========",
+            "info: err:  error@1 (1)",
+        ]
+    );
+}
+
+#[test]
+fn a_success_tells_the_group_and_details_only_who_asks() {
+    let world = world();
+    world.order(&["pass fail? pass2"]);
+    run(&world).unwrap();
+    assert!(world.recorder.has("debug: no manifest found"));
+    let info: Vec<_> = world
+        .recorder
+        .lines()
+        .into_iter()
+        .filter(|line| line.starts_with("info"))
+        .collect();
+    assert_eq!(
+        info,
+        [
+            "info: 2 of 3 buildpacks participating",
+            "info: pass  1",
+            "info: pass2 1"
+        ]
+    );
+}
+
+#[test]
+fn every_script_runs_once_dti_02() {
+    let world = world();
+    world.buildpack("counts", "0.10", "", "echo x >> ../count; exit 0", "");
+    world.order(&["counts fail", "counts fail", "counts pass"]);
+    assert_eq!(selected(&world).unwrap(), "counts pass");
+    assert_eq!(world.read("count"), "x\n");
+}
+
+#[test]
+fn an_unreadable_plan_is_an_error_dti_01_pln_08() {
+    let world = world();
+    world.buildpack("broken", "0.10", "", "echo '[[' > \"$2\"", "");
+    world.buildpack(
+        "versioned",
+        "0.10",
+        "",
+        &plan_script("[[requires]]\nname = 'a'\nversion = '1'"),
+        "",
+    );
+    for id in ["broken", "versioned"] {
+        world.order(&[id]);
+        assert_eq!(selected(&world), Err(21), "{id}");
+    }
+}
+
+#[test]
+fn scripts_see_what_they_should_and_nothing_else_env_03_env_08() {
+    let world = world();
+    world.write("platform/env/USER_VAR", "from user\n");
+    world.write("platform/env/PATH", "/user/bin");
+    world.write("build-config/env/OPERATOR", "default");
+    world.write("build-config/env/USER_VAR.override", "operator");
+    world.write(
+        "layers/analyzed.toml",
+        "[run-image]\nreference = 'r'\n[run-image.target]\nos = 'linux'\narch = 'amd64'\n",
+    );
+    let dump = "env | sort > \"$(basename $CNB_BUILDPACK_DIR/..)env\"; pwd > pwd; echo \"$0 $1\" > args";
+    world.buildpack(
+        "new",
+        "0.12",
+        "",
+        &dump.replace("$(basename $CNB_BUILDPACK_DIR/..)", "new."),
+        "",
+    );
+    world.buildpack(
+        "old",
+        "0.7",
+        "clear-env = true",
+        &dump.replace("$(basename $CNB_BUILDPACK_DIR/..)", "old."),
+        "",
+    );
+    world.order(&["new old"]);
+    run(&world).unwrap();
+    let names = |file: &str| -> Vec<String> {
+        let shell = ["PWD", "OLDPWD", "SHLVL", "_"];
+        let text = world.read(file);
+        let names = text
+            .lines()
+            .filter_map(|line| line.split_once('='))
+            .map(|(name, _)| name.to_owned());
+        names.filter(|name| !shell.contains(&name.as_str())).collect()
+    };
+    assert_eq!(
+        names("app/new.env"),
+        [
+            "CNB_BUILDPACK_DIR",
+            "CNB_BUILD_PLAN_PATH",
+            "CNB_EXEC_ENV",
+            "CNB_PLATFORM_DIR",
+            "CNB_TARGET_ARCH",
+            "CNB_TARGET_DISTRO_NAME",
+            "CNB_TARGET_DISTRO_VERSION",
+            "CNB_TARGET_OS",
+            "HOME",
+            "OPERATOR",
+            "PATH",
+            "USER_VAR"
+        ]
+    );
+    let new = world.read("app/new.env");
+    assert!(
+        new.contains("PATH=/user/bin:/usr/bin:/bin\n") && new.contains("USER_VAR=operator\n"),
+        "{new}"
+    );
+    assert!(new.contains("CNB_TARGET_DISTRO_VERSION=12\n"), "{new}");
+    // ENV-06: the operator's variables stay.
+    assert_eq!(
+        names("app/old.env"),
+        ["CNB_BUILDPACK_DIR", "HOME", "OPERATOR", "PATH", "USER_VAR"]
+    );
+    assert_eq!(
+        world.read("app/pwd").trim_end(),
+        world.path("app").to_str().unwrap()
+    );
+    assert!(world.read("app/args").contains("/bin/detect "));
+}
+
+#[test]
+fn targets_decide_before_scripts_do_tgt_04_x_17() {
+    let world = world();
+    let target = "[run-image]\nreference = 'r'\n[run-image.target]\nos = 'linux'\narch = 'amd64'\n";
+    world.write("layers/analyzed.toml", target);
+    world.buildpack(
+        "arm",
+        "0.10",
+        "[[targets]]\nos = 'linux'\narch = 'arm64'",
+        "touch ran",
+        "",
+    );
+    world.order(&["arm pass"]);
+    let error = run(&world).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::DetectFailedWithErrors);
+    assert!(
+        error.to_string().contains(
+            "arm@1 is for other run images: none of its targets is the run image (linux/amd64, debian 12)"
+        ),
+        "{error}"
+    );
+    world.order(&["arm? pass"]);
+    assert_eq!(selected(&world).unwrap(), "pass");
+    assert!(!world.path("app/ran").exists());
+}
+
+#[test]
+fn before_0_12_targets_are_not_looked_at() {
+    let mut world = world();
+    world.api = PlatformApi::V0_11;
+    world.write(
+        "layers/analyzed.toml",
+        "[run-image]\nreference = 'r'\n[run-image.target]\nos = 'linux'\narch = 'amd64'\n",
+    );
+    world.buildpack(
+        "arm",
+        "0.10",
+        "[[targets]]\nos = 'linux'\narch = 'arm64'",
+        PASS,
+        "",
+    );
+    world.order(&["arm"]);
+    assert_eq!(selected(&world).unwrap(), "arm");
+}
+
+#[test]
+fn system_buildpacks_surround_each_group_det_03_det_04_x_03() {
+    let mut world = world();
+    world.write(
+        "system.toml",
+        "[[system.pre.buildpacks]]\nid = 'pass'\nversion = '1'\n[[system.post.buildpacks]]\nid = 'fail'\nversion = '1'\noptional = true\n",
+    );
+    world.order(&["pass2"]);
+    assert_eq!(selected(&world).unwrap(), "pass pass2");
+    // A system buildpack makes a group pass that else would not.
+    world.order(&["fail?"]);
+    assert_eq!(selected(&world).unwrap(), "pass");
+    // An id of the group is not put there again.
+    world.order(&["pass2 pass"]);
+    assert_eq!(selected(&world).unwrap(), "pass2 pass");
+    world.api = PlatformApi::V0_14;
+    world.order(&["pass2"]);
+    assert_eq!(selected(&world).unwrap(), "pass2");
+}
+
+#[test]
+fn execution_environments_leave_buildpacks_out_det_05_x_04_x_18() {
+    let mut world = world();
+    world.buildpack("tests", "0.12", "exec-env = ['test']", PASS, "");
+    world.buildpack("old", "0.11", "exec-env = ['test']", PASS, "");
+    world.order(&["tests old", "pass"]);
+    assert_eq!(selected(&world).unwrap(), "old");
+    // A group of which all are left out fails, and the next one follows.
+    world.order(&["tests", "pass"]);
+    assert_eq!(selected(&world).unwrap(), "pass");
+    world.exec_env = "test".parse().unwrap();
+    assert_eq!(selected(&world).unwrap(), "tests");
+    world.write("order.toml", "[[order]]\n[[order.group]]\nid = 'pass'\nversion = '1'\nexec-env = ['production']\n[[order.group]]\nid = 'pass2'\nversion = '1'\n");
+    assert_eq!(selected(&world).unwrap(), "pass2");
+    world.api = PlatformApi::V0_14;
+    world.order(&["tests"]);
+    assert_eq!(selected(&world).unwrap(), "tests");
+}
+
+/// A plan in words: `+a` provides, `-a` requires, `|` begins an alternative.
+fn plan(words: &str) -> String {
+    let mut toml = String::new();
+    for (at, alternative) in words.split('|').enumerate() {
+        let prefix = if at == 0 {
+            ""
+        } else {
+            toml.push_str("[[or]]\n");
+            "or."
+        };
+        for word in alternative.split_whitespace() {
+            let (kind, name) = word.split_at(1);
+            let table = if kind == "+" { "provides" } else { "requires" };
+            toml.push_str(&format!("[[{prefix}{table}]]\nname = '{name}'\n"));
+        }
+    }
+    toml
+}
+
+fn resolve(modules: &[&str]) -> (Option<Vec<usize>>, Vec<String>) {
+    let offer = |(at, module): (usize, &&str)| {
+        let (words, optional) = match module.strip_prefix("? ") {
+            Some(words) => (words, true),
+            None => (*module, false),
+        };
+        let text = plan(words);
+        plan::Offer {
+            id: format!("m{at}").parse().unwrap(),
+            version: "1".parse().unwrap(),
+            extension: false,
+            optional,
+            plan: lifecycle_spec::BuildPlan::parse("plan.toml".as_ref(), text.as_bytes()).unwrap(),
+        }
+    };
+    let offers: Vec<_> = modules.iter().enumerate().map(offer).collect();
+    let mut journal = journal::Journal::default();
+    let found = plan::resolve(&offers, &mut journal)
+        .ok()
+        .map(|resolution| resolution.surviving);
+    let recorder = Recorder::default();
+    journal.tell(&recorder);
+    (found, recorder.lines())
+}
+
+#[test]
+fn plans_resolve_2_8() {
+    for (rule, modules, expected) in [
+        ("PLN-02", &["+a", "-a"][..], Some(vec![0, 1])),
+        ("PLN-02", &["-a", "+a"], None),
+        ("PLN-02", &["+a -a"], Some(vec![0])),
+        ("PLN-02", &["+a"], None),
+        ("PLN-03", &["? +a", "-b +b"], Some(vec![1])),
+        ("PLN-03", &["? +a", "? -a -b", "+c -c"], Some(vec![2])),
+        ("PLN-03", &["+a", "? -a -b"], None),
+        ("PLN-05", &["+a", "+a", "-a"], Some(vec![0, 1, 2])),
+        ("PLN-05", &["+a", "-a", "+a"], None),
+        ("PLN-05", &["+a", "-a", "? +a"], Some(vec![0, 1])),
+        ("PLN-01", &["+a | +b", "-b"], Some(vec![0, 1])),
+        ("PLN-01", &["+a | +b", "-a | -b"], Some(vec![0, 1])),
+        // PLN-04: an earlier alternative of an optional module must hold as written
+        ("PLN-04", &["? +a | +b", "-b"], Some(vec![0, 1])),
+        ("PLN-04", &["? +a | +b", "+c -c"], Some(vec![1])),
+        ("PLN-09", &["? +a"], None),
+        ("PLN-09", &[""], Some(vec![0])),
+    ] {
+        assert_eq!(resolve(modules).0, expected, "{rule} {modules:?}");
+    }
+}
+
+#[test]
+fn tries_are_told_1_5() {
+    let (_, lines) = resolve(&["? +x", "+a | +b", "-b"]);
+    assert_eq!(
+        lines,
+        [
+            "debug: Resolving plan... (try #1)",
+            "debug: fail: m1@1 provides unused a",
+            "debug: Resolving plan... (try #2)",
+            "debug: skip: m0@1 provides unused x",
+        ]
+    );
+}
+
+#[test]
+fn alternatives_do_not_multiply_when_they_cannot_hold() {
+    // 2^40 combinations, if all were tried.
+    let mut modules = vec!["+a | +b"; 40];
+    modules.push("-b");
+    assert_eq!(resolve(&modules).0.map(|found| found.len()), Some(41));
+    let mut hopeless = vec!["-z | -y"; 40];
+    hopeless.push("-x");
+    assert_eq!(resolve(&hopeless).0, None);
+}
+
+#[test]
+fn pruning_finds_what_trying_all_finds() {
+    // Every combination of four modules out of these, against a plain search.
+    let words = [
+        "+a",
+        "-a",
+        "? +a | +b",
+        "-b | -a",
+        "? -b",
+        "+b -a | +c",
+        "? -c | ",
+    ];
+    for one in words {
+        for two in words {
+            for three in words {
+                for four in words {
+                    let modules = [one, two, three, four];
+                    assert_eq!(resolve(&modules).0, brute_force(&modules), "{modules:?}");
+                }
+            }
+        }
+    }
+}
+
+fn brute_force(modules: &[&str]) -> Option<Vec<usize>> {
+    let parsed: Vec<(bool, Vec<&str>)> = modules
+        .iter()
+        .map(|module| match module.strip_prefix("? ") {
+            Some(words) => (true, words.split('|').collect()),
+            None => (false, module.split('|').collect()),
+        })
+        .collect();
+    let mut picks = vec![0; modules.len()];
+    loop {
+        let mut chosen: Vec<(usize, bool, &str)> = (0..modules.len())
+            .map(|at| {
+                (
+                    at,
+                    parsed[at].0 && picks[at] + 1 == parsed[at].1.len(),
+                    parsed[at].1[picks[at]],
+                )
+            })
+            .collect();
+        let has = |words: &str, wanted: String| words.split_whitespace().any(|word| word == wanted);
+        let bad = |chosen: &[(usize, bool, &str)], at: usize| {
+            chosen[at].2.split_whitespace().any(|word| {
+                let (kind, name) = word.split_at(1);
+                match kind {
+                    "-" => !chosen[..=at].iter().any(|other| has(other.2, format!("+{name}"))),
+                    _ => !chosen[at..].iter().any(|other| has(other.2, format!("-{name}"))),
+                }
+            })
+        };
+        let holds = loop {
+            match (0..chosen.len()).find(|at| bad(&chosen, *at)) {
+                None => break !chosen.is_empty(),
+                Some(at) if chosen[at].1 => drop(chosen.remove(at)),
+                Some(_) => break false,
+            }
+        };
+        if holds {
+            return Some(chosen.into_iter().map(|choice| choice.0).collect());
+        }
+        let mut at = modules.len();
+        loop {
+            at = at.checked_sub(1)?;
+            picks[at] += 1;
+            if picks[at] < parsed[at].1.len() {
+                break;
+            }
+            picks[at] = 0;
+        }
+    }
+}
+
+fn with_extensions(world: &World, order: &[&str], extensions: &[&str]) {
+    world.order(order);
+    let text = world.read("order.toml") + &extension_order_toml(extensions);
+    world.write("order.toml", &text);
+}
+
+#[test]
+fn extensions_generate_and_switch_the_run_image_det_06_det_07_det_10() {
+    let world = world();
+    world.write(
+        "layers/analyzed.toml",
+        "[run-image]\nreference = 'r/run@sha256:00'\nimage = 'r/run'\n",
+    );
+    world.extension(
+        "acme/tools",
+        &plan_script("[[provides]]\nname = 'curl'"),
+        "cp \"$CNB_BP_PLAN_PATH\" given; printf 'FROM other/run:2\\n' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"",
+    );
+    world.extension(
+        "acme/more",
+        &plan_script("[[provides]]\nname = 'curl'"),
+        "printf 'ARG base_image\\nFROM ${base_image}\\nRUN x\\n' | tee \"$CNB_OUTPUT_DIR/run.Dockerfile\" > \"$CNB_OUTPUT_DIR/build.Dockerfile\"",
+    );
+    world.extension(
+        "acme/unused",
+        &plan_script("[[provides]]\nname = 'unused'"),
+        "exit 1",
+    );
+    world.buildpack(
+        "needs",
+        "0.10",
+        "",
+        &plan_script("[[requires]]\nname = 'curl'"),
+        "",
+    );
+    with_extensions(&world, &["needs"], &["acme/tools acme/more acme/unused"]);
+    let report = run(&world).unwrap();
+    let ids: Vec<_> = report
+        .group
+        .extensions
+        .iter()
+        .map(|module| module.id.as_str())
+        .collect();
+    assert_eq!(ids, ["acme/tools", "acme/more"]);
+    // UNM-03: what extensions met is not in the plan any more.
+    assert_eq!(world.read("layers/plan.toml"), "");
+    assert_eq!(world.read("app/given"), "[[entries]]\n  name = \"curl\"\n");
+    let analyzed = AnalyzedToml::parse("a".as_ref(), world.read("layers/analyzed.toml").as_bytes()).unwrap();
+    let expected = RunImage {
+        reference: String::new(),
+        image: Some("other/run:2".into()),
+        extend: true,
+        target: None,
+    };
+    assert_eq!(analyzed.run_image, Some(expected));
+    assert!(analyzed.build_image.unwrap().extend);
+    assert!(world.path("layers/generated/acme_tools/run.Dockerfile").exists());
+    assert!(
+        world
+            .recorder
+            .has("warning: new runtime base image 'other/run:2' not found in run metadata")
+    );
+}
+
+#[test]
+fn a_failing_generate_is_91_and_wrong_output_92_gnr_01_gnr_07() {
+    let world = world();
+    world.extension("x", PASS, "echo why; exit 3");
+    with_extensions(&world, &["pass"], &["x"]);
+    let error = run(&world).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::ExtensionFailed);
+    assert_eq!(
+        error.to_string(),
+        "failed to generate: extension 'x@1' exited with status 3\n  | why"
+    );
+    world.extension(
+        "x",
+        PASS,
+        "mkdir \"$CNB_OUTPUT_DIR/context\" \"$CNB_OUTPUT_DIR/context.run\"",
+    );
+    assert_eq!(run(&world).unwrap_err().exit_code(), ExitCode::Generate);
+}
+
+#[test]
+fn extensions_alone_are_no_group_and_cannot_require_dta_04_pln_06() {
+    let world = world();
+    world.extension("x", PASS, "");
+    world.extension("wants", &plan_script("[[requires]]\nname = 'a'"), "");
+    with_extensions(&world, &["fail?"], &["x"]);
+    assert_eq!(selected(&world), Err(20));
+    with_extensions(&world, &["pass"], &["x wants"]);
+    let report = run(&world).unwrap();
+    assert_eq!(report.group.extensions.len(), 1);
+}
+
+#[test]
+fn extensions_were_an_experiment_det_12_mode_01_det_11() {
+    let mut world = world();
+    world.api = PlatformApi::V0_12;
+    world.extension(
+        "x",
+        PASS,
+        "printf 'FROM r/other\\n' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"",
+    );
+    with_extensions(&world, &["pass"], &["x"]);
+    assert_eq!(run(&world).unwrap_err().exit_code(), ExitCode::Generic);
+    let mut options = world.detect_options();
+    options.experimental = ExperimentalMode::Warn;
+    detect(&options, &Cancellation::default(), &*world.recorder).unwrap();
+    assert!(
+        world
+            .recorder
+            .has("warning: Platform requested experimental feature 'Dockerfiles'")
+    );
+    assert_eq!(world.read("layers/generated/run/x/Dockerfile"), "FROM r/other\n");
+    world.api = PlatformApi::V0_9;
+    assert_eq!(selected(&world).unwrap(), "pass");
+}
+
+#[test]
+fn ready_made_output_is_put_where_the_extender_looks_gnr_04_iex_01_x_24() {
+    let world = world();
+    world.write(
+        "extensions/static/1/extension.toml",
+        "api = '0.11'\n[extension]\nid = 'static'\nversion = '1'\n",
+    );
+    world.write(
+        "extensions/static/1/detect/plan.toml",
+        "[[provides]]\nname = 'a'\n",
+    );
+    world.write(
+        "extensions/static/1/generate/build.Dockerfile",
+        "ARG base_image\nFROM ${base_image}\n",
+    );
+    world.write("extensions/static/1/generate/context/f", "x");
+    world.buildpack("needs", "0.10", "", &plan_script("[[requires]]\nname = 'a'"), "");
+    with_extensions(&world, &["needs"], &["static"]);
+    run(&world).unwrap();
+    assert_eq!(world.read("layers/generated/static/context/f"), "x");
+}

@@ -1,0 +1,313 @@
+//! Exporting: directories become layers, layers an image (cnb.md 1.8, EXP-*; lifecycle.md 3).
+//!
+//! [`parts`] says which layers the image has, in order, and from what each is made. All of them are handed to the store
+//! at once, which makes one after the other, and to the upload, which follows: reading, hashing, compressing and
+//! sending overlap. What the previous image has already is hashed only. When the last diff ID is known, [`labels`] and
+//! [`config`] complete the image, and its manifest makes it visible.
+
+mod config;
+mod error;
+mod labels;
+mod options;
+mod parts;
+mod report;
+
+use std::sync::Arc;
+use std::thread;
+
+use lifecycle_image::{Image, Layer, Progress, mutate};
+use lifecycle_spec::{AnalyzedToml, GroupToml, MetadataToml, ProjectMetadataToml, RunImage};
+use lifecycle_store::{Expected, Store};
+
+pub use error::ExportError;
+pub use options::ExportOptions;
+pub use report::{ExportReport, ExportedLayer, LayerOrigin};
+
+use self::parts::{Made, Part, Parts};
+use crate::cache::{Cache, CacheContents, CacheDirectory, write_image};
+use crate::{CacheOptions, FileError, Images, Phase, Reporter, files, layer, sboms};
+
+/// When everything was made, unless `SOURCE_DATE_EPOCH` says otherwise (OWN-02).
+pub(crate) const CREATED: &str = "1980-01-01T00:00:01Z";
+
+/// Writes the app image under all its names, then `report.toml`, then the caches.
+pub fn export(
+    options: &ExportOptions,
+    images: &Images<'_>,
+    cache: &CacheOptions<'_>,
+    store: &Store,
+    reporter: &Arc<dyn Reporter>,
+) -> Result<ExportReport, ExportError> {
+    reporter.phase(Phase::Export);
+    let inputs = Inputs::read(options, images, &**reporter)?;
+    if options.parallel && cache.is_none() {
+        reporter.warning(
+            "Parallel export has been enabled, but it has not taken effect because no cache has been specified.",
+        );
+    }
+    // What cannot work is known before the first byte is read.
+    let entrypoint = config::entrypoint(options, &inputs.metadata)?;
+    add_lifecycle_sboms(options, &**reporter)?;
+    let parts = Parts::find(options, &inputs)?;
+
+    let failed = |cause| ExportError::Write {
+        image: options.name(),
+        cause,
+    };
+    let mut upload = images.sink.begin(&options.images).map_err(failed)?;
+    let progress: Arc<dyn Progress> = Arc::clone(reporter) as Arc<dyn Progress>;
+    inputs
+        .base
+        .layers()
+        .iter()
+        .for_each(|layer| upload.layer(Arc::clone(layer)));
+    let made: Vec<Made> = parts
+        .all
+        .iter()
+        .map(|part| make(part, &inputs, store, options, &progress))
+        .collect();
+    made.iter().for_each(|made| upload.layer(Arc::clone(&made.layer)));
+
+    let fill_caches = || {
+        cache_contents(options, &inputs, &parts, &made, cache, &**reporter)
+            .map(|contents| write_caches(&contents, cache, store, options, reporter))
+    };
+    let finish = || -> Result<ExportReport, ExportError> {
+        let labels = labels::of(options, &inputs, &parts, &made)?;
+        let image = assemble(options, &inputs, &parts, &made, &labels, &entrypoint, &**reporter)?;
+        let layers = report::layers(&inputs, &parts, &made)?;
+        tell(&layers, &**reporter);
+        let receipt = upload.finish(&image).map_err(failed)?;
+        let mut report = images.report(&image, &receipt).map_err(failed)?;
+        report.bom.clone_from(&inputs.metadata.bom);
+        files::write(&options.report, &report.to_toml(options.api)).map_err(FileError::from)?;
+        let processes = inputs
+            .metadata
+            .processes
+            .iter()
+            .map(|process| process.process_type.clone())
+            .collect();
+        Ok(ExportReport {
+            receipt,
+            report,
+            layers,
+            processes,
+            entrypoint: entrypoint.clone(),
+        })
+    };
+    if options.parallel && !cache.is_none() {
+        return thread::scope(|scope| {
+            let filling = scope.spawn(fill_caches);
+            let finished = finish();
+            let filled = filling
+                .join()
+                .unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+            let finished = finished?;
+            filled?;
+            Ok(finished)
+        });
+    }
+    let finished = finish()?;
+    if !cache.is_none() {
+        fill_caches()?;
+    }
+    Ok(finished)
+}
+
+/// What the image is made from, apart from directories.
+pub(crate) struct Inputs {
+    run_image: RunImage,
+    analyzed: AnalyzedToml,
+    group: GroupToml,
+    metadata: MetadataToml,
+    project: ProjectMetadataToml,
+    base: Image,
+    /// The image that is replaced, if it is still there.
+    previous: Option<Image>,
+}
+
+impl Inputs {
+    fn read(
+        options: &ExportOptions,
+        images: &Images<'_>,
+        reporter: &dyn Reporter,
+    ) -> Result<Self, ExportError> {
+        let context = options.images.first().ok_or(ExportError::NoImage)?;
+        let names: Vec<_> = options.images.iter().collect();
+        images.check_one_registry(&names)?;
+        let analyzed = files::read(&options.analyzed, AnalyzedToml::parse)?;
+        let run_image = analyzed
+            .run_image
+            .clone()
+            .filter(|image| !image.reference.is_empty());
+        let run_image = run_image.ok_or(ExportError::NoRunImage)?;
+        if run_image.extend {
+            return Err(ExportError::Extended {
+                image: run_image.reference,
+            });
+        }
+        let base = images
+            .identified(&run_image.reference, context)
+            .map_err(|cause| ExportError::RunImage {
+                image: run_image.reference.clone(),
+                cause,
+            })?;
+        // A part of the previous image is worth having, but not worth failing for.
+        let previous = match analyzed
+            .previous_image
+            .as_deref()
+            .filter(|previous| !previous.is_empty())
+        {
+            None => None,
+            Some(previous) => match images.identified(previous, context) {
+                Ok(image) => Some(image),
+                Err(error) => {
+                    reporter.warning(&format!(
+                        "nothing of the previous image {previous} is reused: {error}"
+                    ));
+                    None
+                }
+            },
+        };
+        let path = options.layers.here.join("config").join("metadata.toml");
+        let metadata = files::read(&path, MetadataToml::parse)?;
+        let project = files::read_if_there(&options.project_metadata, ProjectMetadataToml::parse)?;
+        Ok(Self {
+            run_image,
+            group: files::read(&options.group, GroupToml::parse)?,
+            metadata,
+            project: project.unwrap_or_default(),
+            base,
+            previous,
+            analyzed,
+        })
+    }
+
+    fn previous_layers(&self) -> &[Arc<dyn Layer>] {
+        self.previous.as_ref().map_or(&[], Image::layers)
+    }
+}
+
+/// Begins to make a layer. What the previous image had under the same name is expected to be the same.
+fn make(
+    part: &Part,
+    inputs: &Inputs,
+    store: &Store,
+    options: &ExportOptions,
+    progress: &Arc<dyn Progress>,
+) -> Made {
+    let layer = match &part.source {
+        parts::Source::Previous(layer) => Arc::clone(layer),
+        parts::Source::Contents(contents) => {
+            let expected = if part.was_there {
+                Expected::among(inputs.previous_layers())
+            } else {
+                Expected::New
+            };
+            store.pack(
+                Arc::clone(contents),
+                options.packing,
+                expected,
+                Arc::clone(progress),
+            )
+        }
+    };
+    Made { layer }
+}
+
+fn assemble(
+    options: &ExportOptions,
+    inputs: &Inputs,
+    parts: &Parts,
+    made: &[Made],
+    labels: &[(String, String)],
+    entrypoint: &str,
+    reporter: &dyn Reporter,
+) -> Result<Image, ExportError> {
+    let created = config::created(options, reporter);
+    let mut image = mutate::align_history(inputs.base.clone());
+    for (part, made) in parts.all.iter().zip(made) {
+        image = mutate::append(image, Arc::clone(&made.layer), part.history(options.api));
+    }
+    let image = config::configure(image, options, labels, entrypoint, &created);
+    Ok(image)
+}
+
+/// The SBOMs of launcher and lifecycle join those of the buildpacks (SBOM-03).
+fn add_lifecycle_sboms(options: &ExportOptions, reporter: &dyn Reporter) -> Result<(), ExportError> {
+    if !options.api.has_lifecycle_sboms() {
+        return Ok(());
+    }
+    let layers = &options.layers.here;
+    let missing = sboms::add_lifecycle(layers, &options.launcher_sbom, options.launcher_sbom_is_default)?;
+    if !missing.is_empty() {
+        reporter.warning(&format!(
+            "there is no SBOM of the lifecycle: {} not found",
+            missing.join(", ")
+        ));
+    }
+    Ok(())
+}
+
+/// One line for each layer, as they have always been told.
+fn tell(layers: &[ExportedLayer], reporter: &dyn Reporter) {
+    for layer in layers {
+        match layer.origin {
+            LayerOrigin::Base => {}
+            LayerOrigin::Built => reporter.info(&format!("Adding layer '{}'", layer.name)),
+            LayerOrigin::Reused => reporter.info(&format!("Reusing layer '{}'", layer.name)),
+        }
+    }
+}
+
+/// Which layers go into the caches (EXP-15).
+fn cache_contents(
+    options: &ExportOptions,
+    inputs: &Inputs,
+    parts: &Parts,
+    made: &[Made],
+    cache: &CacheOptions<'_>,
+    reporter: &dyn Reporter,
+) -> Result<CacheContents, ExportError> {
+    let before = if cache.is_none() {
+        Cache::default()
+    } else {
+        Cache::read(cache, reporter)
+    };
+    parts::cached(options, inputs, parts, made, &before.label, reporter)
+}
+
+/// Writes the caches. Failing here costs the next build time and this one a warning.
+fn write_caches(
+    contents: &CacheContents,
+    cache: &CacheOptions<'_>,
+    store: &Store,
+    options: &ExportOptions,
+    reporter: &Arc<dyn Reporter>,
+) {
+    let progress: Arc<dyn Progress> = Arc::clone(reporter) as Arc<dyn Progress>;
+    let image = cache
+        .image
+        .as_ref()
+        .map(|image| write_image(image, contents, store, options.packing, &progress));
+    let directory = cache
+        .directory
+        .as_ref()
+        .map(|path| CacheDirectory::new(path).write(contents, &**reporter));
+    for error in [image, directory].into_iter().flatten().filter_map(Result::err) {
+        reporter.warning(&format!("Failed to export cache: {error}"));
+    }
+}
+
+/// The diff ID of a layer, when it is made.
+fn diff_id(layer: &dyn Layer) -> Result<String, ExportError> {
+    Ok(layer.diff_id()?.to_string())
+}
+
+/// The previous image's layer with a diff ID.
+fn previous_layer(inputs: &Inputs, sha: &str) -> Option<Arc<dyn Layer>> {
+    inputs
+        .previous
+        .as_ref()
+        .and_then(|image| layer::find(image, sha).ok())
+}

@@ -1,0 +1,350 @@
+//! Which layers the app image has on top of its base, in order (EXP-06, lifecycle.md 3.2), and what the cache gets.
+
+use std::sync::Arc;
+
+use lifecycle_image::{History, Layer};
+use lifecycle_layers::{AppLayer, Contents, DirectoryLayer, FilesLayer, Glob, Owners, Parents, Style};
+use lifecycle_spec::label::{AppLayers, CacheLabel, LayerMetadata};
+use lifecycle_spec::{GroupModule, LayerName, PlatformApi, StoreToml};
+
+use super::config::{LAUNCHER, PROCESS_DIRECTORY};
+use super::{ExportError, ExportOptions, Inputs, previous_layer};
+use crate::cache::{CacheContents, CachedBuildpack, CachedContents};
+use crate::contributed::{self, ContributedLayer};
+use crate::{Place, Reporter, files, sboms};
+
+/// The layers, and what buildpacks left.
+pub(super) struct Parts {
+    pub(super) all: Vec<Part>,
+    pub(super) buildpacks: Vec<Buildpack>,
+}
+
+/// A layer of the image.
+pub(super) struct Part {
+    pub(super) role: Role,
+    /// What it is called in messages.
+    pub(super) name: String,
+    /// The buildpack that made it, as `id@version`.
+    pub(super) buildpack: Option<String>,
+    /// Its line of history.
+    created_by: String,
+    pub(super) source: Source,
+    /// Whether the previous image had a layer in this place.
+    pub(super) was_there: bool,
+}
+
+/// What a layer is, for the label.
+pub(super) enum Role {
+    Launch {
+        /// Index of the buildpack in the group.
+        buildpack: usize,
+        name: LayerName,
+        /// Without its diff ID.
+        metadata: LayerMetadata,
+    },
+    Sbom,
+    App,
+    Launcher,
+    Config,
+    ProcessTypes,
+}
+
+/// What a layer is made from.
+pub(super) enum Source {
+    Contents(Arc<dyn Contents>),
+    /// The buildpack wants what it made for the previous image (LYR-05).
+    Previous(Arc<dyn Layer>),
+}
+
+/// A layer in the making.
+pub(super) struct Made {
+    pub(super) layer: Arc<dyn Layer>,
+}
+
+/// What a buildpack left.
+pub(super) struct Buildpack {
+    pub(super) module: GroupModule,
+    pub(super) layers: Vec<ContributedLayer>,
+    pub(super) store: Option<StoreToml>,
+}
+
+impl Part {
+    /// Its line in the image's history; before Platform API 0.12 these say nothing (OWN-05).
+    pub(super) fn history(&self, api: PlatformApi) -> History {
+        let created_by = api.has_history().then(|| self.created_by.clone());
+        History {
+            created_by,
+            ..History::default()
+        }
+    }
+}
+
+impl Parts {
+    pub(super) fn find(options: &ExportOptions, inputs: &Inputs) -> Result<Self, ExportError> {
+        let buildpacks = inputs
+            .group
+            .buildpacks
+            .iter()
+            .map(|module| {
+                let directory = options.layers.here.join(module.id.directory());
+                Ok(Buildpack {
+                    module: module.clone(),
+                    layers: contributed::layers(&directory)?,
+                    store: files::read_if_there(&directory.join("store.toml"), StoreToml::parse)?,
+                })
+            })
+            .collect::<Result<Vec<_>, ExportError>>()?;
+        let mut all = launch_layers(options, inputs, &buildpacks)?;
+        let before = &inputs.analyzed.metadata;
+        if options.api.has_sbom_layers() && sboms::has(&options.layers.here, "launch") {
+            let place = options.layers.join("sbom").join("launch");
+            let contents = directory(options, &place);
+            let was_there = before.sbom.is_some();
+            all.push(part(
+                Role::Sbom,
+                "launch.sbom",
+                "Software Bill-of-Materials",
+                contents,
+                was_there,
+            ));
+        }
+        all.extend(app_layers(options, inputs)?);
+        let launcher =
+            FilesLayer::new("the launcher", Style::Reference).copy(LAUNCHER, 0o755, &options.launcher);
+        let was_there = !before.launcher.sha.is_empty();
+        let text = "Buildpacks Application Launcher";
+        all.push(part(
+            Role::Launcher,
+            "buildpacksio/lifecycle:launcher",
+            text,
+            Arc::new(launcher),
+            was_there,
+        ));
+        let contents = directory(options, &options.layers.join("config"));
+        let was_there = !before.config.sha.is_empty();
+        all.push(part(
+            Role::Config,
+            "buildpacksio/lifecycle:config",
+            "Buildpacks Launcher Config",
+            contents,
+            was_there,
+        ));
+        if !inputs.metadata.processes.is_empty() {
+            let contents = process_types(inputs);
+            let was_there = !before.process_types.sha.is_empty();
+            let name = "buildpacksio/lifecycle:process-types";
+            all.push(part(
+                Role::ProcessTypes,
+                name,
+                "Buildpacks Process Types",
+                Arc::new(contents),
+                was_there,
+            ));
+        }
+        Ok(Self { all, buildpacks })
+    }
+}
+
+fn part(role: Role, name: &str, created_by: &str, contents: Arc<dyn Contents>, was_there: bool) -> Part {
+    Part {
+        role,
+        name: name.to_owned(),
+        buildpack: None,
+        created_by: created_by.to_owned(),
+        source: Source::Contents(contents),
+        was_there,
+    }
+}
+
+/// Layers for launch, in group order, then by name.
+fn launch_layers(
+    options: &ExportOptions,
+    inputs: &Inputs,
+    buildpacks: &[Buildpack],
+) -> Result<Vec<Part>, ExportError> {
+    let mut parts = Vec::new();
+    for (at, buildpack) in buildpacks.iter().enumerate() {
+        let module = &buildpack.module;
+        let previous = inputs
+            .analyzed
+            .metadata
+            .buildpack(&module.id)
+            .map(|layers| &layers.layers);
+        for layer in buildpack.layers.iter().filter(|layer| layer.toml.types.launch) {
+            let name = format!("{}:{}", module.id, layer.name);
+            let previous = previous.and_then(|layers| layers.get(layer.name.as_str()));
+            let missing = |reason| ExportError::NoContents {
+                layer: name.clone(),
+                reason,
+            };
+            let source = if layer.has_contents() {
+                Source::Contents(directory(options, &place_of(options, module, &layer.name)))
+            } else if layer.toml.types.cache {
+                return Err(missing("it is for the cache, so its contents must be there"));
+            } else {
+                let previous = previous
+                    .filter(|layer| layer.launch)
+                    .ok_or_else(|| missing("the previous image does not have it either"))?;
+                let reused = previous_layer(inputs, &previous.sha);
+                Source::Previous(
+                    reused.ok_or_else(|| missing("the previous image names it, but does not hold it"))?,
+                )
+            };
+            parts.push(Part {
+                created_by: format!(
+                    "Layer: '{}', Created by buildpack: {}",
+                    layer.name,
+                    module.label()
+                ),
+                role: Role::Launch {
+                    buildpack: at,
+                    name: layer.name.clone(),
+                    metadata: metadata(layer),
+                },
+                name,
+                buildpack: Some(module.label()),
+                source,
+                was_there: previous.is_some(),
+            });
+        }
+    }
+    Ok(parts)
+}
+
+/// The app directory: one layer, or one for each slice and one for the rest (SLC-04).
+fn app_layers(options: &ExportOptions, inputs: &Inputs) -> Result<Vec<Part>, ExportError> {
+    let app = AppLayer::new(&options.app.here, &options.app.shown)
+        .owners(Owners::Fixed(options.owner))
+        .parents(parents(options, &options.app));
+    let was_there = match &inputs.analyzed.metadata.app {
+        AppLayers::Layers(layers) => !layers.is_empty(),
+        AppLayers::Other(_) => false,
+    };
+    if inputs.metadata.slices.is_empty() {
+        return Ok(vec![part(
+            Role::App,
+            "app",
+            "Application Layer",
+            Arc::new(app),
+            was_there,
+        )]);
+    }
+    let globs = |paths: &[String]| -> Result<Vec<Glob>, ExportError> {
+        let globs = paths.iter().map(|path| Glob::new(path, &options.app.shown));
+        // A pattern for somewhere outside of the app matches nothing.
+        Ok(globs.filter_map(Result::transpose).collect::<Result<_, _>>()?)
+    };
+    let slices = inputs
+        .metadata
+        .slices
+        .iter()
+        .map(|slice| globs(&slice.paths))
+        .collect::<Result<_, _>>()?;
+    let slice = |(at, contents)| {
+        let (name, text) = (
+            format!("slice-{}", at + 1),
+            format!("Application Slice: {}", at + 1),
+        );
+        part(Role::App, &name, &text, Arc::new(contents), was_there)
+    };
+    Ok(app.slice(slices).into_iter().enumerate().map(slice).collect())
+}
+
+/// One link to the launcher for each process type. The metadata has them sorted.
+fn process_types(inputs: &Inputs) -> FilesLayer {
+    let empty = FilesLayer::new("the process types", Style::Reference);
+    inputs.metadata.processes.iter().fold(empty, |layer, process| {
+        layer.symlink(
+            format!("{PROCESS_DIRECTORY}/{}", process.process_type),
+            LAUNCHER,
+            0o755,
+        )
+    })
+}
+
+fn place_of(options: &ExportOptions, module: &GroupModule, name: &LayerName) -> Place {
+    options.layers.join(module.id.directory()).join(name.as_str())
+}
+
+fn directory(options: &ExportOptions, place: &Place) -> Arc<dyn Contents> {
+    let layer = DirectoryLayer::new(&place.here, &place.shown)
+        .owners(Owners::Fixed(options.owner))
+        .parents(parents(options, place));
+    Arc::new(layer)
+}
+
+/// Directories above a layer are those of the builder image, where they are the same here and there (OWN-01). Where
+/// they are not, those above the layer here mean nothing, and the image gets what a builder image has.
+fn parents(options: &ExportOptions, place: &Place) -> Parents {
+    if place.here == place.shown {
+        Parents::OnDisk
+    } else {
+        Parents::Fixed {
+            mode: 0o755,
+            owner: options.owner,
+        }
+    }
+}
+
+fn metadata(layer: &ContributedLayer) -> LayerMetadata {
+    let types = layer.toml.types;
+    LayerMetadata {
+        sha: String::new(),
+        data: layer.toml.metadata.clone(),
+        build: types.build,
+        launch: types.launch,
+        cache: types.cache,
+    }
+}
+
+/// What the cache gets: every layer that is for it, with what is said about it, and the SBOM files (LYR-08).
+pub(super) fn cached(
+    options: &ExportOptions,
+    inputs: &Inputs,
+    parts: &Parts,
+    made: &[Made],
+    before: &CacheLabel,
+    reporter: &dyn Reporter,
+) -> Result<CacheContents, ExportError> {
+    let mut contents = CacheContents::default();
+    for (at, buildpack) in parts.buildpacks.iter().enumerate() {
+        let module = &buildpack.module;
+        let before = before.buildpacks.iter().find(|layers| layers.key == module.id);
+        let mut layers = Vec::new();
+        for layer in buildpack.layers.iter().filter(|layer| layer.toml.types.cache) {
+            let label = format!("{}:{}", module.id, layer.name);
+            if !layer.has_contents() {
+                reporter.warning(&format!("layer '{label}' is not cached: it has no contents"));
+                continue;
+            }
+            let exported = parts.all.iter().zip(made).find(|(part, _)| {
+                matches!(&part.role, Role::Launch { buildpack, name, .. } if *buildpack == at && *name == layer.name)
+            });
+            let before = before.and_then(|layers| layers.layers.get(layer.name.as_str()));
+            let cached = CachedContents {
+                contents: directory(options, &place_of(options, module, &layer.name)),
+                exported: exported.map(|(_, made)| Arc::clone(&made.layer)),
+                before: before.and_then(|layer| layer.sha.parse().ok()),
+                label,
+            };
+            layers.push((layer.name.clone(), cached, metadata(layer)));
+        }
+        contents.buildpacks.push(CachedBuildpack {
+            id: module.id.clone(),
+            version: module.version.to_string(),
+            layers,
+            store: buildpack.store.clone(),
+        });
+    }
+    if options.api.has_sbom_layers() && sboms::has(&options.layers.here, "cache") {
+        contents.sbom = Some(CachedContents {
+            label: "cache.sbom".to_owned(),
+            contents: directory(options, &options.layers.join("sbom").join("cache")),
+            exported: None,
+            before: before.sbom.sha.parse().ok(),
+        });
+    }
+    // The group is the same in both; nothing else of the inputs goes into a cache.
+    debug_assert_eq!(contents.buildpacks.len(), inputs.group.buildpacks.len());
+    Ok(contents)
+}

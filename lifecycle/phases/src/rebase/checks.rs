@@ -1,0 +1,102 @@
+//! Whether a base fits an app image (REB-03, REB-08, REB-10).
+
+use lifecycle_image::Image;
+use lifecycle_spec::label::{self, LifecycleLabel, parse_mixins};
+use lifecycle_spec::{PlatformApi, TargetData};
+
+use super::{RebaseError, RebaseOptions, names_image, recorded_run_image};
+use crate::{Reporter, targets};
+
+/// Checks by the rules of the app image's own Platform API; with force, what does not fit is only told.
+pub(super) fn check(
+    options: &RebaseOptions,
+    app: &Image,
+    label: &LifecycleLabel,
+    run_image: &str,
+    base: &Image,
+    reporter: &dyn Reporter,
+) -> Result<(), RebaseError> {
+    let mut objections = Vec::new();
+    let rebasable = app.config().label(label::REBASABLE);
+    if options.api.has_rebasable() && rebasable == Some("false") {
+        objections.push("the app image is labelled as not rebasable".to_owned());
+    }
+    let app_api = app
+        .config()
+        .config
+        .env("CNB_PLATFORM_API")
+        .and_then(|text| PlatformApi::negotiate(Some(text)).ok());
+    if app_api.is_some_and(PlatformApi::has_targets) && options.api.has_targets() {
+        let (old, new) = (targets::of_image(app.config()), targets::of_image(base.config()));
+        objections.extend(target_objections(&old, &new));
+        if !names_image(&recorded_run_image(options.api, label), run_image) {
+            objections.push(format!(
+                "the new base image '{run_image}' is not among the run images that the app image names"
+            ));
+        }
+    } else {
+        // Stacks cannot be forced: programs built for one do not run on another.
+        stack_rules(app, base)?;
+    }
+    for objection in objections {
+        if !options.force {
+            return Err(RebaseError::Unfit { reason: objection });
+        }
+        reporter.warning(&objection);
+    }
+    Ok(())
+}
+
+fn target_objections(old: &TargetData, new: &TargetData) -> Vec<String> {
+    let distro = |target: &TargetData| target.distro.clone().unwrap_or_default();
+    let (old_distro, new_distro) = (distro(old), distro(new));
+    let variant = |target: &TargetData| target.variant.clone().unwrap_or_default();
+    let (old_variant, new_variant) = (variant(old), variant(new));
+    [
+        ("operating system", &old.os, &new.os),
+        ("architecture", &old.arch, &new.arch),
+        ("variant", &old_variant, &new_variant),
+        ("distribution", &old_distro.name, &new_distro.name),
+        ("distribution version", &old_distro.version, &new_distro.version),
+    ]
+    .into_iter()
+    .filter(|(_, old, new)| !old.is_empty() && old != new)
+    .map(|(what, old, new)| format!("the {what} of the new base is '{new}', that of the app image '{old}'"))
+    .collect()
+}
+
+/// The rules of before there were targets: the same stack, with at least the mixins of the old base (REB-10).
+fn stack_rules(app: &Image, base: &Image) -> Result<(), RebaseError> {
+    let stack = |image: &Image| {
+        image
+            .config()
+            .label(label::STACK_ID)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (old, new) = (stack(app), stack(base));
+    if old != new || old.is_empty() {
+        let reason = format!("incompatible stack: '{new}' is not compatible with '{old}'");
+        return Err(RebaseError::Unfit { reason });
+    }
+    let mixins = |image: &Image| match image.config().label(label::STACK_MIXINS) {
+        Some(text) => parse_mixins(text),
+        None => Ok(Vec::new()),
+    };
+    let new = mixins(base)?;
+    // What was for the build only does not have to be there when the app runs.
+    let plain = |mixin: &String| mixin.strip_prefix("run:").unwrap_or(mixin).to_owned();
+    let present: Vec<_> = new.iter().map(plain).collect();
+    let missing: Vec<_> = mixins(app)?
+        .iter()
+        .filter(|mixin| !mixin.starts_with("build:"))
+        .map(plain)
+        .filter(|mixin| !present.contains(mixin))
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(RebaseError::Unfit {
+        reason: format!("missing required mixin(s): {}", missing.join(", ")),
+    })
+}
