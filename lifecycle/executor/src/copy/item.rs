@@ -1,0 +1,50 @@
+//! What is going to be copied.
+
+use std::sync::Arc;
+
+use lifecycle_image::Digest;
+
+use crate::files::{FileHandle, Node};
+
+/// One thing that a source stands for.
+#[derive(Debug)]
+pub(crate) struct Selection {
+    /// The name it gets in a directory.
+    pub(crate) name: Vec<u8>,
+    pub(crate) shape: Shape,
+    pub(crate) items: Vec<Item>,
+}
+
+/// How a selection goes into its destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// One file, or whatever is no directory.
+    File,
+    /// What is in a directory; the first item is the directory itself (H2).
+    Tree,
+    /// What is in an unpacked archive: --chmod and --exclude do not concern it (H18, H22).
+    Archive,
+    /// Files with the directories above them (H23).
+    WithParents,
+}
+
+/// An entry to copy.
+#[derive(Debug)]
+pub(crate) struct Item {
+    /// Below the selection; empty for the selection itself.
+    pub(crate) path: Vec<u8>,
+    pub(crate) node: Node,
+    pub(crate) data: Data,
+    /// Only there because something below it is copied (H24).
+    pub(crate) implied: bool,
+    /// Of the content, once it was examined.
+    pub(crate) digest: Option<Digest>,
+}
+
+/// Where an entry's bytes are.
+#[derive(Debug, Clone)]
+pub(crate) enum Data {
+    Nothing,
+    File(FileHandle),
+    Memory(Arc<[u8]>),
+}

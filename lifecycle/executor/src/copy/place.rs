@@ -1,0 +1,340 @@
+//! Where copied files go, on top of what the stage already has (H8 to H13, H16 to H19, H24).
+
+use std::collections::BTreeMap;
+
+use lifecycle_dockerfile::Chmod;
+use lifecycle_layers::{Entry, Kind, Owner};
+
+use super::contents::{PathKey, Placed};
+use super::item::{Data, Item, Selection, Shape};
+use crate::error::StepError;
+use crate::files::{Directory, Node, View, clean, join};
+
+/// How entries change on their way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Manner<'a> {
+    /// `--chown`
+    pub(crate) owner: Option<Owner>,
+    /// `--chmod`
+    pub(crate) chmod: Option<&'a Chmod>,
+    /// The time of directories that are made.
+    pub(crate) now: i64,
+}
+
+/// A layer in the making, above the file system it is for.
+#[derive(Debug)]
+pub(crate) struct Canvas<'a> {
+    below: &'a View,
+    manner: Manner<'a>,
+    placed: BTreeMap<PathKey, Mark>,
+    /// The way down to the directory looked at last; nothing where the file system has no such directory.
+    trail: Vec<(Vec<u8>, Option<Directory>)>,
+}
+
+#[derive(Debug)]
+struct Mark {
+    placed: Placed,
+    /// Nothing of it, and nothing below it, was there before.
+    is_new: bool,
+}
+
+impl<'a> Canvas<'a> {
+    pub(crate) fn new(below: &'a View, manner: Manner<'a>) -> Self {
+        Self {
+            below,
+            manner,
+            placed: BTreeMap::new(),
+            trail: Vec::new(),
+        }
+    }
+
+    /// The entries of the layer.
+    pub(crate) fn finish(self) -> BTreeMap<PathKey, Placed> {
+        self.placed
+            .into_iter()
+            .map(|(key, mark)| (key, mark.placed))
+            .collect()
+    }
+
+    /// Makes a directory, with everything above it; nothing at all if it is there (G10).
+    pub(crate) fn make(&mut self, directory: &str) -> Result<(), StepError> {
+        let resolved = self.below.resolve(&clean(directory.as_bytes()), true)?;
+        if resolved.circular {
+            return Err(StepError::Circular(show(&resolved.path)));
+        }
+        if let Some(file) = resolved.blocked {
+            return Err(StepError::NotADirectory(show(&file)));
+        }
+        if resolved
+            .found
+            .as_ref()
+            .is_some_and(|(node, _)| node.is_directory())
+        {
+            return Ok(());
+        }
+        self.make_directories(&resolved.path)
+    }
+
+    /// Puts a selection where `destination` says: absolute, with a trailing `/` or `/.` for a directory.
+    pub(crate) fn put(&mut self, destination: &str, selection: &Selection) -> Result<(), StepError> {
+        let is_directory = destination.ends_with('/') || destination.ends_with("/.");
+        let resolved = self.below.resolve(&clean(destination.as_bytes()), true)?;
+        if resolved.circular {
+            return Err(StepError::Circular(show(&resolved.path)));
+        }
+        if let Some(file) = resolved.blocked {
+            return Err(StepError::NotADirectory(show(&file)));
+        }
+        let path = resolved.path;
+        match selection.shape {
+            Shape::Tree | Shape::Archive => self.put_tree(&path, selection),
+            Shape::WithParents => self.put_with_parents(&path, selection),
+            Shape::File => {
+                let inside = is_directory || self.existing(&path)?.is_some_and(|node| node.is_directory());
+                let Some(item) = selection.items.first() else {
+                    return Ok(());
+                };
+                if inside {
+                    self.make_directories(&path)?;
+                    self.put_entry(&join(&path, &selection.name), item, true)
+                } else {
+                    self.make_directories(above(&path))?;
+                    self.put_entry(&path, item, true)
+                }
+            }
+        }
+    }
+
+    /// The contents of a directory go into the destination (H2), which becomes a directory (H13).
+    fn put_tree(&mut self, path: &[u8], selection: &Selection) -> Result<(), StepError> {
+        let with_mode = selection.shape == Shape::Tree;
+        let Some((top, items)) = selection.items.split_first() else {
+            return Ok(());
+        };
+        self.make_directories(above(path))?;
+        if !path.is_empty() {
+            match self.existing(path)? {
+                Some(node) if !node.is_directory() => {
+                    return Err(if with_mode {
+                        StepError::ToNonDirectory(show(path))
+                    } else {
+                        StepError::NotADirectory(show(path))
+                    });
+                }
+                Some(mut node) => {
+                    node.mtime = top.node.mtime;
+                    self.keep_directory(path, &node);
+                }
+                None => {
+                    let chmod = self.manner.chmod.filter(|_| with_mode);
+                    let mode = chmod.map_or(0o755, |chmod| chmod.apply(0o755, true));
+                    self.new_directory(path, mode, top.node.mtime);
+                }
+            }
+        }
+        for item in items {
+            self.put_entry(&join(path, &item.path), item, with_mode)?;
+        }
+        Ok(())
+    }
+
+    /// The destination is a directory, and paths are kept below it (H23).
+    fn put_with_parents(&mut self, path: &[u8], selection: &Selection) -> Result<(), StepError> {
+        self.make_directories(path)?;
+        for item in &selection.items {
+            let path = join(path, &item.path);
+            if item.implied {
+                // Mode and owner of the source, but not its time (H24).
+                let mut node = item.node.clone();
+                node.mtime = self.manner.now;
+                let item = Item::new(item.path.clone(), node, Data::Nothing);
+                self.put_entry(&path, &item, true)?;
+            } else {
+                self.put_entry(&path, item, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn put_entry(&mut self, path: &[u8], item: &Item, with_mode: bool) -> Result<(), StepError> {
+        if path.is_empty() {
+            return Ok(());
+        }
+        let node = &item.node;
+        let existing = self.existing(path)?;
+        match &existing {
+            Some(old) if node.is_directory() && !old.is_directory() => {
+                return Err(StepError::ToNonDirectory(show(path)));
+            }
+            Some(old) if !node.is_directory() && old.is_directory() => {
+                return Err(StepError::ReplaceDirectory(show(path)));
+            }
+            _ => {}
+        }
+        let kind = node.kind.to_entry();
+        let chmod = self.manner.chmod.filter(|_| with_mode);
+        let mode = match (&kind, chmod) {
+            (Kind::Symlink(_), _) | (_, None) => node.mode,
+            (_, Some(chmod)) => chmod.apply(node.mode, node.is_directory()),
+        };
+        let is_new = match (&existing, self.placed.get(&PathKey::new(path))) {
+            (None, _) => true,
+            (_, Some(mark)) => mark.is_new,
+            _ => !node.is_directory(),
+        };
+        let entry = Entry {
+            path: path.to_vec().into(),
+            kind,
+            mode,
+            owner: self.manner.owner.unwrap_or(node.owner),
+            mtime: node.mtime,
+            xattrs: node.xattrs.clone(),
+        };
+        let placed = Placed {
+            entry,
+            data: item.data.clone(),
+            identity: node.identity,
+        };
+        self.placed.insert(PathKey::new(path), Mark { placed, is_new });
+        Ok(())
+    }
+
+    /// Sees to it that `path` and everything above it is a directory: as it is, or new (H12).
+    fn make_directories(&mut self, path: &[u8]) -> Result<(), StepError> {
+        for end in ends(path) {
+            let path = &path[..end];
+            if let Some(mark) = self.placed.get(&PathKey::new(path)) {
+                if mark.placed.entry.kind != Kind::Directory {
+                    return Err(StepError::NotADirectory(show(path)));
+                }
+                continue;
+            }
+            match self.existing(path)? {
+                Some(node) if node.is_directory() => self.keep_directory(path, &node),
+                Some(_) => return Err(StepError::NotADirectory(show(path))),
+                None => {
+                    // Octal modes reach directories that are made on the way, symbolic ones do not (H17).
+                    let mode = match self.manner.chmod {
+                        Some(Chmod::Octal(mode)) => *mode,
+                        _ => 0o755,
+                    };
+                    self.new_directory(path, mode, self.manner.now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A directory that is there goes into the layer as it is (M1).
+    fn keep_directory(&mut self, path: &[u8], node: &Node) {
+        let is_new = self
+            .placed
+            .get(&PathKey::new(path))
+            .is_some_and(|mark| mark.is_new);
+        let entry = Entry {
+            mode: node.mode,
+            owner: node.owner,
+            mtime: node.mtime,
+            xattrs: node.xattrs.clone(),
+            ..Entry::directory(path.to_vec())
+        };
+        self.insert(path, entry, is_new);
+    }
+
+    fn new_directory(&mut self, path: &[u8], mode: u32, mtime: i64) {
+        let entry = Entry {
+            mode,
+            owner: self.manner.owner.unwrap_or(Owner::ROOT),
+            mtime,
+            ..Entry::directory(path.to_vec())
+        };
+        self.insert(path, entry, true);
+    }
+
+    fn insert(&mut self, path: &[u8], entry: Entry<'static>, is_new: bool) {
+        let placed = Placed {
+            entry,
+            data: Data::Nothing,
+            identity: None,
+        };
+        self.placed.insert(PathKey::new(path), Mark { placed, is_new });
+    }
+
+    /// What is at a real path now: placed by this layer, or there before.
+    fn existing(&mut self, path: &[u8]) -> Result<Option<Node>, StepError> {
+        if path.is_empty() {
+            return Ok(Some(self.below.root_node()?));
+        }
+        if let Some(mark) = self.placed.get(&PathKey::new(path)) {
+            let entry = &mark.placed.entry;
+            return Ok(Some(Node {
+                kind: crate::files::NodeKind::of_entry(&entry.kind),
+                mode: entry.mode,
+                owner: entry.owner,
+                mtime: entry.mtime,
+                identity: None,
+                xattrs: entry.xattrs.clone(),
+            }));
+        }
+        let parent = above(path);
+        if self
+            .placed
+            .get(&PathKey::new(parent))
+            .is_some_and(|mark| mark.is_new)
+        {
+            return Ok(None);
+        }
+        let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+        let below = self.below;
+        match self.directory(parent)? {
+            Some(directory) => Ok(below.node(directory, name)?),
+            None => Ok(None),
+        }
+    }
+
+    /// The directory that was at a path before. Entries come in order, so the way down is kept.
+    fn directory(&mut self, path: &[u8]) -> Result<Option<&Directory>, StepError> {
+        self.trail.retain(|(step, _)| {
+            step.is_empty() || step == path || (path.starts_with(step) && path.get(step.len()) == Some(&b'/'))
+        });
+        if self.trail.is_empty() {
+            self.trail.push((Vec::new(), Some(self.below.root()?)));
+        }
+        for end in ends(path) {
+            let step = &path[..end];
+            if self.trail.iter().any(|(known, _)| known == step) {
+                continue;
+            }
+            let name = step.rsplit(|&byte| byte == b'/').next().unwrap_or_default();
+            let next = match self.trail.last() {
+                Some((_, Some(here))) => self.below.enter(here, name)?,
+                _ => None,
+            };
+            self.trail.push((step.to_vec(), next));
+        }
+        Ok(self.trail.last().and_then(|(_, directory)| directory.as_ref()))
+    }
+}
+
+/// Where the parts of a path end: `a`, `a/b`, `a/b/c`.
+fn ends(path: &[u8]) -> Vec<usize> {
+    if path.is_empty() {
+        return Vec::new();
+    }
+    let slashes = path
+        .iter()
+        .enumerate()
+        .filter(|&(_, &byte)| byte == b'/')
+        .map(|(at, _)| at);
+    slashes.chain([path.len()]).collect()
+}
+
+fn above(path: &[u8]) -> &[u8] {
+    path.iter()
+        .rposition(|&byte| byte == b'/')
+        .map_or(b"", |at| &path[..at])
+}
+
+fn show(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}

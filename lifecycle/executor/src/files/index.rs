@@ -1,0 +1,189 @@
+//! What a layer holds, told from its tar without unpacking it.
+//!
+//! Enough for a COPY to know where it may write: what exists, who owns it, where links lead, and the two files that
+//! names of owners are looked up in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, BufReader, Read};
+
+use lifecycle_image::{Compression, Layer};
+use lifecycle_layers::{Entry, FormatError, Kind, Owner, TarReader};
+
+use super::disk::Said;
+use super::node::{Node, NodeKind};
+use super::resolve::clean;
+
+/// The entries of a layer by path.
+#[derive(Debug, Default)]
+pub(crate) struct LayerIndex {
+    nodes: BTreeMap<Vec<u8>, Node>,
+    gone: BTreeSet<Vec<u8>>,
+    opaque: BTreeSet<Vec<u8>>,
+    /// The contents of `/etc/passwd` and `/etc/group`, where they are regular files.
+    accounts: BTreeMap<Vec<u8>, Vec<u8>>,
+}
+
+/// Files that are remembered with their content.
+const ACCOUNTS: [&[u8]; 2] = [b"etc/passwd", b"etc/group"];
+
+impl LayerIndex {
+    /// Reads the layer's tar.
+    pub(crate) fn read(layer: &dyn Layer) -> Result<Self, FormatError> {
+        let stored = layer.open(0).map_err(|error| FormatError::Read(error.into()))?;
+        let plain: Box<dyn Read> = match layer.media_type().compression() {
+            Some(Compression::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(stored)),
+            Some(Compression::Zstd) => {
+                Box::new(zstd::stream::read::Decoder::new(stored).map_err(FormatError::Read)?)
+            }
+            Some(Compression::None) => stored,
+            None => {
+                let message = format!("{} is no layer that can be read", layer.media_type().as_str());
+                return Err(FormatError::Read(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    message,
+                )));
+            }
+        };
+        Self::of_tar(BufReader::with_capacity(256 << 10, plain))
+    }
+
+    fn of_tar(input: BufReader<Box<dyn Read>>) -> Result<Self, FormatError> {
+        let mut index = Self::default();
+        let mut reader = TarReader::new(input);
+        while let Some(entry) = reader.next_entry()? {
+            let path = clean(&entry.path);
+            let content = match entry.kind {
+                Kind::File { size }
+                    if ACCOUNTS.contains(&path.as_slice())
+                        && size <= lifecycle_sandbox::MAX_FILE_SIZE
+                        && entry.sparse.is_none() =>
+                {
+                    Some(read_data(&mut reader)?)
+                }
+                _ => None,
+            };
+            let entry = Entry {
+                path: path.into(),
+                kind: entry.kind,
+                mode: entry.mode,
+                owner: entry.owner,
+                mtime: entry.mtime,
+                xattrs: entry.xattrs,
+            };
+            index.add(&entry, content);
+        }
+        // The blob is verified at its end.
+        io::copy(&mut reader.into_inner(), &mut io::sink()).map_err(FormatError::Read)?;
+        Ok(index)
+    }
+
+    /// The index of a layer whose entries are known.
+    pub(crate) fn of_entries<'a>(entries: impl Iterator<Item = &'a Entry<'static>>) -> Self {
+        let mut index = Self::default();
+        for entry in entries {
+            index.add(entry, None);
+            // Who needs the content has to look at the files.
+            index.accounts.remove(&*entry.path);
+        }
+        index
+    }
+
+    fn add(&mut self, entry: &Entry<'_>, content: Option<Vec<u8>>) {
+        let path = entry.path.to_vec();
+        let (above, name) = split(&path);
+        if let Some(hidden) = name.strip_prefix(b".wh.") {
+            if name == b".wh..wh..opq" {
+                self.opaque.insert(above.to_vec());
+            } else if !hidden.is_empty() && !name.starts_with(b".wh..wh.") {
+                self.gone.insert(join(above, hidden));
+            }
+            return;
+        }
+        self.imply_parents(&path);
+        let node = match &entry.kind {
+            Kind::HardLink(target) => self.nodes.get(&clean(target)).cloned(),
+            _ => None,
+        };
+        let node = node.unwrap_or_else(|| Node {
+            kind: NodeKind::of_entry(&entry.kind),
+            mode: entry.mode,
+            owner: entry.owner,
+            mtime: entry.mtime,
+            identity: None,
+            xattrs: entry.xattrs.clone(),
+        });
+        match content {
+            Some(content) => self.accounts.insert(path.clone(), content),
+            None => self.accounts.remove(&path),
+        };
+        self.nodes.insert(path, node);
+    }
+
+    /// Archives may leave directories out.
+    fn imply_parents(&mut self, path: &[u8]) {
+        let mut above = split(path).0;
+        while !above.is_empty() && !self.nodes.contains_key(above) {
+            let node = Node {
+                kind: NodeKind::Directory,
+                mode: 0o755,
+                owner: Owner::ROOT,
+                mtime: 0,
+                identity: None,
+                xattrs: Vec::new(),
+            };
+            self.nodes.insert(above.to_vec(), node);
+            above = split(above).0;
+        }
+    }
+
+    /// The paths that belong to root.
+    pub(crate) fn given_to_root(&self) -> Vec<Vec<u8>> {
+        let nodes = self.nodes.iter();
+        nodes
+            .filter(|(_, node)| node.owner == Owner::ROOT)
+            .map(|(path, _)| path.clone())
+            .collect()
+    }
+
+    pub(super) fn say(&self, path: &[u8]) -> Said {
+        match self.nodes.get(path) {
+            Some(node) => Said::Node(node.clone()),
+            None if self.gone.contains(path) => Said::Gone,
+            None => Said::Nothing,
+        }
+    }
+
+    pub(super) fn is_opaque(&self, path: &[u8]) -> bool {
+        // A whiteout beside a directory of the same name means that the directory is new.
+        self.opaque.contains(path) || self.gone.contains(path)
+    }
+
+    /// The content of one of the account files, if this layer has it as a regular file.
+    pub(super) fn account_file(&self, path: &[u8]) -> Option<&[u8]> {
+        self.accounts.get(path).map(Vec::as_slice)
+    }
+}
+
+fn read_data<R: io::BufRead>(reader: &mut TarReader<R>) -> Result<Vec<u8>, FormatError> {
+    let mut content = Vec::new();
+    loop {
+        let chunk = reader.chunk()?;
+        let taken = chunk.len();
+        if taken == 0 {
+            return Ok(content);
+        }
+        content.extend_from_slice(chunk);
+        reader.consume(taken);
+    }
+}
+
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(at) => (&path[..at], &path[at + 1..]),
+        None => (b"", path),
+    }
+}
+
+fn join(above: &[u8], name: &[u8]) -> Vec<u8> {
+    super::resolve::join(above, name)
+}

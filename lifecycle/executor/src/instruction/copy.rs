@@ -1,0 +1,404 @@
+//! COPY and ADD: keys first, files only when no earlier build has done the same (section H, K2, K7).
+
+use std::io::{Read as _, Seek as _};
+use std::sync::Arc;
+
+use lifecycle_dockerfile::{CopyAction, CopySource, GitReference, Ignore, Origin};
+use lifecycle_layers::Owner;
+
+use crate::copy::archive;
+use crate::copy::contents::{Keep, PlacedFiles};
+use crate::copy::examine::{add_content, examine};
+use crate::copy::item::{Data, Item, Selection, Shape};
+use crate::copy::owner::{self, Accounts};
+use crate::copy::place::{Canvas, Manner};
+use crate::copy::select::SourceFiles;
+use crate::error::StepError;
+use crate::files::{DiskOwners, Node, NodeKind, View};
+use crate::key::{Key, KeyMaker};
+use crate::origin::{Named, open_scratch};
+use crate::reporter::StepName;
+use crate::stack::{Stack, StackLayer};
+use crate::stage::{LayerStep, StageRunner};
+
+/// Files to copy from, and what has to stay meanwhile.
+pub(crate) struct Opened {
+    pub(crate) source: SourceFiles,
+    pub(crate) keeps: Vec<Keep>,
+}
+
+/// What is copied, found and read.
+struct Found {
+    selections: Vec<Selection>,
+    keeps: Vec<Keep>,
+}
+
+impl StageRunner<'_> {
+    pub(crate) fn copy(&mut self, action: &CopyAction, name: &StepName) -> Result<LayerStep, StepError> {
+        // With --chmod it is an ordinary copy (H20).
+        let is_link = action.link && action.chmod.is_none();
+        let mut definitions = Vec::new();
+        if let Some(key) = self.key_by_origin(action)? {
+            definitions.push(key);
+            if let Some(earlier) = self.earlier(&definitions, !is_link)? {
+                return Ok(earlier);
+            }
+        }
+        let found = self.find(action)?;
+        let mut key = self.key_of(action, "content");
+        add_content(&mut key, &found.selections);
+        let by_content = key.finish();
+        if let Some(earlier) = self.earlier(std::slice::from_ref(&by_content), !is_link)? {
+            let layer = Arc::clone(&earlier.layer.layer);
+            self.remember(definitions, !is_link, layer, earlier.created);
+            return Ok(earlier);
+        }
+        definitions.push(by_content);
+        let build = self.build;
+        let contents = self.place(action, is_link, found, name)?;
+        let index = contents.index();
+        let contents = Arc::new(contents);
+        let layer = self.pack(contents.clone());
+        self.remember(definitions, !is_link, Arc::clone(&layer), build.now);
+        Ok(LayerStep {
+            layer: StackLayer::copied(layer, contents, index),
+            created: build.now,
+            was_cached: false,
+        })
+    }
+
+    /// A key that needs no look at any file: the layers that it copies from stand for their contents (K5). Only for
+    /// stages and images that were there before this build.
+    fn key_by_origin(&self, action: &CopyAction) -> Result<Option<Key>, StepError> {
+        let stack = match &action.origin {
+            Origin::Context | Origin::Scratch => return Ok(None),
+            Origin::Stage(index) => {
+                let stage = self.build.wait_for(*index)?;
+                if stage.is_fresh {
+                    return Ok(None);
+                }
+                stage.stack.clone()
+            }
+            Origin::Image(name) => match self.image(name)? {
+                Named::Files(_) => return Ok(None),
+                Named::Image(image) => image.1.clone(),
+            },
+        };
+        let mut key = self.key_of(action, "origin");
+        key.list(stack.diff_ids()?.iter().map(lifecycle_image::DiffId::as_str));
+        for source in &action.sources {
+            match source {
+                CopySource::Path(path) => drop(key.add("path").add(path)),
+                CopySource::Parents { root, pattern, .. } => drop(key.add("parents").add(root).add(pattern)),
+                CopySource::Inline { name, content } => drop(key.add("inline").add(name).add(content)),
+                // Only ADD has these, and ADD has no other origin than the context.
+                CopySource::Http { .. } | CopySource::Git(_) => return Ok(None),
+            }
+        }
+        Ok(Some(key.finish()))
+    }
+
+    /// The part of the key that says what becomes of the files (K2).
+    fn key_of(&self, action: &CopyAction, kind: &str) -> KeyMaker {
+        let mut key = KeyMaker::new(if action.is_add { "ADD" } else { "COPY" });
+        key.add(kind)
+            .add(&action.destination)
+            .optional(action.chown.as_ref())
+            .optional(action.chmod.as_ref().map(|chmod| format!("{chmod:?}")))
+            .number(u64::from(action.link && action.chmod.is_none()))
+            .list(action.exclude.iter())
+            .optional(action.unpack.map(|unpack| [u8::from(unpack)]))
+            .optional(self.build.epoch.map(i64::to_le_bytes));
+        key
+    }
+
+    /// The files of an origin.
+    pub(crate) fn open(&self, origin: &Origin) -> Result<Opened, StepError> {
+        match origin {
+            Origin::Scratch => Ok(Opened {
+                source: SourceFiles::default(),
+                keeps: Vec::new(),
+            }),
+            Origin::Context => {
+                let context = &self.build.context;
+                Ok(Opened {
+                    source: context.source.clone(),
+                    keeps: context.keeps.clone(),
+                })
+            }
+            Origin::Stage(index) => self.open_stack(&self.build.wait_for(*index)?.stack),
+            Origin::Image(name) => match self.image(name)? {
+                Named::Image(image) => self.open_stack(&image.1),
+                Named::Files(files) => Ok(Opened {
+                    source: files.source.clone(),
+                    keeps: files.keeps.clone(),
+                }),
+            },
+        }
+    }
+
+    fn open_stack(&self, stack: &Stack) -> Result<Opened, StepError> {
+        let roots = self.build.roots();
+        let trees = stack.trees(&roots)?;
+        self.build.report_skipped(&trees);
+        Ok(Opened {
+            source: SourceFiles {
+                view: stack.files(&roots)?,
+                ignore: Ignore::default(),
+            },
+            keeps: trees.into_iter().map(|tree| tree as Keep).collect(),
+        })
+    }
+
+    /// Finds and reads everything that is copied.
+    fn find(&self, action: &CopyAction) -> Result<Found, StepError> {
+        let exclude = Ignore::from_patterns(&action.exclude).map_err(StepError::Exclude)?;
+        let opened = self.open(&action.origin)?;
+        let mut selections = Vec::new();
+        let mut keeps = opened.keeps;
+        for source in &action.sources {
+            match source {
+                CopySource::Path(path) => {
+                    for selection in opened.source.select(path, &exclude)? {
+                        selections.push(self.unpacked(action, selection, &mut keeps)?);
+                    }
+                }
+                CopySource::Parents {
+                    root,
+                    pattern,
+                    required,
+                } => {
+                    let selected = opened
+                        .source
+                        .select_with_parents(root, pattern, *required, &exclude)?;
+                    selections.extend(selected);
+                }
+                CopySource::Inline { name, content } => {
+                    selections.push(inline(name, content, self.build.now))
+                }
+                CopySource::Http {
+                    url,
+                    file_name,
+                    checksum,
+                } => {
+                    let selection = self.download(url, file_name, checksum.as_deref(), &mut keeps)?;
+                    let selection = if action.unpack == Some(true) {
+                        self.unpacked(action, selection, &mut keeps)?
+                    } else {
+                        selection
+                    };
+                    selections.push(selection);
+                }
+                CopySource::Git(git) => selections.extend(self.check_out(git, &exclude, &mut keeps)?),
+            }
+        }
+        examine(&mut selections)?;
+        Ok(Found { selections, keeps })
+    }
+
+    /// An archive that ADD unpacks, unpacked (H25, H26); everything else as it is.
+    fn unpacked(
+        &self,
+        action: &CopyAction,
+        selection: Selection,
+        keeps: &mut Vec<Keep>,
+    ) -> Result<Selection, StepError> {
+        if !action.is_add || action.unpack == Some(false) || selection.shape != Shape::File {
+            return Ok(selection);
+        }
+        let Some(Item {
+            data: Data::File(handle),
+            node,
+            ..
+        }) = selection.items.first()
+        else {
+            return Ok(selection);
+        };
+        let what = format!("the archive {}", String::from_utf8_lossy(&handle.path));
+        let mut file = handle.open().map_err(StepError::io(format!("read {what}")))?;
+        if !archive::is_archive(&mut file).map_err(StepError::io(format!("read {what}")))? {
+            return Ok(selection);
+        }
+        let powers = self.build.powers;
+        let scratch = Arc::new(self.build.store.scratch()?);
+        let table = archive::unpack(file, &what, scratch.path(), powers.gives_files_away)?;
+        let owners = if powers.gives_files_away {
+            DiskOwners::Keep
+        } else {
+            DiskOwners::Table(table)
+        };
+        let unpacked = SourceFiles {
+            view: View::of_disk(open_scratch(&scratch, owners)?),
+            ignore: Ignore::default(),
+        };
+        let mtime = node.mtime;
+        let mut selections = unpacked.select("/", &Ignore::default())?;
+        keeps.push(scratch);
+        let Some(mut unpacked) = selections.pop() else {
+            return Ok(selection);
+        };
+        if let Some(top) = unpacked.items.first_mut() {
+            top.node.mtime = mtime;
+            top.node.mode = 0o755;
+            top.node.owner = Owner::ROOT;
+        }
+        unpacked.shape = Shape::Archive;
+        unpacked.name = selection.name;
+        Ok(unpacked)
+    }
+
+    /// A file from the web (H27).
+    fn download(
+        &self,
+        url: &str,
+        file_name: &str,
+        checksum: Option<&str>,
+        keeps: &mut Vec<Keep>,
+    ) -> Result<Selection, StepError> {
+        let scratch = Arc::new(self.build.store.scratch()?);
+        let path = scratch.path().join("download");
+        let fail = || StepError::io(format!("write the download of {url}"));
+        let mut file = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(&path)
+            .map_err(fail())?;
+        let download = self.build.remote.download(url, &mut file)?;
+        file.rewind().map_err(fail())?;
+        let actual = hash_file(&mut file).map_err(fail())?;
+        if let Some(expected) = checksum.filter(|expected| **expected != actual) {
+            return Err(StepError::Checksum {
+                url: url.to_owned(),
+                expected: expected.to_owned(),
+                actual,
+            });
+        }
+        let size = file.metadata().map_err(fail())?.len();
+        let root = open_scratch(&scratch, DiskOwners::Root)?;
+        let node = Node {
+            kind: NodeKind::File { size },
+            mode: 0o600,
+            owner: Owner::ROOT,
+            mtime: download.last_modified.unwrap_or(0),
+            identity: None,
+            xattrs: Vec::new(),
+        };
+        keeps.push(scratch);
+        Ok(Selection {
+            name: file_name.as_bytes().to_vec(),
+            shape: Shape::File,
+            items: vec![Item::new(Vec::new(), node, Data::File(root.handle(b"download")))],
+        })
+    }
+
+    /// A repository's files (H29).
+    fn check_out(
+        &self,
+        git: &GitReference,
+        exclude: &Ignore,
+        keeps: &mut Vec<Keep>,
+    ) -> Result<Vec<Selection>, StepError> {
+        let scratch = Arc::new(self.build.store.scratch()?);
+        let checkout = self.build.remote.checkout(git, scratch.path())?;
+        if let Some(expected) = git
+            .checksum
+            .as_ref()
+            .filter(|prefix| !checkout.commit.starts_with(*prefix))
+        {
+            return Err(StepError::Checksum {
+                url: git.remote.clone(),
+                expected: expected.clone(),
+                actual: checkout.commit,
+            });
+        }
+        let files = SourceFiles {
+            view: View::of_disk(open_scratch(&scratch, DiskOwners::Root)?),
+            ignore: Ignore::default(),
+        };
+        keeps.push(scratch);
+        files.select("/", exclude)
+    }
+
+    /// Puts everything in its place.
+    fn place(
+        &self,
+        action: &CopyAction,
+        is_link: bool,
+        found: Found,
+        name: &StepName,
+    ) -> Result<PlacedFiles, StepError> {
+        let build = self.build;
+        let manner = Manner {
+            owner: match &action.chown {
+                Some(chown) => Some(self.owner(chown, is_link)?),
+                None => None,
+            },
+            chmod: action.chmod.as_ref(),
+            now: build.now,
+        };
+        // A linked copy knows nothing of what is below (H19).
+        let below = if is_link {
+            View::default()
+        } else {
+            self.result.stack.names()?
+        };
+        let mut canvas = Canvas::new(&below, manner);
+        for selection in &found.selections {
+            canvas.put(&action.destination, selection)?;
+        }
+        Ok(PlacedFiles::new(
+            name.text.clone(),
+            canvas.finish(),
+            build.epoch,
+            found.keeps,
+        ))
+    }
+
+    fn owner(&self, chown: &str, is_link: bool) -> Result<Owner, StepError> {
+        let accounts = if is_link || owner::is_numeric(chown) {
+            Accounts::default()
+        } else {
+            self.result.stack.accounts(&self.build.roots())?
+        };
+        owner::resolve(chown, &accounts)
+    }
+}
+
+/// A heredoc's file (C5).
+fn inline(name: &str, content: &[u8], now: i64) -> Selection {
+    let node = Node {
+        kind: NodeKind::File {
+            size: content.len() as u64,
+        },
+        mode: 0o644,
+        owner: Owner::ROOT,
+        mtime: now,
+        identity: None,
+        xattrs: Vec::new(),
+    };
+    Selection {
+        name: name.as_bytes().to_vec(),
+        shape: Shape::File,
+        items: vec![Item::new(Vec::new(), node, Data::Memory(content.into()))],
+    }
+}
+
+fn hash_file(file: &mut std::fs::File) -> std::io::Result<String> {
+    use sha2::{Digest as _, Sha256};
+    use std::fmt::Write as _;
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; 256 << 10];
+    loop {
+        let count = file.read(&mut piece)?;
+        if count == 0 {
+            break;
+        }
+        hasher.update(&piece[..count]);
+    }
+    let mut text = String::from("sha256:");
+    for byte in hasher.finalize() {
+        write!(text, "{byte:02x}").map_err(std::io::Error::other)?;
+    }
+    Ok(text)
+}

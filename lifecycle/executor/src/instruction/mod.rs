@@ -1,0 +1,8 @@
+//! Instructions that make layers, one file for each.
+
+mod copy;
+mod mounts;
+mod run;
+mod ssh;
+mod workdir;
+pub(crate) mod working_root;

@@ -1,0 +1,412 @@
+//! What is attached to a step (I8 to I13).
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::os::unix::fs::chown;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lifecycle_dockerfile::{Ignore, MountKind, Origin, PlacedMount, RunAction, Sharing as Wanted};
+use lifecycle_sandbox::{BindSource, Content, Mount};
+use lifecycle_store::{Cache, Scratch, Sharing};
+
+use super::copy::Opened;
+use super::ssh::ForwardedAgent;
+use crate::copy::contents::PlacedFiles;
+use crate::copy::examine::{add_content, examine};
+use crate::copy::item::{Selection, Shape};
+use crate::copy::place::{Canvas, Manner};
+use crate::error::StepError;
+use crate::files::View;
+use crate::key::{Key, KeyMaker};
+use crate::stack::set_mode;
+use crate::stage::StageRunner;
+
+/// What a step is given.
+#[derive(Debug, Default)]
+pub(crate) struct Attached {
+    mounts: Vec<Mount>,
+    pub(crate) environment: Vec<(String, OsString)>,
+    held: Held,
+}
+
+/// What has to stay while the step runs.
+#[derive(Debug, Default)]
+pub(crate) struct Held {
+    caches: Vec<Cache>,
+    agents: Vec<ForwardedAgent>,
+    scratches: Vec<Arc<Scratch>>,
+}
+
+impl Attached {
+    /// The mounts, and what has to be held until the command has ended.
+    pub(crate) fn split(self) -> (Vec<Mount>, Held) {
+        (self.mounts, self.held)
+    }
+}
+
+/// The files that a bind mount shows, or that a cache begins with; read for the cache key already.
+#[derive(Debug, Default)]
+pub(crate) struct MountSources(Vec<Option<Sources>>);
+
+#[derive(Debug)]
+struct Sources {
+    selection: Selection,
+    /// Stands for the contents.
+    key: Key,
+    _keeps: Vec<crate::copy::contents::Keep>,
+}
+
+impl StageRunner<'_> {
+    /// Finds what the mounts of a command show (K1). A missing source is an error here already (I8).
+    pub(crate) fn mount_sources(&self, action: &RunAction) -> Result<MountSources, StepError> {
+        let mut all = Vec::new();
+        for mount in &action.mounts {
+            let has_source = match mount.mount.kind {
+                MountKind::Bind => true,
+                MountKind::Cache => mount.mount.from.is_some(),
+                _ => false,
+            };
+            all.push(if has_source {
+                Some(self.mount_source(mount)?)
+            } else {
+                None
+            });
+        }
+        Ok(MountSources(all))
+    }
+
+    fn mount_source(&self, mount: &PlacedMount) -> Result<Sources, StepError> {
+        let Opened { source, keeps } = match &mount.origin {
+            // An empty directory can be mounted, too.
+            Origin::Scratch => self.open(&Origin::Scratch)?,
+            origin => self.open(origin)?,
+        };
+        let path = String::from_utf8_lossy(&crate::files::clean(mount.mount.source.as_bytes())).into_owned();
+        // Not a pattern: names that hold wildcards are names.
+        let mut selections = source.select_literal(&path, &Ignore::default())?;
+        examine(std::slice::from_mut(&mut selections))?;
+        let mut key = KeyMaker::new("mount");
+        add_content(&mut key, std::slice::from_ref(&selections));
+        Ok(Sources {
+            selection: selections,
+            key: key.finish(),
+            _keeps: keeps,
+        })
+    }
+
+    /// Attaches everything a command asks for.
+    pub(crate) fn attach(&self, action: &RunAction, sources: &MountSources) -> Result<Attached, StepError> {
+        let mut attached = Attached::default();
+        let caches = self.caches(action, sources, &mut attached)?;
+        let mut agents = 0;
+        for (at, (mount, source)) in action.mounts.iter().zip(&sources.0).enumerate() {
+            match mount.mount.kind {
+                MountKind::Bind => {
+                    let path = self.bind(source.as_ref(), mount.mount.read_only, &mut attached)?;
+                    attached
+                        .mounts
+                        .push(bind(&mount.target, &path, mount.mount.read_only)?);
+                }
+                MountKind::Cache => {
+                    if let Some(path) = caches.get(&at) {
+                        attached
+                            .mounts
+                            .push(bind(&mount.target, path, mount.mount.read_only)?);
+                    }
+                }
+                MountKind::Tmpfs => attached.mounts.push(Mount {
+                    target: PathBuf::from(&mount.target),
+                    content: Content::Tmpfs {
+                        size: Some(mount.mount.size).filter(|size| *size > 0),
+                        mode: 0o1777,
+                    },
+                }),
+                MountKind::Secret => self.secret(mount, &mut attached)?,
+                MountKind::Ssh => {
+                    self.agent(mount, agents, &mut attached)?;
+                    agents += 1;
+                }
+            }
+        }
+        Ok(attached)
+    }
+
+    /// The directory or file that a bind mount shows: a copy, so that a context's ignored files do not show and
+    /// owners are those of the sources (H6). Read-only ones of the same content share it.
+    fn bind(
+        &self,
+        source: Option<&Sources>,
+        read_only: bool,
+        attached: &mut Attached,
+    ) -> Result<PathBuf, StepError> {
+        let Some(source) = source else {
+            return Err(StepError::Unsupported {
+                what: "a bind mount without source".to_owned(),
+                reason: "there is nothing to show".to_owned(),
+            });
+        };
+        let fill = || self.fill_scratch(&source.selection);
+        let scratch = if read_only {
+            self.build.shared_bind(&source.key, fill)?
+        } else {
+            fill()?
+        };
+        let path = scratch.path().join(FILES);
+        attached.held.scratches.push(scratch);
+        Ok(path)
+    }
+
+    fn fill_scratch(&self, selection: &Selection) -> Result<Arc<Scratch>, StepError> {
+        let scratch = Arc::new(self.build.store.scratch()?);
+        self.fill(selection, scratch.path())?;
+        Ok(scratch)
+    }
+
+    /// Writes a selection to `directory`, under the name [`FILES`].
+    fn fill(&self, selection: &Selection, directory: &Path) -> Result<(), StepError> {
+        let nothing = View::default();
+        let manner = Manner {
+            owner: None,
+            chmod: None,
+            now: self.build.now,
+        };
+        let mut canvas = Canvas::new(&nothing, manner);
+        canvas.put(&format!("/{FILES}"), selection)?;
+        let contents = PlacedFiles::new("mount".to_owned(), canvas.finish(), None, Vec::new());
+        let roots = self.build.roots();
+        roots.apply(&contents, directory, &roots.powers.tree_form())?;
+        if selection.shape == Shape::Tree
+            && let Some(top) = selection.items.first()
+        {
+            let path = directory.join(FILES);
+            set_mode(&path, top.node.mode)?;
+            if roots.powers.gives_files_away {
+                give(&path, top.node.owner.uid, top.node.owner.gid)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the caches in the order of their keys, each once, so that two steps that want the same ones never wait
+    /// for each other (I9).
+    fn caches(
+        &self,
+        action: &RunAction,
+        sources: &MountSources,
+        attached: &mut Attached,
+    ) -> Result<BTreeMap<usize, PathBuf>, StepError> {
+        let mut wanted: BTreeMap<String, (Sharing, Vec<usize>)> = BTreeMap::new();
+        for (at, (mount, source)) in action.mounts.iter().zip(&sources.0).enumerate() {
+            if mount.mount.kind != MountKind::Cache {
+                continue;
+            }
+            let key = self.cache_key(mount, source.as_ref());
+            let sharing = match mount.mount.sharing {
+                Wanted::Shared => Sharing::Shared,
+                Wanted::Private => Sharing::Private,
+                Wanted::Locked => Sharing::Locked,
+            };
+            let entry = wanted.entry(key).or_insert((sharing, Vec::new()));
+            // Of two uses in one step the stricter one counts for both.
+            if entry.0 == Sharing::Shared {
+                entry.0 = sharing;
+            }
+            entry.1.push(at);
+        }
+        let mut paths = BTreeMap::new();
+        for (key, (sharing, uses)) in wanted {
+            let cache = self.build.store.cache(&key, sharing)?;
+            let Some(&first) = uses.first() else { continue };
+            let source = sources.0.get(first).and_then(Option::as_ref);
+            let path = self.prepare_cache(cache.path(), &action.mounts[first], source)?;
+            for at in uses {
+                paths.insert(at, path.clone());
+            }
+            attached.held.caches.push(cache);
+        }
+        Ok(paths)
+    }
+
+    /// What tells caches apart. The id is only hashed, it never becomes a path (CVE-2024-9675); a given owner or mode
+    /// makes another cache, and so does what it begins with (I9).
+    fn cache_key(&self, mount: &PlacedMount, source: Option<&Sources>) -> String {
+        let options = &mount.mount;
+        let build = &self.build.options;
+        let namespace = build
+            .build_args
+            .get("BUILDKIT_CACHE_MOUNT_NS")
+            .unwrap_or(&build.cache_namespace);
+        let mut key = KeyMaker::new("cache mount");
+        key.add(namespace).add(&mount.id);
+        match source {
+            Some(source) => drop(key.number(1).add(source.key.as_str())),
+            None => {
+                key.number(0);
+                for number in [options.uid, options.gid, options.mode] {
+                    key.optional(number.map(u32::to_le_bytes));
+                }
+            }
+        }
+        format!(
+            "mount {}{}{} {}",
+            namespace,
+            if namespace.is_empty() { "" } else { "/" },
+            mount.id,
+            key.finish().as_str()
+        )
+    }
+
+    /// A new cache gets its seed, or its mode and owner. The files lie one below the store's own directory, whose
+    /// mode keeps other users of the host out.
+    fn prepare_cache(
+        &self,
+        data: &Path,
+        mount: &PlacedMount,
+        source: Option<&Sources>,
+    ) -> Result<PathBuf, StepError> {
+        let path = data.join(FILES);
+        if path.exists() {
+            return Ok(path);
+        }
+        let options = &mount.mount;
+        if let Some(source) = source {
+            let _filling = self.build.filling();
+            if !path.exists() {
+                self.fill(&source.selection, data)?;
+            }
+            return Ok(path);
+        }
+        let _filling = self.build.filling();
+        if path.exists() {
+            return Ok(path);
+        }
+        // Somebody else may see the directory before it has its mode; nobody sees it without.
+        let new = data.join(format!(".new-{}", std::process::id()));
+        drop(std::fs::remove_dir_all(&new));
+        std::fs::create_dir(&new).map_err(StepError::io("create a cache"))?;
+        let (uid, gid) = (options.uid.unwrap_or(0), options.gid.unwrap_or(0));
+        if (uid, gid) != (0, 0) {
+            give(&new, uid, gid)?;
+        }
+        set_mode(&new, options.mode.unwrap_or(0o755))?;
+        match std::fs::rename(&new, &path) {
+            Ok(()) => Ok(path),
+            // Another process was faster.
+            Err(_) if path.exists() => Ok(path),
+            Err(cause) => Err(StepError::io("create a cache")(cause)),
+        }
+    }
+
+    /// A secret as a file in memory, a variable, or both (I11).
+    fn secret(&self, mount: &PlacedMount, attached: &mut Attached) -> Result<(), StepError> {
+        let Some(secret) = self.build.options.secrets.get(&mount.id) else {
+            return if mount.mount.required {
+                Err(StepError::Secret(mount.id.clone()))
+            } else {
+                Ok(())
+            };
+        };
+        if let Some(name) = &mount.mount.env {
+            use std::os::unix::ffi::OsStringExt as _;
+            let value = OsString::from_vec(secret.value().to_vec());
+            attached.environment.push((name.clone(), value));
+        }
+        if !mount.target.is_empty() {
+            attached.mounts.push(Mount {
+                target: PathBuf::from(&mount.target),
+                content: Content::File {
+                    bytes: secret.value().to_vec(),
+                    mode: mount.mount.mode.unwrap_or(0o400),
+                    uid: mount.mount.uid.unwrap_or(0),
+                    gid: mount.mount.gid.unwrap_or(0),
+                },
+            });
+        }
+        Ok(())
+    }
+
+    fn agent(&self, mount: &PlacedMount, number: usize, attached: &mut Attached) -> Result<(), StepError> {
+        let target = if mount.target.is_empty() {
+            format!("/run/buildkit/ssh_agent.{number}")
+        } else {
+            mount.target.clone()
+        };
+        // The variable is there even without an agent.
+        let agent = self.build.options.ssh.get(&mount.id);
+        if agent.is_none() && mount.mount.required {
+            return Err(StepError::Ssh(mount.id.clone()));
+        }
+        if number == 0 {
+            attached
+                .environment
+                .push(("SSH_AUTH_SOCK".to_owned(), target.clone().into()));
+        }
+        let Some(agent) = agent else { return Ok(()) };
+        let scratch = Arc::new(self.build.store.scratch()?);
+        let socket = scratch.path().join("agent");
+        let options = &mount.mount;
+        let forwarded = ForwardedAgent::listen(
+            &socket,
+            agent,
+            options.mode.unwrap_or(0o600),
+            options.uid.unwrap_or(0),
+            options.gid.unwrap_or(0),
+        );
+        let forwarded = forwarded.map_err(StepError::io(format!("forward the ssh agent {}", mount.id)))?;
+        attached.mounts.push(bind(&target, &socket, false)?);
+        attached.held.agents.push(forwarded);
+        attached.held.scratches.push(scratch);
+        Ok(())
+    }
+}
+
+/// The name of what is shown, in its directory.
+const FILES: &str = "files";
+
+impl MountSources {
+    /// What the mounts mean for a command's result (K1): kind, target and content of bind mounts; of caches neither
+    /// id nor sharing, of secrets never a value.
+    pub(crate) fn add_to(&self, key: &mut KeyMaker, mounts: &[PlacedMount]) {
+        key.number(mounts.len() as u64);
+        for (mount, source) in mounts.iter().zip(&self.0) {
+            let options = &mount.mount;
+            key.add(format!("{:?}", options.kind)).add(&mount.target);
+            key.number(u64::from(options.read_only)).number(options.size);
+            key.optional(options.env.as_ref());
+            for number in [options.uid, options.gid, options.mode] {
+                key.optional(number.map(u32::to_le_bytes));
+            }
+            let is_bind = options.kind == MountKind::Bind;
+            key.optional(
+                source
+                    .as_ref()
+                    .filter(|_| is_bind)
+                    .map(|source| source.key.as_str()),
+            );
+        }
+    }
+}
+
+fn bind(target: &str, source: &Path, read_only: bool) -> Result<Mount, StepError> {
+    // Opened beneath its directory: whatever is there cannot lead elsewhere (CVE-2024-1753).
+    let (above, name) = (
+        source.parent().unwrap_or(source),
+        source.file_name().unwrap_or_default(),
+    );
+    let source = BindSource::beneath(above, Path::new(name))
+        .map_err(StepError::io(format!("open what is mounted at {target}")))?;
+    Ok(Mount {
+        target: PathBuf::from(target),
+        content: Content::Bind {
+            source,
+            read_only,
+            devices: false,
+        },
+    })
+}
+
+fn give(path: &Path, uid: u32, gid: u32) -> Result<(), StepError> {
+    chown(path, Some(uid), Some(gid))
+        .map_err(StepError::io(format!("give {} to {uid}:{gid}", path.display())))
+}

@@ -1,0 +1,360 @@
+//! RUN (section I).
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lifecycle_dockerfile::{Network, RunAction, Security};
+use lifecycle_layers::{ChangeSet, Contents};
+use lifecycle_sandbox::{
+    Account, Capabilities, Changes, Content, Exit, Isolation, Mount, Network as SandboxNetwork, Overlay,
+    Root, Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
+};
+
+use super::mounts::{Attached, MountSources};
+use super::working_root::WorkingRoot;
+use crate::copy::contents::Kept;
+use crate::error::StepError;
+use crate::key::{Key, KeyMaker};
+use crate::options::NetworkMode;
+use crate::reporter::StepName;
+use crate::stack::{LayerTree, StackLayer, set_mode};
+use crate::stage::{LayerStep, StageRunner};
+
+impl StageRunner<'_> {
+    pub(crate) fn run_command(
+        &mut self,
+        action: &RunAction,
+        name: &StepName,
+    ) -> Result<LayerStep, StepError> {
+        self.check_allowed(action)?;
+        let sources = self.mount_sources(action)?;
+        let definitions = vec![self.key_of_run(action, &sources)];
+        if let Some(earlier) = self.earlier(&definitions, true)? {
+            return Ok(earlier);
+        }
+        let build = self.build;
+        let layer = match build.rung()? {
+            Rung::Overlay => self.run_over_overlay(action, &sources, name)?,
+            rung => self.run_in_directory(rung, action, &sources, name)?,
+        };
+        self.remember(definitions, true, Arc::clone(&layer.layer), build.now);
+        Ok(LayerStep {
+            layer,
+            created: build.now,
+            was_cached: false,
+        })
+    }
+
+    /// Entitlements come before anything else, the cache included (I14, I15, CVE-2024-23653).
+    fn check_allowed(&self, action: &RunAction) -> Result<(), StepError> {
+        let allow = self.build.options.allow;
+        if action.network == Network::Host && !allow.network_host {
+            return Err(StepError::NotAllowed {
+                what: "network.host",
+                entitlement: "network.host",
+            });
+        }
+        if action.security == Security::Insecure && !allow.security_insecure {
+            return Err(StepError::NotAllowed {
+                what: "security.insecure",
+                entitlement: "security.insecure",
+            });
+        }
+        if let Some(device) = action.devices.first() {
+            return Err(StepError::Unsupported {
+                what: format!("--device={}", device.name),
+                reason: "devices of the host are not given to builds".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Everything that decides about the result (K1): no proxy, secret, resource limit or address.
+    fn key_of_run(&self, action: &RunAction, sources: &MountSources) -> Key {
+        let options = self.build.options;
+        let mut key = KeyMaker::new("RUN");
+        key.list(action.arguments.iter());
+        match &action.script {
+            None => key.number(0),
+            Some(script) => key.number(1).add(&script.name).add(&script.content),
+        };
+        key.number(action.environment.len() as u64);
+        for (name, value) in action.environment.iter() {
+            key.add(name).add(value);
+        }
+        key.add(&action.working_directory)
+            .add(&action.user)
+            .add(&options.hostname)
+            .add(self.work.platform.to_string());
+        sources.add_to(&mut key, &action.mounts);
+        key.number(self.network(action) as u64)
+            .number(u64::from(action.security == Security::Insecure))
+            .optional(self.build.epoch.map(i64::to_le_bytes));
+        key.finish()
+    }
+
+    fn network(&self, action: &RunAction) -> SandboxNetwork {
+        match (action.network, self.build.options.network) {
+            (Network::None, _) | (Network::Default, NetworkMode::None) => SandboxNetwork::None,
+            (Network::Default, NetworkMode::Shared) | (Network::Host, _) => SandboxNetwork::Host,
+        }
+    }
+
+    /// Rung 1: the change set is the overlay's upper directory.
+    fn run_over_overlay(
+        &mut self,
+        action: &RunAction,
+        sources: &MountSources,
+        name: &StepName,
+    ) -> Result<Arc<StackLayer>, StepError> {
+        let build = self.build;
+        let trees = self.result.stack.trees(&build.roots())?;
+        build.report_skipped(&trees);
+        let scratch = Arc::new(build.store.scratch()?);
+        let directory = |name: &str| {
+            let path = scratch.path().join(name);
+            std::fs::create_dir(&path).map_err(StepError::io(format!("create {}", path.display())))?;
+            set_mode(&path, 0o755)?;
+            Ok::<PathBuf, StepError>(path)
+        };
+        let (upper, work) = (directory("upper")?, directory("work")?);
+        let mut lower: Vec<PathBuf> = trees.iter().rev().map(|tree| tree.path.clone()).collect();
+        match lower.first() {
+            Some(top) => copy_metadata(top, &upper)?,
+            // A stage without layers stands on an empty directory.
+            None => lower.push(directory("empty")?),
+        }
+        let overlay = Overlay {
+            lower: lower.clone(),
+            changes: Some(Changes {
+                upper: upper.clone(),
+                work,
+            }),
+            user_xattr: !build.powers.trusted_xattrs,
+            volatile: true,
+        };
+        let tree = overlay.mount()?;
+        let account = Users::read(tree.as_fd())?.resolve(&action.user)?;
+        let isolation = Isolation::Namespaces(UserNamespace::Own);
+        self.execute(isolation, Root::Tree(tree), &account, action, sources, name)?;
+        let changes = ChangeSet::of_overlay(&upper, &lower, &[])?;
+        let changes = changes.latest(build.epoch).named(name.text.clone());
+        let keeps = trees.iter().map(|tree| Arc::clone(tree) as _);
+        let contents = Kept {
+            contents: changes,
+            keeps: keeps.chain([Arc::clone(&scratch) as _]).collect(),
+        };
+        let layer = self.pack(Arc::new(contents) as Arc<dyn Contents>);
+        let owners = lifecycle_layers::OwnerTable::default();
+        let tree = LayerTree::new(upper, owners, Vec::new(), Some(scratch), build.powers)?;
+        Ok(StackLayer::changed(layer, tree))
+    }
+
+    /// Rungs 2 to 4: the change set comes from looking at the whole root before and after.
+    fn run_in_directory(
+        &mut self,
+        rung: Rung,
+        action: &RunAction,
+        sources: &MountSources,
+        name: &StepName,
+    ) -> Result<Arc<StackLayer>, StepError> {
+        let build = self.build;
+        let roots = build.roots();
+        let mut root = match self.root.take() {
+            Some(root) => root,
+            None => WorkingRoot::new(&roots)?,
+        };
+        root.catch_up(&self.result.stack, &roots)?;
+        let before = root.snapshot()?;
+        let path = root.path();
+        let handle = std::fs::File::open(&path).map_err(StepError::io(format!("open {}", path.display())))?;
+        let account = Users::read(handle.as_fd())?.resolve(&action.user)?;
+        self.execute(
+            rung.isolation(),
+            Root::Directory(path),
+            &account,
+            action,
+            sources,
+            name,
+        )?;
+        let changes = root.changes(&before, &roots)?;
+        let contents = Kept {
+            contents: changes.latest(build.epoch).named(name.text.clone()),
+            keeps: vec![root.keep()],
+        };
+        let layer = self.pack(Arc::new(contents) as Arc<dyn Contents>);
+        root.take_over(&layer);
+        self.root = Some(root);
+        Ok(StackLayer::found(layer))
+    }
+
+    /// Runs the command to its end.
+    fn execute(
+        &self,
+        isolation: Isolation,
+        root: Root,
+        account: &Account,
+        action: &RunAction,
+        sources: &MountSources,
+        name: &StepName,
+    ) -> Result<(), StepError> {
+        let build = self.build;
+        let Some(slot) = build.slots.take() else {
+            return Err(StepError::Cancelled);
+        };
+        let attached = self.attach(action, sources)?;
+        let mut run = Run::new(isolation, action.arguments.iter().map(OsString::from));
+        run.root = root;
+        run.env = self.environment(action, account, &attached);
+        run.directory = PathBuf::from(&action.working_directory);
+        run.identity = Some(account.identity.clone());
+        run.hostname.clone_from(&build.options.hostname);
+        run.network = self.network(action);
+        run.rlimits.clone_from(&build.options.ulimits);
+        run.limits.clone_from(&build.options.limits);
+        if let Some(size) = build.options.shm_size {
+            run.shm_size = size;
+        }
+        if action.security == Security::Insecure {
+            run.capabilities = Capabilities::All;
+            run.seccomp = Seccomp::Off;
+            run.masked.clear();
+            run.read_only.clear();
+        }
+        if isolation != Isolation::Chroot {
+            run.mounts.extend(self.usual_files());
+        }
+        let (mounts, _held) = attached.split();
+        run.mounts.extend(mounts);
+        if let Some(script) = &action.script {
+            run.mounts.push(file(
+                &format!("/dev/pipes/{}", script.name),
+                script.content.clone(),
+                0o755,
+            ));
+        }
+        let (mut output, input) = std::io::pipe().map_err(StepError::io("make a pipe"))?;
+        let second = input.try_clone().map_err(StepError::io("make a pipe"))?;
+        run.streams = Streams::Separate {
+            stdin: Stdio::Null,
+            stdout: Stdio::Fd(OwnedFd::from(input)),
+            stderr: Stdio::Fd(OwnedFd::from(second)),
+        };
+        let mut process = run.spawn()?;
+        slot.occupy(process.remote());
+        // The pipe ends when the last process of the sandbox has.
+        let mut piece = vec![0; 32 << 10];
+        loop {
+            match output.read(&mut piece) {
+                Ok(0) => break,
+                Ok(count) => build.reporter.output(name, &piece[..count]),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(StepError::io("read the command's output")(error)),
+            }
+        }
+        let exit = process.wait()?;
+        if build.slots.is_stopped() && !exit.success() {
+            return Err(StepError::Cancelled);
+        }
+        succeeded(exit, action)
+    }
+
+    /// ENV and ARGs in scope, proxies, HOME where it is not set, then what secrets and agents add (I4).
+    fn environment(
+        &self,
+        action: &RunAction,
+        account: &Account,
+        attached: &Attached,
+    ) -> Vec<(OsString, OsString)> {
+        let mut environment = lifecycle_dockerfile::Environment::default();
+        for (name, value) in self.build.options.build_args.proxies() {
+            environment.set(name, value);
+        }
+        for (name, value) in action.environment.iter() {
+            environment.set(name, value);
+        }
+        if environment.get("HOME").is_none() {
+            environment.set("HOME", account.home.to_string_lossy());
+        }
+        let mut all: Vec<(OsString, OsString)> = environment
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect();
+        for (name, value) in &attached.environment {
+            let is_agent = name == "SSH_AUTH_SOCK";
+            let known = all
+                .iter()
+                .position(|(known, _)| known.as_os_str() == name.as_str());
+            match known {
+                // Only where nothing else says where an agent is (I12).
+                Some(_) if is_agent => {}
+                Some(at) => all[at].1.clone_from(value),
+                None => all.push((name.into(), value.clone())),
+            }
+        }
+        all
+    }
+
+    /// `/etc/hosts` and `/etc/resolv.conf` (I3).
+    fn usual_files(&self) -> Vec<Mount> {
+        let options = self.build.options;
+        let files = [
+            ("/etc/hosts", &options.hosts),
+            ("/etc/resolv.conf", &options.resolv_conf),
+        ];
+        files
+            .into_iter()
+            .filter_map(|(path, content)| content.as_ref().map(|content| file(path, content.clone(), 0o644)))
+            .collect()
+    }
+}
+
+fn file(path: &str, bytes: Vec<u8>, mode: u32) -> Mount {
+    Mount {
+        target: PathBuf::from(path),
+        content: Content::File {
+            bytes,
+            mode,
+            uid: 0,
+            gid: 0,
+        },
+    }
+}
+
+/// Why a command is no success (I2).
+fn succeeded(exit: Exit, action: &RunAction) -> Result<(), StepError> {
+    let how = match exit {
+        Exit::Code(0) => return Ok(()),
+        Exit::Code(code) => format!("exit code: {code}"),
+        Exit::Signal {
+            number,
+            out_of_memory: true,
+        } => format!("signal {number}: out of memory"),
+        Exit::Signal { number, .. } => format!("signal {number}"),
+    };
+    Err(StepError::Command {
+        command: action.arguments.join(" "),
+        how,
+        code: exit.code(),
+    })
+}
+
+/// The root of an overlay looks as its upper directory does.
+fn copy_metadata(from: &std::path::Path, to: &std::path::Path) -> Result<(), StepError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let failed = || StepError::io(format!("prepare {}", to.display()));
+    let metadata = std::fs::metadata(from).map_err(failed())?;
+    std::fs::set_permissions(to, metadata.permissions()).map_err(failed())?;
+    if (metadata.uid(), metadata.gid())
+        != (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        )
+    {
+        std::os::unix::fs::chown(to, Some(metadata.uid()), Some(metadata.gid())).map_err(failed())?;
+    }
+    Ok(())
+}

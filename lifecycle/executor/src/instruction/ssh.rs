@@ -1,0 +1,76 @@
+//! An ssh agent inside of a step (I12).
+//!
+//! The step gets a socket of its own, with the owner and mode it asks for; what is said there is passed on. So the
+//! agent's real socket, which belongs to the caller, never appears in the sandbox.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+
+/// A socket that leads to an agent as long as it is held.
+#[derive(Debug)]
+pub(crate) struct ForwardedAgent {
+    path: PathBuf,
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ForwardedAgent {
+    /// Listens at `path` for connections to the agent at `agent`.
+    pub(crate) fn listen(path: &Path, agent: &Path, mode: u32, uid: u32, gid: u32) -> io::Result<Self> {
+        let listener = UnixListener::bind(path)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
+        if (uid, gid) != (0, 0) {
+            chown(path, Some(uid), Some(gid))?;
+        }
+        let over = Arc::new(AtomicBool::new(false));
+        let (agent, ended) = (agent.to_path_buf(), Arc::clone(&over));
+        let thread = std::thread::spawn(move || {
+            for connection in listener.incoming() {
+                if ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                // A connection that fails is the step's to notice: it is closed.
+                if let (Ok(step), Ok(agent)) = (connection, UnixStream::connect(&agent)) {
+                    std::thread::spawn(move || drop(pass_on(&step, &agent)));
+                }
+            }
+        });
+        Ok(Self {
+            path: path.to_path_buf(),
+            over,
+            thread: Some(thread),
+        })
+    }
+}
+
+/// Passes bytes in both directions until both sides are done.
+fn pass_on(step: &UnixStream, agent: &UnixStream) -> io::Result<()> {
+    let (mut from_step, mut to_agent) = (step.try_clone()?, agent.try_clone()?);
+    let there = std::thread::spawn(move || {
+        let copied = io::copy(&mut from_step, &mut to_agent);
+        drop(to_agent.shutdown(Shutdown::Write));
+        copied
+    });
+    let (mut from_agent, mut to_step) = (agent, step);
+    let back = io::copy(&mut from_agent, &mut to_step);
+    drop(step.shutdown(Shutdown::Both));
+    drop(there.join());
+    back.map(drop)
+}
+
+impl Drop for ForwardedAgent {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        // One more connection wakes the listener, which then ends.
+        drop(UnixStream::connect(&self.path));
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}

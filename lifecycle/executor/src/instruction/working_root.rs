@@ -1,0 +1,124 @@
+//! A stage's root file system where the kernel has no overlay for us: one directory that every layer is unpacked
+//! into, and whose metadata is compared before and after a command (rungs 2 to 4).
+
+use std::fs::File;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use lifecycle_image::{Layer, NoProgress};
+use lifecycle_layers::{
+    ChangeSet, ExtractOptions, Owner, OwnerTable, Owners, Refused, Snapshot, Whiteouts, extract,
+};
+use lifecycle_store::Scratch;
+
+use crate::error::StepError;
+use crate::stack::{Roots, Stack, StackLayer, set_mode};
+
+/// The directory, and how far it is.
+#[derive(Debug)]
+pub(crate) struct WorkingRoot {
+    scratch: Arc<Scratch>,
+    /// How many layers of the stack are in it.
+    applied: usize,
+    /// Owners that the files do not have themselves.
+    owners: OwnerTable,
+    /// A layer that is still read from this directory.
+    packing: Option<Arc<dyn Layer>>,
+}
+
+impl WorkingRoot {
+    pub(crate) fn new(roots: &Roots<'_>) -> Result<Self, StepError> {
+        let scratch = Arc::new(roots.store.scratch()?);
+        let root = Self {
+            scratch,
+            applied: 0,
+            owners: OwnerTable::default(),
+            packing: None,
+        };
+        let path = root.path();
+        std::fs::create_dir(&path).map_err(StepError::io(format!("create {}", path.display())))?;
+        set_mode(&path, 0o755)?;
+        Ok(root)
+    }
+
+    /// The root.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.scratch.path().join("root")
+    }
+
+    /// What has to stay while the directory is read.
+    pub(crate) fn keep(&self) -> Arc<Scratch> {
+        Arc::clone(&self.scratch)
+    }
+
+    /// Unpacks the layers of `stack` that are not in it yet.
+    pub(crate) fn catch_up(&mut self, stack: &Stack, roots: &Roots<'_>) -> Result<(), StepError> {
+        if let Some(packing) = self.packing.take() {
+            packing.descriptor()?;
+        }
+        for layer in &stack.layers[self.applied.min(stack.layers.len())..] {
+            let owners = self.apply(layer, roots)?;
+            if !roots.powers.gives_files_away {
+                // What a layer gives to root belongs to nobody else any more.
+                for path in layer.given_to_root()? {
+                    self.owners.set(&path, Owner::ROOT);
+                }
+                self.owners.extend(&owners);
+            }
+        }
+        self.applied = stack.layers.len();
+        Ok(())
+    }
+
+    fn apply(&self, layer: &StackLayer, roots: &Roots<'_>) -> Result<OwnerTable, StepError> {
+        let mut form = roots.powers.tree_form();
+        form.whiteouts = Whiteouts::Apply;
+        let path = self.path();
+        if let Some(contents) = layer.contents() {
+            return roots.apply(&**contents, &path, &form);
+        }
+        let descriptor = layer.layer.descriptor()?;
+        let directory = File::open(&path).map_err(StepError::io(format!("open {}", path.display())))?;
+        let options = ExtractOptions {
+            whiteouts: form.whiteouts,
+            ownership: form.ownership,
+            refused: Refused::Skip,
+            ..ExtractOptions::default()
+        };
+        let extracted = extract(
+            layer.layer.open(0)?,
+            descriptor.media_type.compression(),
+            directory.as_fd(),
+            &options,
+            &NoProgress,
+        );
+        extracted
+            .map(|extracted| extracted.owners)
+            .map_err(|cause| StepError::Extract {
+                what: format!("the layer {}", descriptor.digest),
+                cause,
+            })
+    }
+
+    /// Remembers how everything is now.
+    pub(crate) fn snapshot(&self) -> Result<Snapshot, StepError> {
+        Ok(Snapshot::take(&self.path(), &[])?)
+    }
+
+    /// What has changed since.
+    pub(crate) fn changes(&self, before: &Snapshot, roots: &Roots<'_>) -> Result<ChangeSet, StepError> {
+        let changes = ChangeSet::since(before, &self.path())?;
+        Ok(if roots.powers.gives_files_away {
+            changes
+        } else {
+            changes.owners(Owners::Table(Arc::new(self.owners.clone())))
+        })
+    }
+
+    /// The change set becomes this layer of the stack, and is read from the directory until it is packed.
+    pub(crate) fn take_over(&mut self, layer: &Arc<dyn Layer>) {
+        self.applied += 1;
+        self.packing = Some(Arc::clone(layer));
+    }
+}

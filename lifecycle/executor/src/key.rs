@@ -1,0 +1,104 @@
+//! Cache keys: framed SHA-256.
+//!
+//! Every part is preceded by its length, every list by its count, and every kind of step by its name, so that no two
+//! different inputs feed the same bytes (kaniko.md 5.4: ambiguous concatenation).
+
+use lifecycle_image::Digest;
+use sha2::{Digest as _, Sha256};
+
+/// Bump this when the meaning of any step's key or result changes.
+const VERSION: &[u8] = b"lifecycle executor 1";
+
+/// A key in the making.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyMaker(Sha256);
+
+/// What a step's result is remembered under.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Key(String);
+
+impl Key {
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl KeyMaker {
+    /// A key of this kind.
+    pub(crate) fn new(kind: &str) -> Self {
+        let mut maker = Self(Sha256::new());
+        maker.add(VERSION);
+        maker.add(kind.as_bytes());
+        maker
+    }
+
+    pub(crate) fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
+        let part = part.as_ref();
+        self.number(part.len() as u64);
+        self.0.update(part);
+        self
+    }
+
+    pub(crate) fn number(&mut self, number: u64) -> &mut Self {
+        self.0.update(number.to_le_bytes());
+        self
+    }
+
+    pub(crate) fn optional(&mut self, part: Option<impl AsRef<[u8]>>) -> &mut Self {
+        match part {
+            None => self.number(0),
+            Some(part) => self.number(1).add(part),
+        }
+    }
+
+    pub(crate) fn list<P: AsRef<[u8]>>(&mut self, parts: impl ExactSizeIterator<Item = P>) -> &mut Self {
+        self.number(parts.len() as u64);
+        for part in parts {
+            self.add(part);
+        }
+        self
+    }
+
+    pub(crate) fn finish(self) -> Key {
+        let digest: String = self.0.finalize().iter().fold(String::new(), |mut text, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(text, "{byte:02x}");
+            text
+        });
+        Key(format!("executor {digest}"))
+    }
+}
+
+/// The digest of some bytes as a part of a key.
+pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::of(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_do_not_run_together_k1() {
+        let key = |parts: &[&str]| {
+            let mut maker = KeyMaker::new("test");
+            maker.list(parts.iter());
+            maker.finish()
+        };
+        let keys = [
+            key(&["ab", "c"]),
+            key(&["a", "bc"]),
+            key(&["abc"]),
+            key(&["abc", ""]),
+            key(&[]),
+        ];
+        for (at, one) in keys.iter().enumerate() {
+            assert!(keys[at + 1..].iter().all(|other| one != other));
+        }
+        let mut absent = KeyMaker::new("test");
+        absent.optional(None::<&str>);
+        let mut empty = KeyMaker::new("test");
+        empty.optional(Some(""));
+        assert_ne!(absent.finish(), empty.finish());
+    }
+}

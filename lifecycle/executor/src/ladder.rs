@@ -1,0 +1,68 @@
+//! Which rung of the isolation ladder RUN stands on.
+
+use std::sync::{Mutex, PoisonError};
+
+use lifecycle_sandbox::{Host, Rung};
+use lifecycle_store::Store;
+
+use crate::error::StepError;
+use crate::options::IsolationMode;
+use crate::reporter::Reporter;
+
+/// Finds the rung when the first command is to run: a build that runs nothing asks for nothing.
+#[derive(Debug)]
+pub(crate) struct Ladder {
+    mode: IsolationMode,
+    found: Mutex<Option<Rung>>,
+}
+
+impl Ladder {
+    pub(crate) fn new(mode: IsolationMode) -> Self {
+        Self {
+            mode,
+            found: Mutex::new(None),
+        }
+    }
+
+    /// The rung, or what is missing for any.
+    pub(crate) fn rung(&self, store: &Store, reporter: &dyn Reporter) -> Result<Rung, StepError> {
+        if self.mode == IsolationMode::NoRun {
+            return Err(refused(
+                "this build has no isolation to run commands in".to_owned(),
+            ));
+        }
+        let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rung) = *found {
+            return Ok(rung);
+        }
+        let scratch = store.scratch()?;
+        let host = Host::probe(scratch.path())?;
+        let rung = match self.mode {
+            IsolationMode::Forced(rung) => rung,
+            _ => host.rung(),
+        };
+        let reports = host.rungs();
+        let missing = reports.iter().find(|report| report.rung == rung);
+        if let Some(missing) = missing.and_then(|report| report.missing.as_ref()) {
+            return Err(refused(format!("{rung}: {}; {}", missing.reason, missing.grant)));
+        }
+        if rung == Rung::InPlace {
+            // A command of a Dockerfile in the root of the builder would build something else.
+            let first = reports.iter().find_map(|report| report.missing.as_ref());
+            let reason = first.map_or_else(String::new, |missing| {
+                format!("{}; {}", missing.reason, missing.grant)
+            });
+            return Err(refused(reason));
+        }
+        reporter.isolation(&rung.to_string());
+        *found = Some(rung);
+        Ok(rung)
+    }
+}
+
+fn refused(reason: String) -> StepError {
+    StepError::Unsupported {
+        what: "running a command".to_owned(),
+        reason,
+    }
+}

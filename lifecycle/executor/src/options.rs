@@ -1,0 +1,250 @@
+//! What to build, and how.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lifecycle_dockerfile::{BuildArgs, Platforms};
+use lifecycle_image::{Reference, Source};
+use lifecycle_layers::Packing;
+use lifecycle_sandbox::{Limits, Resource, Rlimit, Rung};
+
+/// A build. Everything that decides about its result is here or in what the sources give.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The Dockerfile's name, for messages.
+    pub name: String,
+    /// The Dockerfile.
+    pub dockerfile: Vec<u8>,
+    /// Where COPY and ADD take local files from.
+    pub context: BuildContext,
+    /// Which paths of the context are left out (J1).
+    pub ignore: IgnoreFile,
+    /// `--build-arg`
+    pub build_args: BuildArgs,
+    /// `--target`; the last stage if not given (F5).
+    pub target: Option<String>,
+    /// Where the build runs and what the image is for.
+    pub platforms: Platforms,
+    /// `--label`: set last, without history (G5).
+    pub labels: Vec<(String, String)>,
+    /// `--build-context`: by `name` or `name::platform` (F9).
+    pub contexts: BTreeMap<String, NamedContext>,
+    /// Secrets by id (I11).
+    pub secrets: BTreeMap<String, Secret>,
+    /// Sockets of ssh agents by id (I12).
+    pub ssh: BTreeMap<String, PathBuf>,
+    /// The network of RUN instructions that do not choose one.
+    pub network: NetworkMode,
+    /// What instructions may ask for beyond the usual.
+    pub allow: Entitlements,
+    /// How RUN is kept apart from the host.
+    pub isolation: IsolationMode,
+    /// Host name inside of RUN; part of the cache key (K1).
+    pub hostname: String,
+    /// `/etc/hosts` inside of RUN; nothing leaves the image's own.
+    pub hosts: Option<Vec<u8>>,
+    /// `/etc/resolv.conf` inside of RUN; nothing leaves the image's own.
+    pub resolv_conf: Option<Vec<u8>>,
+    /// Size of /dev/shm inside of RUN in bytes, if not the usual.
+    pub shm_size: Option<u64>,
+    /// `--ulimit` for RUN (I17); not part of the cache key.
+    pub ulimits: Vec<(Resource, Rlimit)>,
+    /// Processor and memory limits for RUN (I17); not part of the cache key.
+    pub limits: Option<Limits>,
+    /// Prefix of the names of cache mounts (`BUILDKIT_CACHE_MOUNT_NS` if that is given).
+    pub cache_namespace: String,
+    /// Which results of earlier builds may not be taken (K6).
+    pub no_cache: NoCache,
+    /// The time of the build in seconds since the epoch: what is made without a time of its own gets it.
+    pub now: i64,
+    /// No time in the image is later than this (M5, M6). A `SOURCE_DATE_EPOCH` build argument wins.
+    pub epoch: Option<i64>,
+    /// How layers are packed.
+    pub packing: Packing,
+    /// RUN instructions at the same time.
+    pub parallelism: NonZero<usize>,
+    /// Stops the build from outside.
+    pub cancellation: Cancellation,
+}
+
+/// Where local files come from.
+#[derive(Debug, Clone)]
+pub enum BuildContext {
+    /// Nothing.
+    Empty,
+    /// A directory.
+    Directory(PathBuf),
+    /// A tar, plain or compressed with gzip, bzip2, xz or Zstandard.
+    Tar(PathBuf),
+}
+
+/// What is left out of the context.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum IgnoreFile {
+    /// What `.dockerignore` at the root of a context directory says; nothing in other contexts (J6).
+    Usual,
+    /// What these bytes say, whatever the context.
+    Given {
+        /// The name for messages.
+        name: String,
+        /// The content.
+        bytes: Vec<u8>,
+    },
+    /// Nothing.
+    Absent,
+}
+
+/// What a named context stands for (F9).
+#[derive(Debug, Clone)]
+pub enum NamedContext {
+    /// A directory, with its own `.dockerignore`.
+    Directory(PathBuf),
+    /// A tar.
+    Tar(PathBuf),
+    /// An image of a source: `docker-image://` with the build's own, `oci-layout://` with a layout.
+    Image {
+        /// Where it is; nothing is the build's own source of images.
+        source: Option<Arc<dyn Source>>,
+        /// Its name there.
+        reference: Reference,
+    },
+}
+
+/// A secret's value. It does not show in debug output.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+/// The most bytes of a secret (I11).
+pub const LARGEST_SECRET: usize = 500 << 10;
+
+impl Secret {
+    /// A secret; nothing if it is larger than [`LARGEST_SECRET`].
+    pub fn new(value: impl Into<Vec<u8>>) -> Option<Self> {
+        let value = value.into();
+        (value.len() <= LARGEST_SECRET).then_some(Self(value))
+    }
+
+    pub(crate) fn value(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// What a RUN sees of the network (I14).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NetworkMode {
+    /// The network of this process.
+    #[default]
+    Shared,
+    /// Only loopback.
+    None,
+}
+
+/// What instructions may ask for beyond the usual (I14, I15).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Entitlements {
+    /// `RUN --network=host`
+    pub network_host: bool,
+    /// `RUN --security=insecure`
+    pub security_insecure: bool,
+}
+
+/// How RUN is kept apart from the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IsolationMode {
+    /// The strongest way that works here.
+    #[default]
+    Automatic,
+    /// This one; an error if it does not work here.
+    Forced(Rung),
+    /// RUN is refused; everything else builds (T16).
+    NoRun,
+}
+
+/// Which results of earlier builds may not be taken (K6). Cache mounts stay either way.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum NoCache {
+    /// All may be taken.
+    #[default]
+    Off,
+    /// None.
+    All,
+    /// Not those of these stages, by lower-case name.
+    Stages(BTreeSet<String>),
+}
+
+impl NoCache {
+    pub(crate) fn covers(&self, stage: Option<&str>) -> bool {
+        match self {
+            Self::Off => false,
+            Self::All => true,
+            Self::Stages(names) => stage.is_some_and(|stage| names.contains(stage)),
+        }
+    }
+}
+
+/// Stops a build: commands that run are ended, nothing new begins.
+#[derive(Debug, Clone, Default)]
+pub struct Cancellation(Arc<AtomicBool>);
+
+impl Cancellation {
+    /// Stops the build. May be called from a signal handler's thread, any number of times.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the build was stopped.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Options {
+    /// A build of this Dockerfile for one platform, with everything else as usual.
+    pub fn new(
+        name: impl Into<String>,
+        dockerfile: impl Into<Vec<u8>>,
+        context: BuildContext,
+        platforms: Platforms,
+    ) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        Self {
+            name: name.into(),
+            dockerfile: dockerfile.into(),
+            context,
+            ignore: IgnoreFile::Usual,
+            build_args: BuildArgs::default(),
+            target: None,
+            platforms,
+            labels: Vec::new(),
+            contexts: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            ssh: BTreeMap::new(),
+            network: NetworkMode::Shared,
+            allow: Entitlements::default(),
+            isolation: IsolationMode::Automatic,
+            hostname: "buildkitsandbox".to_owned(),
+            hosts: None,
+            resolv_conf: None,
+            shm_size: None,
+            ulimits: Vec::new(),
+            limits: None,
+            cache_namespace: String::new(),
+            no_cache: NoCache::Off,
+            now: 0,
+            epoch: None,
+            packing: Packing::default(),
+            // Steps wait for disk, network and each other more than they compute.
+            parallelism: NonZero::new(cores.max(4)).unwrap_or(NonZero::<usize>::MIN),
+            cancellation: Cancellation::default(),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Where files and base images come from: the build context, images, named contexts.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lifecycle_diagnostics::Diagnostic;
+use lifecycle_dockerfile::{Ignore, Platform};
+use lifecycle_image::{Image, Reference, Source};
+use lifecycle_store::{Scratch, Store};
+
+use crate::configure::image_platform;
+use crate::copy::archive;
+use crate::copy::contents::Keep;
+use crate::copy::select::SourceFiles;
+use crate::error::{ExecutorError, StepError};
+use crate::files::{DiskFiles, DiskOwners, View, read_bounded};
+use crate::options::{BuildContext, IgnoreFile, NamedContext, Options};
+use crate::powers::Powers;
+use crate::stack::Stack;
+
+/// The largest ignore file that is read.
+const LARGEST_IGNORE_FILE: u64 = 4 << 20;
+
+/// What a name stands for.
+#[derive(Debug, Clone)]
+pub(crate) enum Named {
+    /// An image with its layers.
+    Image(Arc<(Image, Stack)>),
+    /// Files of this machine.
+    Files(Arc<LocalFiles>),
+}
+
+/// A local context.
+#[derive(Debug)]
+pub(crate) struct LocalFiles {
+    pub(crate) source: SourceFiles,
+    /// What has to stay as long as the files are read.
+    pub(crate) keeps: Vec<Keep>,
+}
+
+/// Resolves names, each once.
+#[derive(Debug)]
+pub(crate) struct Origins<'a> {
+    options: &'a Options,
+    images: &'a dyn Source,
+    store: &'a Store,
+    powers: Powers,
+    known: Mutex<HashMap<(String, Platform), Named>>,
+}
+
+impl<'a> Origins<'a> {
+    pub(crate) fn new(
+        options: &'a Options,
+        images: &'a dyn Source,
+        store: &'a Store,
+        powers: Powers,
+    ) -> Self {
+        Self {
+            options,
+            images,
+            store,
+            powers,
+            known: Mutex::default(),
+        }
+    }
+
+    /// What an image name stands for, a named context first (F9). The error is without a place.
+    pub(crate) fn named(&self, name: &str, platform: &Platform) -> Result<Named, Diagnostic> {
+        let key = (name.to_owned(), platform.clone());
+        if let Some(known) = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(&key)
+        {
+            return Ok(known.clone());
+        }
+        let named = self.find(name, platform)?;
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(key, named.clone());
+        Ok(named)
+    }
+
+    fn find(&self, name: &str, platform: &Platform) -> Result<Named, Diagnostic> {
+        if let Some(context) = self.context_for(name, platform) {
+            return match context {
+                NamedContext::Directory(path) => {
+                    let files = self.directory(path, &IgnoreFile::Usual);
+                    files
+                        .map(|files| Named::Files(Arc::new(files)))
+                        .map_err(|error| in_context(name, error))
+                }
+                NamedContext::Tar(path) => {
+                    let files = self.tar(path, Ignore::default());
+                    files
+                        .map(|files| Named::Files(Arc::new(files)))
+                        .map_err(|error| in_context(name, error.into()))
+                }
+                NamedContext::Image { source, reference } => {
+                    let source = source.as_deref().unwrap_or(self.images);
+                    image(source, reference, platform)
+                }
+            };
+        }
+        let reference: Reference = name.parse().map_err(|error| {
+            Diagnostic::error("invalid-image-name", format!("{name:?} is no image name")).caused_by(&error)
+        })?;
+        image(self.images, &reference, platform)
+    }
+
+    /// `name::platform`, then `name`; image names in their familiar form without `:latest` (F9).
+    fn context_for(&self, name: &str, platform: &Platform) -> Option<&'a NamedContext> {
+        if name == "scratch" || name == "context" {
+            return None;
+        }
+        let familiar = name.parse::<Reference>().map(|reference| {
+            let familiar = reference.familiar();
+            familiar
+                .strip_suffix(":latest")
+                .map(str::to_owned)
+                .unwrap_or(familiar)
+        });
+        let names = [Some(name.to_owned()), familiar.ok()];
+        names.into_iter().flatten().find_map(|name| {
+            let contexts = &self.options.contexts;
+            contexts
+                .get(&format!("{name}::{platform}"))
+                .or_else(|| contexts.get(&name))
+        })
+    }
+
+    /// The build context.
+    pub(crate) fn context(&self) -> Result<LocalFiles, ExecutorError> {
+        let failed = |error: StepError| {
+            let diagnostic = Diagnostic::error("context", "the build context cannot be read");
+            ExecutorError::Failed(diagnostic.caused_by(&error))
+        };
+        match &self.options.context {
+            BuildContext::Empty => Ok(LocalFiles {
+                source: SourceFiles::default(),
+                keeps: Vec::new(),
+            }),
+            BuildContext::Directory(path) => match self.directory(path, &self.options.ignore) {
+                Ok(files) => Ok(files),
+                Err(ContextError::Ignore(diagnostics)) => Err(ExecutorError::Invalid(diagnostics)),
+                Err(ContextError::Step(error)) => Err(failed(error)),
+            },
+            BuildContext::Tar(path) => {
+                let ignore = match &self.options.ignore {
+                    IgnoreFile::Given { name, bytes } => {
+                        Ignore::parse(name.clone(), bytes.clone()).map_err(ExecutorError::Invalid)?
+                    }
+                    IgnoreFile::Usual | IgnoreFile::Absent => Ignore::default(),
+                };
+                self.tar(path, ignore).map_err(failed)
+            }
+        }
+    }
+
+    fn directory(&self, path: &Path, ignore: &IgnoreFile) -> Result<LocalFiles, ContextError> {
+        let files = DiskFiles::open(path, DiskOwners::Root)
+            .map_err(StepError::io(format!("open {}", path.display())))?;
+        let ignore = match ignore {
+            IgnoreFile::Absent => Ignore::default(),
+            IgnoreFile::Given { name, bytes } => {
+                Ignore::parse(name.clone(), bytes.clone()).map_err(ContextError::Ignore)?
+            }
+            IgnoreFile::Usual => usual_ignore(&files)?,
+        };
+        Ok(LocalFiles {
+            source: SourceFiles {
+                view: View::of_disk(files),
+                ignore,
+            },
+            keeps: Vec::new(),
+        })
+    }
+
+    fn tar(&self, path: &Path, ignore: Ignore) -> Result<LocalFiles, StepError> {
+        let file = std::fs::File::open(path).map_err(StepError::io(format!("open {}", path.display())))?;
+        let scratch = Arc::new(self.store.scratch()?);
+        let what = path.display().to_string();
+        archive::unpack(file, &what, scratch.path(), self.powers.gives_files_away)?;
+        let files = open_scratch(&scratch, DiskOwners::Root)?;
+        Ok(LocalFiles {
+            source: SourceFiles {
+                view: View::of_disk(files),
+                ignore,
+            },
+            keeps: vec![scratch],
+        })
+    }
+}
+
+/// The files of a directory for the time of the build.
+pub(crate) fn open_scratch(scratch: &Scratch, owners: DiskOwners) -> Result<DiskFiles, StepError> {
+    let path = scratch.path();
+    DiskFiles::open(path, owners).map_err(StepError::io(format!("open {}", path.display())))
+}
+
+#[derive(Debug)]
+enum ContextError {
+    Ignore(Vec<Diagnostic>),
+    Step(StepError),
+}
+
+impl From<StepError> for ContextError {
+    fn from(error: StepError) -> Self {
+        Self::Step(error)
+    }
+}
+
+fn in_context(name: &str, error: ContextError) -> Diagnostic {
+    let diagnostic = Diagnostic::error("context", format!("the named context {name} cannot be read"));
+    match error {
+        ContextError::Step(error) => diagnostic.caused_by(&error),
+        ContextError::Ignore(diagnostics) => diagnostics
+            .iter()
+            .fold(diagnostic, |diagnostic, error| diagnostic.caused_by(error)),
+    }
+}
+
+/// `.dockerignore`, as a regular file of the context itself: a link is not followed (CVE-2022-4122).
+fn usual_ignore(files: &DiskFiles) -> Result<Ignore, ContextError> {
+    let failed = |cause| StepError::Io {
+        action: "read .dockerignore of the context".to_owned(),
+        cause,
+    };
+    let file = match files.handle(b".dockerignore").open() {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Ignore::default()),
+        Err(error) => return Err(failed(error).into()),
+    };
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(std::io::Error::other("it is not a regular file")).into());
+    }
+    let bytes = read_bounded(file, LARGEST_IGNORE_FILE).map_err(failed)?;
+    let bytes = bytes.ok_or_else(|| failed(std::io::ErrorKind::FileTooLarge.into()))?;
+    Ignore::parse(".dockerignore", bytes).map_err(ContextError::Ignore)
+}
+
+fn image(source: &dyn Source, reference: &Reference, platform: &Platform) -> Result<Named, Diagnostic> {
+    let image = source
+        .image(reference, &image_platform(platform))
+        .map_err(|error| {
+            Diagnostic::error("image", format!("the image {reference} cannot be had")).caused_by(&error)
+        })?;
+    let stack = Stack::new(image.layers().iter().cloned());
+    Ok(Named::Image(Arc::new((image, stack))))
+}

@@ -1,0 +1,292 @@
+//! The file system of a stage: layers, and what is known about their files.
+//!
+//! A layer is looked at as late and as little as possible. Its index answers what exists where; its extracted tree is
+//! made only when a RUN needs a root or a COPY needs contents. A RUN's own change set is its tree already.
+
+use std::io::BufWriter;
+use std::os::fd::AsFd as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lifecycle_image::{Compression, DiffId, Layer, NoProgress, Progress};
+use lifecycle_layers::{Contents, ExtractOptions, OwnerTable, extract};
+use lifecycle_store::{Scratch, Store};
+use rayon::prelude::*;
+
+use crate::copy::owner::Accounts;
+use crate::error::StepError;
+use crate::files::{DiskFiles, DiskOwners, Files, LayerIndex, View};
+use crate::powers::Powers;
+
+/// A layer of a stage.
+#[derive(Debug)]
+pub(crate) struct StackLayer {
+    pub(crate) layer: Arc<dyn Layer>,
+    /// Where its bytes come from, if it is made in this build: faster to read than what was packed.
+    contents: Option<Arc<dyn Contents>>,
+    index: Mutex<Option<Arc<LayerIndex>>>,
+    tree: Mutex<Option<Arc<LayerTree>>>,
+}
+
+/// A layer's files in a directory, in the form that overlay mounts want.
+#[derive(Debug)]
+pub(crate) struct LayerTree {
+    pub(crate) path: PathBuf,
+    pub(crate) owners: OwnerTable,
+    pub(crate) skipped: Vec<(String, String, String)>,
+    files: Arc<DiskFiles>,
+    /// Keeps the directory as long as it is used.
+    _scratch: Option<Arc<Scratch>>,
+}
+
+impl StackLayer {
+    /// A layer that was there before.
+    pub(crate) fn found(layer: Arc<dyn Layer>) -> Arc<Self> {
+        Self::with(layer, None, None, None)
+    }
+
+    /// A layer of copied files.
+    pub(crate) fn copied(layer: Arc<dyn Layer>, contents: Arc<dyn Contents>, index: LayerIndex) -> Arc<Self> {
+        Self::with(layer, Some(contents), Some(Arc::new(index)), None)
+    }
+
+    /// A layer that is the change set of a RUN.
+    pub(crate) fn changed(layer: Arc<dyn Layer>, tree: LayerTree) -> Arc<Self> {
+        Self::with(layer, None, None, Some(Arc::new(tree)))
+    }
+
+    fn with(
+        layer: Arc<dyn Layer>,
+        contents: Option<Arc<dyn Contents>>,
+        index: Option<Arc<LayerIndex>>,
+        tree: Option<Arc<LayerTree>>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            layer,
+            contents,
+            index: Mutex::new(index),
+            tree: Mutex::new(tree),
+        })
+    }
+
+    /// The contents, or the packed layer as it becomes readable.
+    pub(crate) fn contents(&self) -> Option<&Arc<dyn Contents>> {
+        self.contents.as_ref()
+    }
+
+    /// The paths of the layer that belong to root.
+    pub(crate) fn given_to_root(&self) -> Result<Vec<Vec<u8>>, StepError> {
+        let index = match self.names()? {
+            Files::Index(index) => index,
+            Files::Disk(_) => Arc::new(LayerIndex::read(&*self.layer).map_err(StepError::Index)?),
+        };
+        Ok(index.given_to_root())
+    }
+
+    fn tree(&self, roots: &Roots<'_>) -> Result<Arc<LayerTree>, StepError> {
+        let mut known = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(tree) = &*known {
+            return Ok(Arc::clone(tree));
+        }
+        let tree = Arc::new(match &self.contents {
+            Some(contents) => roots.unpack(&**contents)?,
+            None => {
+                let tree = roots
+                    .store
+                    .tree(&*self.layer, roots.powers.tree_form(), roots.progress)?;
+                LayerTree::new(tree.path, tree.owners, tree.skipped, None, roots.powers)?
+            }
+        });
+        *known = Some(Arc::clone(&tree));
+        Ok(tree)
+    }
+
+    /// The cheapest way to know names and metadata.
+    fn names(&self) -> Result<Files, StepError> {
+        if let Some(tree) = &*self.tree.lock().unwrap_or_else(PoisonError::into_inner) {
+            return Ok(Files::Disk(Arc::clone(&tree.files)));
+        }
+        let mut known = self.index.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = match &*known {
+            Some(index) => Arc::clone(index),
+            None => Arc::new(LayerIndex::read(&*self.layer).map_err(StepError::Index)?),
+        };
+        *known = Some(Arc::clone(&index));
+        Ok(Files::Index(index))
+    }
+}
+
+impl LayerTree {
+    pub(crate) fn new(
+        path: PathBuf,
+        owners: OwnerTable,
+        skipped: Vec<(String, String, String)>,
+        scratch: Option<Arc<Scratch>>,
+        powers: Powers,
+    ) -> Result<Self, StepError> {
+        let known = if powers.gives_files_away {
+            DiskOwners::Keep
+        } else {
+            DiskOwners::Table(owners.clone())
+        };
+        let files =
+            DiskFiles::open(&path, known).map_err(StepError::io(format!("open {}", path.display())))?;
+        Ok(Self {
+            path,
+            owners,
+            skipped,
+            files: Arc::new(files),
+            _scratch: scratch,
+        })
+    }
+}
+
+/// What unpacking layers needs.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Roots<'a> {
+    pub(crate) store: &'a Store,
+    pub(crate) powers: Powers,
+    pub(crate) progress: &'a dyn Progress,
+}
+
+impl Roots<'_> {
+    /// Unpacks contents to a directory that goes away with the build.
+    fn unpack(&self, contents: &dyn Contents) -> Result<LayerTree, StepError> {
+        let scratch = Arc::new(self.store.scratch()?);
+        let path = scratch.path().join("diff");
+        std::fs::create_dir(&path).map_err(StepError::io(format!("create {}", path.display())))?;
+        set_mode(&path, 0o755)?;
+        let owners = self.apply(contents, &path, &self.powers.tree_form())?;
+        LayerTree::new(path, owners, Vec::new(), Some(scratch), self.powers)
+    }
+
+    /// Writes contents through to files, in one pass and without packing them.
+    pub(crate) fn apply(
+        &self,
+        contents: &dyn Contents,
+        into: &std::path::Path,
+        form: &lifecycle_store::TreeForm<'_>,
+    ) -> Result<OwnerTable, StepError> {
+        let (reader, writer) = std::io::pipe().map_err(StepError::io("make a pipe"))?;
+        let directory =
+            std::fs::File::open(into).map_err(StepError::io(format!("open {}", into.display())))?;
+        let options = ExtractOptions {
+            whiteouts: form.whiteouts,
+            ownership: form.ownership,
+            refused: form.refused,
+            ..ExtractOptions::default()
+        };
+        std::thread::scope(|scope| {
+            let written = scope.spawn(move || {
+                let mut out = BufWriter::with_capacity(1 << 20, writer);
+                contents.write(&mut out)?;
+                std::io::Write::flush(&mut out).map_err(lifecycle_layers::PackError::Output)
+            });
+            let extracted = extract(
+                reader,
+                Some(Compression::None),
+                directory.as_fd(),
+                &options,
+                &NoProgress,
+            );
+            let written = written
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            match (written, extracted) {
+                // A writer whose reader gave up only says that the pipe is broken.
+                (_, Err(cause)) => Err(StepError::Extract {
+                    what: contents.name(),
+                    cause,
+                }),
+                (Err(error), Ok(_)) => Err(error.into()),
+                (Ok(()), Ok(extracted)) => Ok(extracted.owners),
+            }
+        })
+    }
+}
+
+/// Layers on top of each other, lowest first. Cheap to clone: layers are shared.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Stack {
+    pub(crate) layers: Vec<Arc<StackLayer>>,
+}
+
+impl Stack {
+    pub(crate) fn new(layers: impl IntoIterator<Item = Arc<dyn Layer>>) -> Self {
+        Self {
+            layers: layers.into_iter().map(StackLayer::found).collect(),
+        }
+    }
+
+    pub(crate) fn push(&mut self, layer: Arc<StackLayer>) {
+        self.layers.push(layer);
+    }
+
+    /// The diff IDs, lowest first. Waits for layers in the making.
+    pub(crate) fn diff_ids(&self) -> Result<Vec<DiffId>, StepError> {
+        self.layers
+            .iter()
+            .map(|layer| layer.layer.diff_id().map_err(StepError::from))
+            .collect()
+    }
+
+    /// Names and metadata: what a COPY has to know of where it writes.
+    pub(crate) fn names(&self) -> Result<View, StepError> {
+        let files: Vec<Files> = self
+            .layers
+            .par_iter()
+            .map(|layer| layer.names())
+            .collect::<Result<_, _>>()?;
+        Ok(View::new(files))
+    }
+
+    /// Everything: layers that were not unpacked yet are.
+    pub(crate) fn files(&self, roots: &Roots<'_>) -> Result<View, StepError> {
+        let trees = self.trees(roots)?;
+        Ok(View::new(
+            trees.iter().map(|tree| Files::Disk(Arc::clone(&tree.files))),
+        ))
+    }
+
+    /// The extracted layers, lowest first.
+    pub(crate) fn trees(&self, roots: &Roots<'_>) -> Result<Vec<Arc<LayerTree>>, StepError> {
+        self.layers.par_iter().map(|layer| layer.tree(roots)).collect()
+    }
+
+    /// `/etc/passwd` and `/etc/group`. From indexes where they have them, else from the unpacked files.
+    pub(crate) fn accounts(&self, roots: &Roots<'_>) -> Result<Accounts, StepError> {
+        let names = self.names()?;
+        Ok(Accounts {
+            passwd: self.account_file(&names, "etc/passwd", roots)?,
+            group: self.account_file(&names, "etc/group", roots)?,
+        })
+    }
+
+    fn account_file(&self, names: &View, path: &str, roots: &Roots<'_>) -> Result<Vec<u8>, StepError> {
+        let resolved = names.resolve(path.as_bytes(), true)?;
+        let Some((node, layer)) = resolved.found else {
+            return Ok(Vec::new());
+        };
+        if !node.is_file() {
+            return Err(StepError::Unsupported {
+                what: format!("reading /{path} of this stage"),
+                reason: "it is not a regular file".to_owned(),
+            });
+        }
+        if let Some(content) = names.account_file(layer, &resolved.path)? {
+            return Ok(content);
+        }
+        let files = self.files(roots)?;
+        let resolved = files.resolve(path.as_bytes(), true)?;
+        match resolved.found {
+            Some((_, layer)) => Ok(files.account_file(layer, &resolved.path)?.unwrap_or_default()),
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+pub(crate) fn set_mode(path: &std::path::Path, mode: u32) -> Result<(), StepError> {
+    let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+    std::fs::set_permissions(path, permissions)
+        .map_err(StepError::io(format!("set the mode of {}", path.display())))
+}

@@ -1,0 +1,1 @@
+//! Configuration and history (sections G and L).

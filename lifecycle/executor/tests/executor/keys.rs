@@ -1,0 +1,1 @@
+//! Cache keys (section K).

@@ -1,0 +1,9 @@
+//! Builds, checked rule by rule. Names of tests end in the rule they hold.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+mod support;
+
+mod config;
+mod copy;
+mod keys;
+mod run;
