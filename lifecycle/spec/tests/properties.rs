@@ -1,85 +1,23 @@
 //! Properties of all readers and writers: nothing panics on any bytes, and what is written reads back the same.
 
+mod readers;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use lifecycle_spec::label::{
-    BuildLabel, BuilderLabel, BuildpackLayers, CacheLabel, LayerMetadata, LayerSha, LifecycleLabel,
-    ModuleLayers, OrderLabel, PackageLabel, RunImageLabel, SystemLabel, parse_mixins,
+    BuildLabel, BuildpackLayers, LayerMetadata, LayerSha, LifecycleLabel, RunImageLabel,
 };
 use lifecycle_spec::{
-    AnalyzedToml, Apis, BuildPlan, BuildToml, BuilderToml, BuildpackApi, BuildpackId, BuildpackPlan,
-    BuildpackToml, EnvDirectory, Environment, ExecEnvs, ExtendConfigToml, ExtensionToml, Flaw, GroupModule,
-    GroupToml, LaunchToml, LayerToml, LifecycleToml, MetadataToml, OrderEntry, OrderGroup, OrderToml,
-    PackageToml, PlanToml, PlatformApi, Process, ProjectMetadataToml, ProjectToml, ReportToml, Requirement,
-    RunImageEntry, RunToml, StackToml, StoreToml, SystemToml, Value, ValueTable, Version, read_exec_d,
+    AnalyzedToml, BuildpackApi, BuildpackId, BuildpackPlan, EnvDirectory, Environment, ExecEnvs, GroupModule,
+    GroupToml, MetadataToml, OrderEntry, OrderGroup, OrderToml, PlatformApi, Process, Requirement,
+    RunImageEntry, StoreToml, Value, ValueTable, Version,
 };
 use proptest::prelude::*;
 
-/// What every document makes of some bytes; flaws must have a place within their text.
-fn read_all_documents(bytes: &[u8]) {
-    let path = Path::new("x");
-    let flaws = [
-        AnalyzedToml::parse(path, bytes).err(),
-        BuildPlan::parse(path, bytes).err(),
-        BuildToml::parse(path, bytes).err(),
-        BuilderToml::parse(path, bytes).err(),
-        BuildpackPlan::parse(path, bytes).err(),
-        BuildpackToml::parse(path, bytes).err(),
-        ExtendConfigToml::parse(path, bytes).err(),
-        ExtensionToml::parse(path, bytes).err(),
-        GroupToml::parse(path, bytes).err(),
-        LaunchToml::parse(path, bytes, BuildpackApi::V0_8).err(),
-        LaunchToml::parse(path, bytes, BuildpackApi::V0_12).err(),
-        LayerToml::parse(path, bytes).err(),
-        LifecycleToml::parse(path, bytes).err(),
-        MetadataToml::parse(path, bytes).err(),
-        OrderToml::parse(path, bytes).err(),
-        PackageToml::parse(path, bytes).err(),
-        PlanToml::parse(path, bytes).err(),
-        ProjectMetadataToml::parse(path, bytes).err(),
-        ProjectToml::parse(path, bytes).err(),
-        ReportToml::parse(path, bytes).err(),
-        RunToml::parse(path, bytes).err(),
-        StackToml::parse(path, bytes).err(),
-        StoreToml::parse(path, bytes).err(),
-        SystemToml::parse(path, bytes).err(),
-        read_exec_d(path, bytes).err(),
-    ];
-    flaws.iter().flatten().for_each(check_place);
-}
-
-fn read_all_labels(text: &str) {
-    let flaws = [
-        Apis::parse_label(text).err(),
-        BuildLabel::parse(text).err(),
-        BuilderLabel::parse(text).err(),
-        CacheLabel::parse(text).err(),
-        LifecycleLabel::parse(text).err(),
-        ModuleLayers::parse(text).err(),
-        OrderLabel::parse(text).err(),
-        PackageLabel::parse(text).err(),
-        ProjectMetadataToml::parse_label(text).err(),
-        SystemLabel::parse(text).err(),
-        parse_mixins(text).err(),
-    ];
-    flaws.iter().flatten().for_each(check_place);
-}
-
-fn check_place(flaw: &Flaw) {
-    assert!(
-        flaw.text().get(flaw.span()).is_some(),
-        "{flaw}: {:?}",
-        flaw.span()
-    );
-    assert!(flaw.line() >= 1 && flaw.column() >= 1);
-    assert!(
-        !flaw.message().is_empty() && !flaw.message().contains('\n'),
-        "{flaw}"
-    );
-}
+use self::readers::{read_all_documents, read_all_labels};
 
 /// TOML that gets past the parser often enough to reach the readers: keys of the documents with values of any type.
 fn toml_like() -> impl Strategy<Value = String> {
