@@ -1,7 +1,7 @@
 # The commands of the README. `make help` lists them.
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench dist fmt audit setup clean
+.PHONY: help demo test lint bench fuzz dist fmt audit setup clean
 
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TOOLS := $(abspath $(TARGET_DIR))/tools
@@ -30,6 +30,9 @@ bench: setup ## Compare with peers that are installed; prints ratios.
 	cargo build --release
 	@tests/bench/run
 
+fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of hostile input for FUZZ_SECONDS (30) each; needs a nightly toolchain.
+	PATH="$(TOOLS)/bin:$$PATH" tests/fuzz/run
+
 audit: $(TOOLS)/bin/cargo-deny ## Check dependencies against the advisory database (needs the network).
 	$(TOOLS)/bin/cargo-deny check advisories
 
@@ -41,3 +44,6 @@ clean: ## Remove everything that was built.
 
 $(TOOLS)/bin/cargo-deny:
 	cargo install cargo-deny --version 0.20.2 --locked --debug --quiet --root $(TOOLS)
+
+$(TOOLS)/bin/cargo-fuzz:
+	cargo install cargo-fuzz --version 0.13.2 --locked --debug --quiet --root $(TOOLS)
