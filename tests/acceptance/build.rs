@@ -20,13 +20,35 @@ fn an_app_becomes_an_image_that_runs() {
     let built = machine.build(&app, &["--tag", "build/happy"]).succeeds();
     assert_matches(&built, &machine, "build.txt");
 
-    machine.lifecycle(&["run", "build/happy"]).succeeds().says("web: replaceable two words");
-    machine.lifecycle(&["run", "build/happy", "--", "other"]).succeeds().says("web: other");
-    machine.lifecycle(&["run", "build/happy", "no-arguments"]).succeeds().says("/workspace\n");
-    machine.lifecycle(&["run", "build/happy", "elsewhere"]).succeeds().says("/tmp\n");
-    machine.lifecycle(&["run", "build/happy", "dots.and_underscores"]).fails(3);
     machine
-        .lifecycle(&["run", "build/happy", "--entrypoint", "/cnb/lifecycle/launcher", "--", "cat", "/workspace/page.txt"])
+        .lifecycle(&["run", "build/happy"])
+        .succeeds()
+        .says("web: replaceable two words");
+    machine
+        .lifecycle(&["run", "build/happy", "--", "other"])
+        .succeeds()
+        .says("web: other");
+    machine
+        .lifecycle(&["run", "build/happy", "no-arguments"])
+        .succeeds()
+        .says("/workspace\n");
+    machine
+        .lifecycle(&["run", "build/happy", "elsewhere"])
+        .succeeds()
+        .says("/tmp\n");
+    machine
+        .lifecycle(&["run", "build/happy", "dots.and_underscores"])
+        .fails(3);
+    machine
+        .lifecycle(&[
+            "run",
+            "build/happy",
+            "--entrypoint",
+            "/cnb/lifecycle/launcher",
+            "--",
+            "cat",
+            "/workspace/page.txt",
+        ])
         .succeeds()
         .says("first\n");
 }
@@ -34,12 +56,21 @@ fn an_app_becomes_an_image_that_runs() {
 #[test]
 fn inspect_tells_base_layers_processes_and_buildpacks() {
     let machine = Machine::with_builder();
-    machine.build(&machine.app(), &["--tag", "build/inspect"]).succeeds();
+    machine
+        .build(&machine.app(), &["--tag", "build/inspect"])
+        .succeeds();
     let text = machine.lifecycle(&["inspect", "build/inspect"]).succeeds();
     for expected in ["fx-layers", "fx-process", "1.0.0", "web", "no-arguments", RUN] {
-        assert!(text.stdout().contains(expected), "{expected} is not in:\n{}", text.stdout());
+        assert!(
+            text.stdout().contains(expected),
+            "{expected} is not in:\n{}",
+            text.stdout()
+        );
     }
-    let json = machine.lifecycle(&["inspect", "build/inspect", "--output", "json"]).succeeds().json();
+    let json = machine
+        .lifecycle(&["inspect", "build/inspect", "--output", "json"])
+        .succeeds()
+        .json();
     assert!(json["digest"].as_str().unwrap().starts_with("sha256:"), "{json}");
     let layers = json["layers"].as_array().unwrap();
     // The base, two layers of fx-layers that are in the image and two that are cached too, three slices, launcher, configuration…
@@ -57,7 +88,10 @@ fn a_second_build_of_the_same_source_packs_and_sends_nothing() {
 
     let sent = registry.requests().len();
     let arguments = ["--log-format", "json", "--tag", &name];
-    let again = machine.build(&app, &arguments).succeeds().says("fx-layers: only-launch: metadata=yes contents=no");
+    let again = machine
+        .build(&app, &arguments)
+        .succeeds()
+        .says("fx-layers: only-launch: metadata=yes contents=no");
     let again = again.says("fx-layers: build-cache-launch: metadata=yes contents=yes");
     assert_eq!(worked_on(&again, "pack"), [""; 0], "{}", again.text());
     machine.lifecycle(&["push", &name]).succeeds();
@@ -70,21 +104,49 @@ fn a_changed_file_sends_only_the_app_layer() {
     let machine = Machine::with_builder();
     let registry = Registry::start();
     let (app, name) = (machine.app(), registry.name("changed"));
-    let build = || machine.build(&app, &["--buildpack", "fx-layers", "--tag", &name, "--output", "registry"]).succeeds();
+    let build = || {
+        machine
+            .build(
+                &app,
+                &["--buildpack", "fx-layers", "--tag", &name, "--output", "registry"],
+            )
+            .succeeds()
+    };
     build();
     let earlier = registry.requests().len();
     fs::write(app.join("page.txt"), "second\n").unwrap();
     build();
 
-    let json = machine.lifecycle(&["inspect", &format!("registry:{name}"), "--output", "json"]).succeeds().json();
-    let layers: Vec<&str> =
-        json["layers"].as_array().unwrap().iter().map(|layer| layer["digest"].as_str().unwrap()).collect();
+    let json = machine
+        .lifecycle(&["inspect", &format!("registry:{name}"), "--output", "json"])
+        .succeeds()
+        .json();
+    let layers: Vec<&str> = json["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|layer| layer["digest"].as_str().unwrap())
+        .collect();
     let sent = registry.sent_blobs(earlier);
-    let sent_layers: Vec<&String> = sent.iter().filter(|digest| layers.contains(&digest.as_str())).collect();
+    let sent_layers: Vec<&String> = sent
+        .iter()
+        .filter(|digest| layers.contains(&digest.as_str()))
+        .collect();
     assert_eq!(sent_layers.len(), 1, "{sent:?} of {layers:?}");
     assert_eq!(sent.len(), 2, "the app's layer and the configuration: {sent:?}");
-    if let Some(config) = peers::judge("skopeo", &["inspect", "--tls-verify=false", "--config", &registry.docker("changed")]) {
-        assert_eq!(config.json()["config"]["Entrypoint"][0], "/cnb/lifecycle/launcher");
+    if let Some(config) = peers::judge(
+        "skopeo",
+        &[
+            "inspect",
+            "--tls-verify=false",
+            "--config",
+            &registry.docker("changed"),
+        ],
+    ) {
+        assert_eq!(
+            config.json()["config"]["Entrypoint"][0],
+            "/cnb/lifecycle/launcher"
+        );
     }
 }
 
@@ -92,9 +154,13 @@ fn a_changed_file_sends_only_the_app_layer() {
 fn a_layer_with_another_key_is_made_anew() {
     let machine = Machine::with_builder();
     let app = machine.app();
-    machine.build(&app, &["--tag", "build/key", "--env", "FX_KEY=1"]).succeeds();
+    machine
+        .build(&app, &["--tag", "build/key", "--env", "FX_KEY=1"])
+        .succeeds();
     let first = machine.digest("build/key");
-    let changed = machine.build(&app, &["--tag", "build/key", "--env", "FX_KEY=2"]).succeeds();
+    let changed = machine
+        .build(&app, &["--tag", "build/key", "--env", "FX_KEY=2"])
+        .succeeds();
     changed.says("fx-layers: build-cache-launch: metadata=no contents=yes");
     assert_ne!(machine.digest("build/key"), first);
 }
@@ -107,12 +173,20 @@ fn the_cache_can_be_cleared_named_and_left_out() {
     let cold = "fx-layers: only-cache: metadata=no contents=no";
     let directory = machine.text("cache");
     for cache in [&["--cache", "build-named"][..], &["--cache", &directory]] {
-        let build = |name: &str, more: &[&str]| machine.build(&app, &[cache, &["--tag", name], more].concat()).succeeds();
+        let build = |name: &str, more: &[&str]| {
+            machine
+                .build(&app, &[cache, &["--tag", name], more].concat())
+                .succeeds()
+        };
         build("build/cache-a", &[]).says(cold);
         build("build/cache-b", &[]).says(warm);
         build("build/cache-b", &["--clear-cache"]).says(cold);
     }
-    let build = || machine.build(&app, &["--cache", "none", "--tag", "build/no-cache"]).succeeds();
+    let build = || {
+        machine
+            .build(&app, &["--cache", "none", "--tag", "build/no-cache"])
+            .succeeds()
+    };
     build().says(cold);
     build().says(cold);
 }
@@ -121,11 +195,25 @@ fn the_cache_can_be_cleared_named_and_left_out() {
 fn buildpacks_see_the_variables_they_are_given_and_no_others() {
     let machine = Machine::with_builder();
     let app = machine.app();
-    let file = machine.files("env", &[("file", "FROM_FILE=file value\n# a comment\nTAKEN\n")]).join("file");
+    let file = machine
+        .files("env", &[("file", "FROM_FILE=file value\n# a comment\nTAKEN\n")])
+        .join("file");
     let canary = "canary-of-a-secret";
     let auth = format!(r#"{{"registry.example.com": "Basic {canary}"}}"#);
     let build = machine
-        .build(&app, &["--buildpack", "fx-noop", "--tag", "build/env", "--env", "GIVEN=given value", "--env", "TAKEN"])
+        .build(
+            &app,
+            &[
+                "--buildpack",
+                "fx-noop",
+                "--tag",
+                "build/env",
+                "--env",
+                "GIVEN=given value",
+                "--env",
+                "TAKEN",
+            ],
+        )
         .argument("--env-file")
         .argument(&file)
         .env("TAKEN", "taken value")
@@ -142,9 +230,15 @@ fn buildpacks_see_the_variables_they_are_given_and_no_others() {
         ("HTTPS_PROXY", "http://proxy.example.com:3128"),
     ] {
         let line = format!("fx-noop: env: {name}={value}\n");
-        assert!(finished.text().contains(&line), "{line} is not in\n{}", finished.text());
+        assert!(
+            finished.text().contains(&line),
+            "{line} is not in\n{}",
+            finished.text()
+        );
     }
-    finished.says("fx-noop: directory: /workspace").does_not_say(canary);
+    finished
+        .says("fx-noop: directory: /workspace")
+        .does_not_say(canary);
 }
 
 #[test]
@@ -152,22 +246,51 @@ fn a_build_plan_is_resolved_over_its_alternatives() {
     let machine = Machine::with_builder();
     let app = machine.app();
     let build = |more: &[&str]| {
-        machine.build(&app, &[&["--buildpack", "fx-plan-a,fx-plan-b", "--tag", "build/plan"], more].concat())
+        machine.build(
+            &app,
+            &[
+                &["--buildpack", "fx-plan-a,fx-plan-b", "--tag", "build/plan"],
+                more,
+            ]
+            .concat(),
+        )
     };
-    build(&[]).succeeds().says("fx-plan-a: plan:").says("from = \"fx-plan-b\"");
-    build(&["--env", "FX_REQUIRES=fx-other", "--env", "FX_ONLY_REQUIRES=yes"]).succeeds().says("name = \"fx-other\"");
-    build(&["--env", "FX_REQUIRES=fx-nothing", "--env", "FX_ONLY_REQUIRES=yes"]).fails(20).says("fx-nothing");
+    build(&[])
+        .succeeds()
+        .says("fx-plan-a: plan:")
+        .says("from = \"fx-plan-b\"");
+    build(&["--env", "FX_REQUIRES=fx-other", "--env", "FX_ONLY_REQUIRES=yes"])
+        .succeeds()
+        .says("name = \"fx-other\"");
+    build(&["--env", "FX_REQUIRES=fx-nothing", "--env", "FX_ONLY_REQUIRES=yes"])
+        .fails(20)
+        .says("fx-nothing");
 }
 
 #[test]
 fn environment_layers_reach_the_processes() {
     let machine = Machine::with_builder();
-    machine.build(&machine.app(), &["--buildpack", "fx-env", "--tag", "build/layers-env"]).succeeds();
+    machine
+        .build(
+            &machine.app(),
+            &["--buildpack", "fx-env", "--tag", "build/layers-env"],
+        )
+        .succeeds();
     let web = machine.lifecycle(&["run", "build/layers-env"]).succeeds();
-    for line in ["FX_APPEND=one-env:one-launch:one-web:two-env:two-launch:two-web", "FX_OVERRIDE=two-web", "FX_DEFAULT=one-env"] {
-        assert!(web.stdout().lines().any(|own| own == line), "{line} is not in\n{}", web.stdout());
+    for line in [
+        "FX_APPEND=one-env:one-launch:one-web:two-env:two-launch:two-web",
+        "FX_OVERRIDE=two-web",
+        "FX_DEFAULT=one-env",
+    ] {
+        assert!(
+            web.stdout().lines().any(|own| own == line),
+            "{line} is not in\n{}",
+            web.stdout()
+        );
     }
-    let worker = machine.lifecycle(&["run", "build/layers-env", "worker"]).succeeds();
+    let worker = machine
+        .lifecycle(&["run", "build/layers-env", "worker"])
+        .succeeds();
     worker.says("FX_APPEND=one-env:one-launch:two-env:two-launch\n");
 }
 
@@ -175,24 +298,60 @@ fn environment_layers_reach_the_processes() {
 fn exec_d_programs_set_variables_or_stop_the_start() {
     let machine = Machine::with_builder();
     let app = machine.app();
-    machine.build(&app, &["--buildpack", "fx-execd", "--tag", "build/execd"]).succeeds();
-    let web = machine.lifecycle(&["run", "build/execd"]).succeeds().says("FX_EXECD_WEB=only for web\n");
-    web.says("FX_EXECD_ALL=set with a \"quote\"\n").says("FX_EXECD_SEEN=first, then second\n");
-    machine.lifecycle(&["run", "build/execd", "worker"]).succeeds().does_not_say("FX_EXECD_WEB");
-    machine.build(&app, &["--buildpack", "fx-execd", "--tag", "build/execd", "--env", "FX_EXECD_EXIT=9"]).succeeds();
+    machine
+        .build(&app, &["--buildpack", "fx-execd", "--tag", "build/execd"])
+        .succeeds();
+    let web = machine
+        .lifecycle(&["run", "build/execd"])
+        .succeeds()
+        .says("FX_EXECD_WEB=only for web\n");
+    web.says("FX_EXECD_ALL=set with a \"quote\"\n")
+        .says("FX_EXECD_SEEN=first, then second\n");
+    machine
+        .lifecycle(&["run", "build/execd", "worker"])
+        .succeeds()
+        .does_not_say("FX_EXECD_WEB");
+    machine
+        .build(
+            &app,
+            &[
+                "--buildpack",
+                "fx-execd",
+                "--tag",
+                "build/execd",
+                "--env",
+                "FX_EXECD_EXIT=9",
+            ],
+        )
+        .succeeds();
     machine.lifecycle(&["run", "build/execd"]).fails(82);
 }
 
 #[test]
 fn sboms_come_back_out_of_the_image() {
     let machine = Machine::with_builder();
-    machine.build(&machine.app(), &["--buildpack", "fx-sbom", "--tag", "build/sbom"]).succeeds();
-    let merged = machine.lifecycle(&["sbom", "build/sbom"]).succeeds().says("fx-launch").says("fx-layer");
+    machine
+        .build(&machine.app(), &["--buildpack", "fx-sbom", "--tag", "build/sbom"])
+        .succeeds();
+    let merged = machine
+        .lifecycle(&["sbom", "build/sbom"])
+        .succeeds()
+        .says("fx-launch")
+        .says("fx-layer");
     assert_eq!(merged.json()["bomFormat"], "CycloneDX");
     let directory = machine.text("sboms");
-    machine.lifecycle(&["sbom", "build/sbom", "--directory", &directory]).succeeds();
-    let find = std::process::Command::new("find").args([&directory, "-name", "*.json"]).output().unwrap();
-    assert_eq!(String::from_utf8(find.stdout).unwrap().lines().count(), 6, "three formats of launch and of a layer");
+    machine
+        .lifecycle(&["sbom", "build/sbom", "--directory", &directory])
+        .succeeds();
+    let find = std::process::Command::new("find")
+        .args([&directory, "-name", "*.json"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8(find.stdout).unwrap().lines().count(),
+        6,
+        "three formats of launch and of a layer"
+    );
 }
 
 #[test]
@@ -200,24 +359,41 @@ fn every_output_has_the_same_digest() {
     let machine = Machine::with_builder();
     let registry = Registry::start();
     let app = machine.app();
-    let (layout, archive, docker) = (machine.text("layout"), machine.text("oci.tar"), machine.text("docker.tar"));
+    let (layout, archive, docker) = (
+        machine.text("layout"),
+        machine.text("oci.tar"),
+        machine.text("docker.tar"),
+    );
     let name = registry.name("app:1");
     let places = [
         ("store", format!("store:{name}")),
         ("registry", format!("registry:{name}")),
         (&format!("oci:{layout}"), format!("oci:{layout}")),
-        (&format!("oci-archive:{archive}"), format!("oci-archive:{archive}")),
+        (
+            &format!("oci-archive:{archive}"),
+            format!("oci-archive:{archive}"),
+        ),
     ];
     let digests: Vec<String> = places
         .iter()
         .map(|(output, place)| {
-            machine.build(&app, &["--tag", &name, "--output", output]).succeeds();
+            machine
+                .build(&app, &["--tag", &name, "--output", output])
+                .succeeds();
             machine.digest(place)
         })
         .collect();
     assert!(digests.iter().all(|digest| *digest == digests[0]), "{digests:?}");
-    machine.build(&app, &["--tag", &name, "--output", &format!("docker-archive:{docker}")]).succeeds();
-    if let Some(names) = peers::judge("tar", &["--extract", "--to-stdout", "--file", &docker, "manifest.json"]) {
+    machine
+        .build(
+            &app,
+            &["--tag", &name, "--output", &format!("docker-archive:{docker}")],
+        )
+        .succeeds();
+    if let Some(names) = peers::judge(
+        "tar",
+        &["--extract", "--to-stdout", "--file", &docker, "manifest.json"],
+    ) {
         assert_eq!(names.json()[0]["RepoTags"][0], name);
     }
 }
@@ -227,7 +403,9 @@ fn programs_get_the_digest_and_people_get_quiet() {
     let machine = Machine::with_builder();
     let app = machine.app();
     let file = machine.text("digest");
-    let quiet = machine.build(&app, &["--tag", "build/quiet", "--quiet", "--digest-file", &file]).succeeds();
+    let quiet = machine
+        .build(&app, &["--tag", "build/quiet", "--quiet", "--digest-file", &file])
+        .succeeds();
     assert_eq!(quiet.stderr(), "");
     let digest = machine.digest("build/quiet");
     assert_eq!(fs::read_to_string(&file).unwrap().trim(), digest);
@@ -237,7 +415,11 @@ fn programs_get_the_digest_and_people_get_quiet() {
 #[test]
 fn a_dry_run_tells_the_plan_and_makes_nothing() {
     let machine = Machine::with_builder();
-    machine.build(&machine.app(), &["--tag", "build/dry", "--dry-run"]).succeeds().says("fx-layers").says(RUN);
+    machine
+        .build(&machine.app(), &["--tag", "build/dry", "--dry-run"])
+        .succeeds()
+        .says("fx-layers")
+        .says(RUN);
     machine.lifecycle(&["inspect", "store:build/dry"]).fails(1);
 }
 
@@ -245,9 +427,16 @@ fn a_dry_run_tells_the_plan_and_makes_nothing() {
 fn the_default_process_can_be_chosen() {
     let machine = Machine::with_builder();
     let app = machine.app();
-    machine.build(&app, &["--tag", "build/process", "--process", "no-arguments"]).succeeds();
-    machine.lifecycle(&["run", "build/process"]).succeeds().says("/workspace\n");
-    let wrong = machine.build(&app, &["--tag", "build/process", "--process", "nowhere"]).run();
+    machine
+        .build(&app, &["--tag", "build/process", "--process", "no-arguments"])
+        .succeeds();
+    machine
+        .lifecycle(&["run", "build/process"])
+        .succeeds()
+        .says("/workspace\n");
+    let wrong = machine
+        .build(&app, &["--tag", "build/process", "--process", "nowhere"])
+        .run();
     assert!(!wrong.status().success(), "{}", wrong.text());
     wrong.says("nowhere").says("no-arguments");
 }
@@ -255,8 +444,16 @@ fn the_default_process_can_be_chosen() {
 #[test]
 fn a_buildpack_may_be_a_directory() {
     let machine = Machine::with_builder();
-    machine.build(&machine.app(), &["--buildpack", &buildpack("fx-store"), "--tag", "build/directory"]).succeeds();
-    let again = machine.build(&machine.app(), &["--buildpack", &buildpack("fx-store"), "--tag", "build/directory"]);
+    machine
+        .build(
+            &machine.app(),
+            &["--buildpack", &buildpack("fx-store"), "--tag", "build/directory"],
+        )
+        .succeeds();
+    let again = machine.build(
+        &machine.app(),
+        &["--buildpack", &buildpack("fx-store"), "--tag", "build/directory"],
+    );
     again.succeeds().says("fx-store: build number 2");
 }
 
@@ -266,10 +463,32 @@ fn project_toml_chooses_files_buildpacks_and_variables() {
     let toml = "[_]\nschema-version = \"0.2\"\n[io.buildpacks]\nexclude = [\"folder\"]\n\
                 [[io.buildpacks.group]]\nid = \"fx-noop\"\nversion = \"1.0.0\"\n\
                 [[io.buildpacks.build.env]]\nname = \"FROM_PROJECT\"\nvalue = \"project value\"\n";
-    let app = machine.files("project", &[("project.toml", toml), ("folder/data.txt", "data"), ("page.txt", "page")]);
-    machine.build(&app, &["--tag", "build/project"]).succeeds().says("fx-noop: env: FROM_PROJECT=project value\n");
-    let ls = ["run", "build/project", "--entrypoint", "/cnb/lifecycle/launcher", "--", "ls", "/workspace"];
-    machine.lifecycle(&ls).succeeds().says("page.txt").does_not_say("folder");
+    let app = machine.files(
+        "project",
+        &[
+            ("project.toml", toml),
+            ("folder/data.txt", "data"),
+            ("page.txt", "page"),
+        ],
+    );
+    machine
+        .build(&app, &["--tag", "build/project"])
+        .succeeds()
+        .says("fx-noop: env: FROM_PROJECT=project value\n");
+    let ls = [
+        "run",
+        "build/project",
+        "--entrypoint",
+        "/cnb/lifecycle/launcher",
+        "--",
+        "ls",
+        "/workspace",
+    ];
+    machine
+        .lifecycle(&ls)
+        .succeeds()
+        .says("page.txt")
+        .does_not_say("folder");
 }
 
 // What is wrong is said in a way that can be acted on.
@@ -277,23 +496,38 @@ fn project_toml_chooses_files_buildpacks_and_variables() {
 #[test]
 fn no_fitting_buildpack_is_exit_20_with_what_each_one_looked_for() {
     let machine = Machine::with_builder();
-    let build = machine.build(&machine.app(), &["--buildpack", "fx-noop,fx-fail-detect", "--tag", "build/none"]);
-    let failed = build.fails(20).says("fx-fail-detect: looked for nothing, found nothing");
+    let build = machine.build(
+        &machine.app(),
+        &["--buildpack", "fx-noop,fx-fail-detect", "--tag", "build/none"],
+    );
+    let failed = build
+        .fails(20)
+        .says("fx-fail-detect: looked for nothing, found nothing");
     assert_matches(&failed, &machine, "no-buildpack-fits.txt");
 }
 
 #[test]
 fn a_broken_detection_is_exit_21() {
     let machine = Machine::with_builder();
-    let build = machine.build(&machine.app(), &["--buildpack", "fx-error-detect", "--tag", "build/error"]);
+    let build = machine.build(
+        &machine.app(),
+        &["--buildpack", "fx-error-detect", "--tag", "build/error"],
+    );
     build.fails(21).says("fx-error-detect: something is broken");
 }
 
 #[test]
 fn a_failing_buildpack_is_exit_51_with_its_last_words() {
     let machine = Machine::with_builder();
-    let build = machine.build(&machine.app(), &["--buildpack", "fx-fail-build", "--tag", "build/fails"]);
-    let failed = build.fails(51).says("last words on stdout").says("last words on stderr").says("fx-fail-build");
+    let build = machine.build(
+        &machine.app(),
+        &["--buildpack", "fx-fail-build", "--tag", "build/fails"],
+    );
+    let failed = build
+        .fails(51)
+        .says("last words on stdout")
+        .says("last words on stderr")
+        .says("fx-fail-build");
     // What the buildpack itself ended with helps whoever debugs it.
     failed.says("7");
     machine.lifecycle(&["inspect", "store:build/fails"]).fails(1);
@@ -302,7 +536,10 @@ fn a_failing_buildpack_is_exit_51_with_its_last_words() {
 #[test]
 fn a_syntax_error_is_shown_with_file_line_and_column() {
     let machine = Machine::with_builder();
-    let app = machine.files("broken", &[("project.toml", "[_]\nschema-version = \"0.2\"\n[io.buildpacks\n")]);
+    let app = machine.files(
+        "broken",
+        &[("project.toml", "[_]\nschema-version = \"0.2\"\n[io.buildpacks\n")],
+    );
     let failed = machine.build(&app, &["--tag", "build/broken"]).run();
     assert!(!failed.status().success());
     assert_matches(&failed, &machine, "syntax-error.txt");
@@ -312,25 +549,51 @@ fn a_syntax_error_is_shown_with_file_line_and_column() {
 #[test]
 fn an_unknown_key_in_project_toml_is_a_warning() {
     let machine = Machine::with_builder();
-    let app = machine.files("unknown", &[("project.toml", "[_]\nschema-version = \"0.2\"\nunknwon = 1\n")]);
-    machine.build(&app, &["--tag", "build/unknown"]).succeeds().says("warning").says("unknwon");
+    let app = machine.files(
+        "unknown",
+        &[("project.toml", "[_]\nschema-version = \"0.2\"\nunknwon = 1\n")],
+    );
+    machine
+        .build(&app, &["--tag", "build/unknown"])
+        .succeeds()
+        .says("warning")
+        .says("unknwon");
 }
 
 #[test]
 fn a_missing_source_is_named() {
     let machine = Machine::with_builder();
     let path = machine.path("not-there");
-    machine.build(&path, &["--tag", "build/missing"]).fails(1).says(path.to_str().unwrap());
+    machine
+        .build(&path, &["--tag", "build/missing"])
+        .fails(1)
+        .says(path.to_str().unwrap());
     let file = machine.files("file", &[("app", "")]).join("app");
-    machine.build(&file, &["--tag", "build/missing"]).fails(1).says("directory");
+    machine
+        .build(&file, &["--tag", "build/missing"])
+        .fails(1)
+        .says("directory");
 }
 
 #[test]
 fn an_unknown_buildpack_or_builder_is_named() {
     let machine = Machine::with_builder();
     let app = machine.app();
-    machine.build(&app, &["--buildpack", "fx-nothing", "--tag", "build/unknown"]).fails(1).says("fx-nothing");
-    machine.build(&app, &["--buildpack", "fx-noop@9.9.9", "--tag", "build/unknown"]).fails(1).says("9.9.9");
-    let no_builder = machine.lifecycle(&["build", app.to_str().unwrap(), "--builder", RUN, "--tag", "build/unknown"]);
+    machine
+        .build(&app, &["--buildpack", "fx-nothing", "--tag", "build/unknown"])
+        .fails(1)
+        .says("fx-nothing");
+    machine
+        .build(&app, &["--buildpack", "fx-noop@9.9.9", "--tag", "build/unknown"])
+        .fails(1)
+        .says("9.9.9");
+    let no_builder = machine.lifecycle(&[
+        "build",
+        app.to_str().unwrap(),
+        "--builder",
+        RUN,
+        "--tag",
+        "build/unknown",
+    ]);
     no_builder.fails(1).says("not a builder").says(RUN);
 }

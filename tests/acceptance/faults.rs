@@ -10,8 +10,13 @@ use crate::support::{Machine, Registry};
 
 /// An app that takes a while to pack.
 fn large_app(machine: &Machine) -> std::path::PathBuf {
-    let content: String = (0..1_000_000_u64).map(|n| format!("{}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15))).collect();
-    machine.files("large", &[("one", &content), ("two", &content), ("page.txt", "page\n")])
+    let content: String = (0..1_000_000_u64)
+        .map(|n| format!("{}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        .collect();
+    machine.files(
+        "large",
+        &[("one", &content), ("two", &content), ("page.txt", "page\n")],
+    )
 }
 
 /// A store of its own with the builder.
@@ -20,7 +25,9 @@ fn own_builder() -> Machine {
     let shared = Machine::with_builder();
     for name in [BUILDER, RUN] {
         let from = format!("oci:{}:{name}", machine.text("images"));
-        shared.lifecycle(&["copy", &format!("store:{name}"), &from]).succeeds();
+        shared
+            .lifecycle(&["copy", &format!("store:{name}"), &from])
+            .succeeds();
         machine.lifecycle(&["pull", &from, "--tag", name]).succeeds();
     }
     machine
@@ -50,7 +57,12 @@ fn killed_at_any_moment_the_store_stays_whole() {
         running.wait();
         machine.store_is_sound();
         // Either the whole image is there under its name, or none.
-        if machine.lifecycle(&["inspect", "store:faults/killed"]).run().status().success() {
+        if machine
+            .lifecycle(&["inspect", "store:faults/killed"])
+            .run()
+            .status()
+            .success()
+        {
             machine.lifecycle(&["run", "faults/killed"]).succeeds();
             machine.lifecycle(&["rmi", "faults/killed"]).succeeds();
         }
@@ -78,14 +90,24 @@ fn an_interrupt_ends_with_130_and_leaves_nothing() {
         running.signal(Signal::INT);
         let signalled = Instant::now();
         let finished = running.wait();
-        assert!(signalled.elapsed() < Duration::from_secs(20), "it took {:?} to stop", signalled.elapsed());
+        assert!(
+            signalled.elapsed() < Duration::from_secs(20),
+            "it took {:?} to stop",
+            signalled.elapsed()
+        );
         if finished.status().success() {
             continue; // It was done before the signal came.
         }
         stopped += 1;
         finished.with_code(130).says("stop");
-        machine.lifecycle(&["inspect", "store:faults/interrupted"]).fails(1);
-        assert_eq!(left_over(machine.store()), [""; 0].map(std::path::PathBuf::from), "after {moment}/8");
+        machine
+            .lifecycle(&["inspect", "store:faults/interrupted"])
+            .fails(1);
+        assert_eq!(
+            left_over(machine.store()),
+            [""; 0].map(std::path::PathBuf::from),
+            "after {moment}/8"
+        );
         machine.store_is_sound();
     }
     assert!(stopped > 0, "no signal came in time");
@@ -117,18 +139,25 @@ fn a_killed_push_leaves_no_tag() {
         std::thread::sleep(Duration::from_millis(milliseconds));
         running.signal(Signal::KILL);
         running.wait();
-        let tag = machine.lifecycle(&["inspect", &format!("registry:{name}"), "--output", "json"]).run();
+        let tag = machine
+            .lifecycle(&["inspect", &format!("registry:{name}"), "--output", "json"])
+            .run();
         assert!(!tag.status().success() || tag.json()["digest"] == machine.digest(&name).as_str());
     }
     push.succeeds();
-    assert_eq!(machine.digest(&format!("registry:{name}")), machine.digest(&format!("store:{name}")));
+    assert_eq!(
+        machine.digest(&format!("registry:{name}")),
+        machine.digest(&format!("store:{name}"))
+    );
 }
 
 #[test]
 fn two_builds_of_one_name_at_once_both_succeed() {
     let machine = own_builder();
     let app = large_app(&machine);
-    let builds: Vec<_> = (0..3).map(|_| machine.build(&app, &["--tag", "faults/twice"]).start()).collect();
+    let builds: Vec<_> = (0..3)
+        .map(|_| machine.build(&app, &["--tag", "faults/twice"]).start())
+        .collect();
     for build in builds {
         build.wait().with_code(0);
     }
@@ -153,8 +182,17 @@ fn a_full_disk_is_told_with_its_path_and_nothing_stays() {
         exit "$code""#;
     let store = machine.store().to_str().unwrap().to_owned();
     std::fs::create_dir(format!("{store}.small")).unwrap();
-    let used = std::process::Command::new("du").args(["-sm", &store]).output().unwrap();
-    let used: u64 = String::from_utf8(used.stdout).unwrap().split_whitespace().next().unwrap().parse().unwrap();
+    let used = std::process::Command::new("du")
+        .args(["-sm", &store])
+        .output()
+        .unwrap();
+    let used: u64 = String::from_utf8(used.stdout)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     let mut user = vec!["unshare", "--mount"];
     if !crate::support::accounts::is_root() {
         user.extend(["--map-root-user", "--map-auto"]);
@@ -162,7 +200,10 @@ fn a_full_disk_is_told_with_its_path_and_nothing_stays() {
     for room in [2, 12, 30] {
         let size = format!("{}m", used + room);
         let wrapper = [&user[..], &["sh", "-c", script, "sh", &store]].concat();
-        let build = machine.build(&app, &["--tag", "faults/full"]).under(&wrapper).env("SIZE", size);
+        let build = machine
+            .build(&app, &["--tag", "faults/full"])
+            .under(&wrapper)
+            .env("SIZE", size);
         build.fails(1).says("No space left on device").says(&store);
     }
     machine.build(&app, &["--tag", "faults/full"]).succeeds();

@@ -17,14 +17,20 @@ impl Pod {
         let machine = Machine::new();
         let root = BuilderRoot::unpack(&machine);
         let registry = Registry::start();
-        Machine::with_builder().lifecycle(&["push", RUN, &registry.name("run")]).succeeds();
+        Machine::with_builder()
+            .lifecycle(&["push", RUN, &registry.name("run")])
+            .succeeds();
         root.prepare(
             "mkdir -p /workspace /layers /cache /platform/env
              echo first >/workspace/page.txt
              printf 1 >/platform/env/FX_KEY
              chown -R 1000:1000 /workspace /layers /cache",
         );
-        Self { machine, root, registry }
+        Self {
+            machine,
+            root,
+            registry,
+        }
     }
 
     /// A phase as the builder's user, without any capability.
@@ -40,7 +46,10 @@ impl Pod {
     }
 
     fn variables(&self, phase: Invocation) -> Invocation {
-        phase.env("CNB_PLATFORM_API", "0.13").env("CNB_REGISTRY_AUTH", "{}").env("PATH", "/bin")
+        phase
+            .env("CNB_PLATFORM_API", "0.13")
+            .env("CNB_REGISTRY_AUTH", "{}")
+            .env("PATH", "/bin")
     }
 
     fn run_image(&self) -> String {
@@ -59,13 +68,22 @@ impl Pod {
 
 /// All five phases, each in its own process.
 fn five_phases(pod: &Pod, name: &str, run: impl Fn(&[&str]) -> Finished) {
-    run(&["analyzer", "-run-image", &pod.run_image(), "-log-level", "debug", name]);
+    run(&[
+        "analyzer",
+        "-run-image",
+        &pod.run_image(),
+        "-log-level",
+        "debug",
+        name,
+    ]);
     assert!(pod.read("/layers/analyzed.toml").contains("sha256:"));
     let detected = pod.phase(&["detector", "-app", "/workspace"]).succeeds();
     detected.says("fx-layers").says("fx-process");
     assert!(pod.read("/layers/group.toml").contains("fx-process"));
     run(&["restorer", "-cache-dir", "/cache"]);
-    pod.phase(&["builder", "-app", "/workspace"]).succeeds().says("fx-layers: only-launch");
+    pod.phase(&["builder", "-app", "/workspace"])
+        .succeeds()
+        .says("fx-layers: only-launch");
     run(&["exporter", "-app", "/workspace", "-cache-dir", "/cache", name]);
     assert!(pod.read("/layers/report.toml").contains("digest = \"sha256:"));
 }
@@ -88,7 +106,8 @@ fn phases_that_need_it_start_as_root_and_drop() {
     let (as_root, as_user) = (pod.registry.name("as-root"), pod.registry.name("as-user"));
     five_phases(&pod, &as_root, |words| {
         let ids = ["-uid", "1000", "-gid", "1000"];
-        pod.phase_as_root(&[&words[..1], &ids, &words[1..]].concat()).succeeds()
+        pod.phase_as_root(&[&words[..1], &ids, &words[1..]].concat())
+            .succeeds()
     });
     pod.root.prepare("rm -rf /layers/* /cache/*");
     five_phases(&pod, &as_user, |words| pod.phase(words).succeeds());
@@ -101,37 +120,85 @@ fn the_creator_does_all_of_it_with_banners() {
     let name = pod.registry.name("created");
     let create = |more: &[&str]| {
         let run_image = pod.run_image();
-        let words = ["creator", "-app=/workspace", "-cache-dir=/cache", "-run-image", &run_image];
+        let words = [
+            "creator",
+            "-app=/workspace",
+            "-cache-dir=/cache",
+            "-run-image",
+            &run_image,
+        ];
         pod.phase(&[&words[..], more, &[&name]].concat())
     };
-    let first = create(&["-tag", &pod.registry.name("created:other"), "-process-type", "no-arguments"]).succeeds();
+    let first = create(&[
+        "-tag",
+        &pod.registry.name("created:other"),
+        "-process-type",
+        "no-arguments",
+    ])
+    .succeeds();
     for phase in ["ANALYZING", "DETECTING", "RESTORING", "BUILDING", "EXPORTING"] {
-        assert!(first.text().contains(&format!("===> {phase}")), "{phase}\n{}", first.text());
+        assert!(
+            first.text().contains(&format!("===> {phase}")),
+            "{phase}\n{}",
+            first.text()
+        );
     }
     assert_eq!(pod.digest(&name), pod.digest(&pod.registry.name("created:other")));
     let digest = pod.digest(&name);
     pod.root.prepare("rm -rf /layers/*");
     let again = create(&["-process-type", "no-arguments"]).succeeds();
-    again.says("fx-layers: only-cache: metadata=yes contents=yes").says("Reusing layer");
+    again
+        .says("fx-layers: only-cache: metadata=yes contents=yes")
+        .says("Reusing layer");
     assert_eq!(pod.digest(&name), digest);
     // Without a restore the cached layers are made again.
     pod.root.prepare("rm -rf /layers/*");
-    create(&["-skip-restore"]).succeeds().says("fx-layers: only-cache: metadata=no contents=no");
+    create(&["-skip-restore"])
+        .succeeds()
+        .says("fx-layers: only-cache: metadata=no contents=no");
 }
 
 #[test]
 fn the_phases_and_lifecycle_build_make_the_same_layers() {
     let pod = Pod::new();
     let name = pod.registry.name("by-phases");
-    pod.phase(&["creator", "-app", "/workspace", "-run-image", &pod.run_image(), &name]).succeeds();
+    pod.phase(&[
+        "creator",
+        "-app",
+        "/workspace",
+        "-run-image",
+        &pod.run_image(),
+        &name,
+    ])
+    .succeeds();
     let machine = Machine::with_builder();
     let app = machine.files("same", &[("page.txt", "first\n")]);
     let ours = pod.registry.name("by-build");
-    machine.build(&app, &["--tag", &ours, "--output", "registry", "--run-image", &pod.run_image(), "--env", "FX_KEY=1"]).succeeds();
+    machine
+        .build(
+            &app,
+            &[
+                "--tag",
+                &ours,
+                "--output",
+                "registry",
+                "--run-image",
+                &pod.run_image(),
+                "--env",
+                "FX_KEY=1",
+            ],
+        )
+        .succeeds();
     let layers = |name: &str| {
-        let json = machine.lifecycle(&["inspect", &format!("registry:{name}"), "--output", "json"]).succeeds().json();
+        let json = machine
+            .lifecycle(&["inspect", &format!("registry:{name}"), "--output", "json"])
+            .succeeds()
+            .json();
         let layers = json["layers"].as_array().unwrap().clone();
-        layers.iter().map(|layer| layer["digest"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+        layers
+            .iter()
+            .map(|layer| layer["digest"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
     };
     assert_eq!(layers(&name), layers(&ours));
 }
@@ -140,16 +207,38 @@ fn the_phases_and_lifecycle_build_make_the_same_layers() {
 fn skopeo_reads_the_labels_that_platforms_read() {
     let pod = Pod::new();
     let name = pod.registry.name("labels");
-    pod.phase(&["creator", "-app", "/workspace", "-run-image", &pod.run_image(), &name]).succeeds();
-    let Some(config) = peers::judge("skopeo", &["inspect", "--tls-verify=false", "--config", &pod.registry.docker("labels")])
-    else {
+    pod.phase(&[
+        "creator",
+        "-app",
+        "/workspace",
+        "-run-image",
+        &pod.run_image(),
+        &name,
+    ])
+    .succeeds();
+    let Some(config) = peers::judge(
+        "skopeo",
+        &[
+            "inspect",
+            "--tls-verify=false",
+            "--config",
+            &pod.registry.docker("labels"),
+        ],
+    ) else {
         return;
     };
     let labels = config.json()["config"]["Labels"].clone();
     let metadata: serde_json::Value =
         serde_json::from_str(labels["io.buildpacks.lifecycle.metadata"].as_str().unwrap()).unwrap();
-    assert!(metadata["runImage"]["reference"].as_str().unwrap().contains("sha256:"), "{metadata}");
-    let build: serde_json::Value = serde_json::from_str(labels["io.buildpacks.build.metadata"].as_str().unwrap()).unwrap();
+    assert!(
+        metadata["runImage"]["reference"]
+            .as_str()
+            .unwrap()
+            .contains("sha256:"),
+        "{metadata}"
+    );
+    let build: serde_json::Value =
+        serde_json::from_str(labels["io.buildpacks.build.metadata"].as_str().unwrap()).unwrap();
     assert_eq!(build["buildpacks"][0]["id"], "fx-layers", "{build}");
     assert_eq!(labels["fx.label"], "a value with \"quotes\" and a = sign");
 }
@@ -161,17 +250,34 @@ fn exit_codes_are_the_specifications() {
     let order = |group: &str| {
         pod.root.prepare(&format!("printf '[[order]]\\n[[order.group]]\\nid = \"{group}\"\\nversion = \"1.0.0\"\\n' >/tmp/order.toml"));
     };
-    pod.phase(&["detector"]).env("CNB_PLATFORM_API", "").fails(11).says("CNB_PLATFORM_API");
-    pod.phase(&["detector"]).env("CNB_PLATFORM_API", "9.9").fails(11).says("9.9");
+    pod.phase(&["detector"])
+        .env("CNB_PLATFORM_API", "")
+        .fails(11)
+        .says("CNB_PLATFORM_API");
+    pod.phase(&["detector"])
+        .env("CNB_PLATFORM_API", "9.9")
+        .fails(11)
+        .says("9.9");
     pod.phase(&["detector", "-no-such-flag"]).fails(2);
-    pod.phase(&["analyzer"]).fails(3).says("image argument is required");
+    pod.phase(&["analyzer"])
+        .fails(3)
+        .says("image argument is required");
     pod.phase_as_root(&["detector"]).fails(3).says("root");
     for (buildpack, code) in [("fx-fail-detect", 20), ("fx-error-detect", 21)] {
         order(buildpack);
-        pod.phase(&["detector", "-order", "/tmp/order.toml"]).fails(code).says(buildpack);
+        pod.phase(&["detector", "-order", "/tmp/order.toml"])
+            .fails(code)
+            .says(buildpack);
     }
     order("fx-fail-build");
-    let words = ["creator", "-order", "/tmp/order.toml", "-run-image", &pod.run_image(), &name];
+    let words = [
+        "creator",
+        "-order",
+        "/tmp/order.toml",
+        "-run-image",
+        &pod.run_image(),
+        &name,
+    ];
     pod.phase(&words).fails(51).says("last words on stderr");
     pod.phase(&["detector", "-version"]).succeeds();
 }
@@ -180,8 +286,12 @@ fn exit_codes_are_the_specifications() {
 fn lifecycle_build_is_the_build_phase_for_platforms() {
     let pod = Pod::new();
     let name = pod.registry.name("verbs");
-    pod.phase(&["analyzer", "-run-image", &pod.run_image(), &name]).succeeds();
+    pod.phase(&["analyzer", "-run-image", &pod.run_image(), &name])
+        .succeeds();
     pod.phase(&["detector"]).succeeds();
-    let verb = pod.variables(pod.root.as_user(&["/cnb/lifecycle/lifecycle", "build", "-app", "/workspace"]));
+    let verb = pod.variables(
+        pod.root
+            .as_user(&["/cnb/lifecycle/lifecycle", "build", "-app", "/workspace"]),
+    );
     verb.succeeds().says("fx-layers: only-launch");
 }

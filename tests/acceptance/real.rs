@@ -11,12 +11,17 @@ use crate::support::{Machine, Running};
 fn machine() -> Machine {
     let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real-store");
     let machine = Machine::with_store(&store);
-    machine.lifecycle(&["stack", "create", "debian-12"]).with_network_settings().succeeds();
+    machine
+        .lifecycle(&["stack", "create", "debian-12"])
+        .with_network_settings()
+        .succeeds();
     machine
 }
 
 fn app(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/apps").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/apps")
+        .join(name)
 }
 
 /// An image that runs, with the port that it listens on.
@@ -27,8 +32,14 @@ struct Server {
 
 impl Server {
     fn start(machine: &Machine, image: &str) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = machine.lifecycle(&["run", image, "--port", &port.to_string()]).start();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let process = machine
+            .lifecycle(&["run", image, "--port", &port.to_string()])
+            .start();
         Self { process, port }
     }
 
@@ -40,7 +51,10 @@ impl Server {
                 return body;
             }
             assert!(self.process.is_alive(), "the app ended before it answered");
-            assert!(started.elapsed() < Duration::from_mins(1), "{path} is not answered with 200");
+            assert!(
+                started.elapsed() < Duration::from_mins(1),
+                "{path} is not answered with 200"
+            );
             std::thread::sleep(Duration::from_millis(50));
         }
     }
@@ -65,7 +79,10 @@ impl Server {
 #[test]
 fn django_and_node_apps_are_built_and_answer() {
     let machine = machine();
-    for (name, text) in [("django", "Hello from a row in SQLite"), ("node", "Hello from Node")] {
+    for (name, text) in [
+        ("django", "Hello from a row in SQLite"),
+        ("node", "Hello from Node"),
+    ] {
         let image = format!("real/{name}");
         let source = app(name);
         let words = ["build", source.to_str().unwrap(), "--tag", &image];
@@ -83,7 +100,15 @@ fn django_and_node_apps_are_built_and_answer() {
         build.succeeds();
         assert_eq!(machine.digest(&image), digest, "{name} again");
         let sbom = machine.lifecycle(&["sbom", &image]).succeeds();
-        let package = if name == "django" { "\"Django\"" } else { "\"escape-html\"" };
-        assert!(sbom.stdout().to_lowercase().contains(&package.to_lowercase()), "{}", sbom.stdout());
+        let package = if name == "django" {
+            "\"Django\""
+        } else {
+            "\"escape-html\""
+        };
+        assert!(
+            sbom.stdout().to_lowercase().contains(&package.to_lowercase()),
+            "{}",
+            sbom.stdout()
+        );
     }
 }

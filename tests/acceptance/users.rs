@@ -1,7 +1,7 @@
 //! The same job as every kind of user.
 
-use crate::support::accounts::Account;
 use crate::support::Registry;
+use crate::support::accounts::Account;
 
 /// Builds, runs, pushes and cleans up as `account`.
 fn whole_job(account: &Account) -> String {
@@ -12,11 +12,17 @@ fn whole_job(account: &Account) -> String {
     let run = |invocation: crate::support::Invocation| account.invoke(invocation.program(&program));
     let name = registry.name("app");
     run(machine.build(&app, &["--tag", &name])).succeeds();
-    run(machine.lifecycle(&["run", &name])).succeeds().says("web: replaceable two words");
+    run(machine.lifecycle(&["run", &name]))
+        .succeeds()
+        .says("web: replaceable two words");
     run(machine.lifecycle(&["run", &name, "dots.and_underscores"])).fails(3);
     run(machine.lifecycle(&["push", &name])).succeeds();
-    run(machine.build(&app, &["--tag", &name])).succeeds().says("fx-layers: only-launch: metadata=yes");
-    let shown = run(machine.lifecycle(&["inspect", &name, "--output", "json"])).succeeds().json();
+    run(machine.build(&app, &["--tag", &name]))
+        .succeeds()
+        .says("fx-layers: only-launch: metadata=yes");
+    let shown = run(machine.lifecycle(&["inspect", &name, "--output", "json"]))
+        .succeeds()
+        .json();
     run(machine.lifecycle(&["cache", "verify"])).succeeds();
     run(machine.lifecycle(&["rmi", &name])).succeeds();
     run(machine.lifecycle(&["cache", "prune", "--all"])).succeeds();
@@ -37,7 +43,9 @@ fn root_and_ordinary_users_get_the_same_image() {
 fn doctor_names_the_rung_of_each_user() {
     for (account, rung) in [(Account::ordinary(), "1"), (Account::single_id(), "3")] {
         let (machine, program) = account.machine();
-        let doctor = account.invoke(machine.lifecycle(&["doctor"]).program(&program)).succeeds();
+        let doctor = account
+            .invoke(machine.lifecycle(&["doctor"]).program(&program))
+            .succeeds();
         assert!(doctor.text().contains(rung), "{}", doctor.text());
     }
 }

@@ -41,20 +41,41 @@ impl Account {
             return Self::own();
         }
         let (uid, gid) = *account();
-        Self { uid, gid, wrapper: setpriv(uid, gid, &["--init-groups"]), maps_ids: true }
+        Self {
+            uid,
+            gid,
+            wrapper: setpriv(uid, gid, &["--init-groups"]),
+            maps_ids: true,
+        }
     }
 
     /// An ordinary user without any id but its own.
     pub(crate) fn single_id() -> Self {
         if !is_root() {
-            return Self { maps_ids: false, ..Self::own() };
+            return Self {
+                maps_ids: false,
+                ..Self::own()
+            };
         }
-        Self { uid: STRANGER, gid: STRANGER, wrapper: setpriv(STRANGER, STRANGER, &["--clear-groups"]), maps_ids: false }
+        Self {
+            uid: STRANGER,
+            gid: STRANGER,
+            wrapper: setpriv(STRANGER, STRANGER, &["--clear-groups"]),
+            maps_ids: false,
+        }
     }
 
     fn own() -> Self {
-        let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-        Self { uid, gid, wrapper: Vec::new(), maps_ids: true }
+        let (uid, gid) = (
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
+        Self {
+            uid,
+            gid,
+            wrapper: Vec::new(),
+            maps_ids: true,
+        }
     }
 
     /// Hands over a directory with everything in it.
@@ -73,7 +94,9 @@ impl Account {
         let builder = format!("oci:{}", machine.path("images").display());
         let shared = Machine::with_builder();
         for name in [super::images::BUILDER, super::images::RUN] {
-            shared.lifecycle(&["copy", &format!("store:{name}"), &format!("{builder}:{name}")]).succeeds();
+            shared
+                .lifecycle(&["copy", &format!("store:{name}"), &format!("{builder}:{name}")])
+                .succeeds();
         }
         self.own_tree(&machine.path(""));
         for name in [super::images::BUILDER, super::images::RUN] {
@@ -85,14 +108,26 @@ impl Account {
 
     /// The same invocation, as this user.
     pub(crate) fn invoke(&self, invocation: Invocation) -> Invocation {
-        let invocation = if self.maps_ids { invocation } else { invocation.env("PATH", "/bin-without-newuidmap:/bin") };
+        let invocation = if self.maps_ids {
+            invocation
+        } else {
+            invocation.env("PATH", "/bin-without-newuidmap:/bin")
+        };
         invocation.under(&self.wrapper)
     }
 }
 
 fn setpriv(uid: u32, gid: u32, options: &[&str]) -> Vec<String> {
-    let words = ["setpriv".to_owned(), format!("--reuid={uid}"), format!("--regid={gid}")];
-    words.into_iter().chain(options.iter().map(|&option| option.to_owned())).chain(["--".to_owned()]).collect()
+    let words = [
+        "setpriv".to_owned(),
+        format!("--reuid={uid}"),
+        format!("--regid={gid}"),
+    ];
+    words
+        .into_iter()
+        .chain(options.iter().map(|&option| option.to_owned()))
+        .chain(["--".to_owned()])
+        .collect()
 }
 
 /// User and group id of the tests' own account, which is made when it is not there.
@@ -101,17 +136,31 @@ fn account() -> &'static (u32, u32) {
     ACCOUNT.get_or_init(|| {
         let find = || {
             let passwd = fs::read_to_string("/etc/passwd").unwrap();
-            let line = passwd.lines().find(|line| line.starts_with(&format!("{NAME}:")))?.to_owned();
+            let line = passwd
+                .lines()
+                .find(|line| line.starts_with(&format!("{NAME}:")))?
+                .to_owned();
             let fields: Vec<&str> = line.split(':').collect();
             Some((fields[2].parse().unwrap(), fields[3].parse().unwrap()))
         };
         find().unwrap_or_else(|| {
             // useradd gives subordinate ids only when the files are there.
             for file in ["/etc/subuid", "/etc/subgid"] {
-                fs::OpenOptions::new().append(true).create(true).open(file).unwrap();
+                fs::OpenOptions::new()
+                    .append(true)
+                    .create(true)
+                    .open(file)
+                    .unwrap();
             }
-            let made = Command::new("useradd").args(["--create-home", NAME]).output().unwrap();
-            assert!(made.status.success(), "useradd: {}", String::from_utf8_lossy(&made.stderr));
+            let made = Command::new("useradd")
+                .args(["--create-home", NAME])
+                .output()
+                .unwrap();
+            assert!(
+                made.status.success(),
+                "useradd: {}",
+                String::from_utf8_lossy(&made.stderr)
+            );
             find().unwrap()
         })
     })

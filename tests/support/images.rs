@@ -32,7 +32,9 @@ pub(crate) fn layout() -> &'static Path {
         let layout = Layout::create(&directory).unwrap();
         for (tag, uid) in [("build", 1000), ("run", 1001)] {
             let image = base_image(tag, uid);
-            let mut upload = layout.begin(&[format!("small/base:{tag}").parse().unwrap()]).unwrap();
+            let mut upload = layout
+                .begin(&[format!("small/base:{tag}").parse().unwrap()])
+                .unwrap();
             for layer in image.layers() {
                 upload.layer(Arc::clone(layer));
             }
@@ -72,7 +74,9 @@ pub(crate) fn buildpack(name: &str) -> String {
 }
 
 fn lifecycle(store: &Path, arguments: &[&str]) -> Invocation {
-    Invocation::new(env!("CARGO_BIN_EXE_lifecycle"), arguments).env("LIFECYCLE_STORE", store).env("HOME", workshop())
+    Invocation::new(env!("CARGO_BIN_EXE_lifecycle"), arguments)
+        .env("LIFECYCLE_STORE", store)
+        .env("HOME", workshop())
 }
 
 /// A directory for what the tests of this process share. What earlier processes left is removed.
@@ -115,7 +119,10 @@ fn builder_toml() -> String {
 
 fn base_image(tag: &str, uid: u32) -> Image {
     let layer: Arc<dyn Layer> = Arc::new(base_layer());
-    let history = History { created_by: Some("busybox".to_owned()), ..History::default() };
+    let history = History {
+        created_by: Some("busybox".to_owned()),
+        ..History::default()
+    };
     let image = mutate::append(Image::empty(&Platform::host()), layer, history);
     mutate::configure(image, |config| {
         config.created = Some("1980-01-01T00:00:01Z".to_owned());
@@ -133,7 +140,9 @@ fn base_image(tag: &str, uid: u32) -> Image {
 
 /// A root file system of one static program.
 fn base_layer() -> BytesLayer {
-    let program = ["/bin/busybox", "/usr/bin/busybox"].iter().find_map(|path| fs::read(path).ok());
+    let program = ["/bin/busybox", "/usr/bin/busybox"]
+        .iter()
+        .find_map(|path| fs::read(path).ok());
     let program = program.expect("busybox-static is not installed (run tests/setup)");
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |kind, path: &str, mode: u32, owner: u64, content: &[u8], link: &str| {
@@ -151,7 +160,9 @@ fn base_layer() -> BytesLayer {
         }
     };
     use tar::EntryType::{Directory, Regular, Symlink};
-    for directory in ["bin", "dev", "etc", "home", "proc", "sys", "usr", "usr/bin", "var", "var/tmp"] {
+    for directory in [
+        "bin", "dev", "etc", "home", "proc", "sys", "usr", "usr/bin", "var", "var/tmp",
+    ] {
         add(Directory, directory, 0o755, 0, b"", "");
     }
     add(Directory, "tmp", 0o1777, 0, b"", "");
@@ -167,7 +178,14 @@ fn base_layer() -> BytesLayer {
     let passwd = "root:x:0:0:root:/root:/bin/sh\ncnb:x:1000:1000::/home/cnb:/bin/sh\napp:x:1001:1000::/home/cnb:/bin/sh\n";
     add(Regular, "etc/passwd", 0o644, 0, passwd.as_bytes(), "");
     add(Regular, "etc/group", 0o644, 0, b"root:x:0:\ncnb:x:1000:\n", "");
-    add(Regular, "etc/os-release", 0o644, 0, b"ID=busybox\nVERSION_ID=1\n", "");
+    add(
+        Regular,
+        "etc/os-release",
+        0o644,
+        0,
+        b"ID=busybox\nVERSION_ID=1\n",
+        "",
+    );
     let bytes = tar.into_inner().unwrap();
     let diff_id = DiffId(Digest::of(&bytes));
     BytesLayer::new(MediaType::layer(Family::Oci, Compression::None), bytes, diff_id)
@@ -175,5 +193,9 @@ fn base_layer() -> BytesLayer {
 
 fn applets() -> Vec<String> {
     let output = Command::new("busybox").arg("--list").output().unwrap();
-    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }

@@ -16,12 +16,18 @@ pub(crate) struct Machine {
 impl Machine {
     /// A machine with an empty store of its own.
     pub(crate) fn new() -> Self {
-        let directory = tempfile::Builder::new().prefix("lifecycle-test-").tempdir().unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix("lifecycle-test-")
+            .tempdir()
+            .unwrap();
         // Other users take part in some tests.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
         fs::create_dir(directory.path().join("home")).unwrap();
         let store = directory.path().join("store");
-        Self { directory: Some(directory), store }
+        Self {
+            directory: Some(directory),
+            store,
+        }
     }
 
     /// A machine whose store, which all such machines share, holds the small builder and its images.
@@ -108,6 +114,11 @@ pub(crate) fn remove(directory: &Path) {
         // Directories without write permission, and those of other ids.
         let script = r#"chmod -R u+rwX "$1"; exec rm -rf "$1""#;
         let arguments = ["--map-root-user", "--map-auto", "sh", "-c", script, "sh"];
-        drop(std::process::Command::new("unshare").args(arguments).arg(directory).output());
+        drop(
+            std::process::Command::new("unshare")
+                .args(arguments)
+                .arg(directory)
+                .output(),
+        );
     }
 }

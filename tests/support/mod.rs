@@ -10,7 +10,10 @@
 #![expect(clippy::print_stdout, reason = "a test says what it skips")]
 
 pub(crate) mod accounts;
-#[expect(dead_code, reason = "shared with the registry's own tests, which use other parts of it")]
+#[expect(
+    dead_code,
+    reason = "shared with the registry's own tests, which use other parts of it"
+)]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 pub(crate) mod fake_registry;
 pub(crate) mod images;

@@ -70,26 +70,39 @@ impl Invocation {
 
     /// Puts a program in front, as `taskset -c 0` or `setpriv …`, outside of those that are there already.
     pub(crate) fn under<S: AsRef<OsStr>>(mut self, wrapper: &[S]) -> Self {
-        self.wrapper.splice(0..0, wrapper.iter().map(|word| word.as_ref().to_owned()));
+        self.wrapper
+            .splice(0..0, wrapper.iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
     fn command(&self) -> Command {
         let mut words = self.wrapper.iter().chain([&self.program]).chain(&self.arguments);
         let mut command = Command::new(words.next().unwrap());
-        command.args(words).env_clear().envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command
+            .args(words)
+            .env_clear()
+            .envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         command
     }
 
     /// Starts it.
     pub(crate) fn start(&self) -> Running {
         let shown = self.shown();
-        let child = self.command().spawn().unwrap_or_else(|cause| panic!("{shown}: {cause}"));
-        Running { child: Some(child), shown }
+        let child = self
+            .command()
+            .spawn()
+            .unwrap_or_else(|cause| panic!("{shown}: {cause}"));
+        Running {
+            child: Some(child),
+            shown,
+        }
     }
 
     /// Runs it to its end, whatever that is.
@@ -98,18 +111,23 @@ impl Invocation {
     }
 
     /// Runs it; it must succeed.
+    #[track_caller]
     pub(crate) fn succeeds(&self) -> Finished {
         self.run().with_code(0)
     }
 
     /// Runs it; it must end with this code.
+    #[track_caller]
     pub(crate) fn fails(&self, code: i32) -> Finished {
         self.run().with_code(code)
     }
 
     fn shown(&self) -> String {
         let words = self.wrapper.iter().chain([&self.program]).chain(&self.arguments);
-        words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+        words
+            .map(|word| word.to_string_lossy())
+            .collect::<Vec<_>>()
+            .join(" ")
     }
 }
 
@@ -147,7 +165,10 @@ impl Running {
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Finished {
         let mut child = self.child.take().unwrap();
-        let (stdout, stderr) = (drain(child.stdout.take().unwrap()), drain(child.stderr.take().unwrap()));
+        let (stdout, stderr) = (
+            drain(child.stdout.take().unwrap()),
+            drain(child.stderr.take().unwrap()),
+        );
         let started = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -159,8 +180,15 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        let output = Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() };
-        Finished { shown: std::mem::take(&mut self.shown), output }
+        let output = Output {
+            status,
+            stdout: stdout.join().unwrap(),
+            stderr: stderr.join().unwrap(),
+        };
+        Finished {
+            shown: std::mem::take(&mut self.shown),
+            output,
+        }
     }
 }
 
@@ -213,7 +241,9 @@ impl Finished {
     #[track_caller]
     pub(crate) fn with_code(self, code: i32) -> Self {
         let status = self.output.status;
-        let ended = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
+        let ended = status
+            .code()
+            .or_else(|| status.signal().map(|signal| 128 + signal));
         assert_eq!(ended, Some(code), "{}: {status}\n{}", self.shown, self.text());
         self
     }
@@ -221,14 +251,24 @@ impl Finished {
     /// Both outputs together must hold this text.
     #[track_caller]
     pub(crate) fn says(self, text: &str) -> Self {
-        assert!(self.text().contains(text), "{} does not say {text:?} but:\n{}", self.shown, self.text());
+        assert!(
+            self.text().contains(text),
+            "{} does not say {text:?} but:\n{}",
+            self.shown,
+            self.text()
+        );
         self
     }
 
     /// Neither output may hold this text.
     #[track_caller]
     pub(crate) fn does_not_say(self, text: &str) -> Self {
-        assert!(!self.text().contains(text), "{} says {text:?}:\n{}", self.shown, self.text());
+        assert!(
+            !self.text().contains(text),
+            "{} says {text:?}:\n{}",
+            self.shown,
+            self.text()
+        );
         self
     }
 

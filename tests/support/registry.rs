@@ -50,18 +50,32 @@ impl Registry {
 
     /// A registry with this access.
     pub(crate) fn start_with(access: Access) -> Self {
-        let directory = tempfile::Builder::new().prefix("lifecycle-registry-").tempdir().unwrap();
+        let directory = tempfile::Builder::new()
+            .prefix("lifecycle-registry-")
+            .tempdir()
+            .unwrap();
         // Another process may take the port between the look for a free one and its use.
         for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+            let port = TcpListener::bind("127.0.0.1:0")
+                .unwrap()
+                .local_addr()
+                .unwrap()
+                .port();
             configure(directory.path(), port, access);
             let mut process = spawn(directory.path());
             if answers(&mut process, port) {
-                return Self { directory, process, port };
+                return Self {
+                    directory,
+                    process,
+                    port,
+                };
             }
             drop(process.wait());
         }
-        panic!("docker-registry does not start:\n{}", read(&directory.path().join("log")));
+        panic!(
+            "docker-registry does not start:\n{}",
+            read(&directory.path().join("log"))
+        );
     }
 
     /// `127.0.0.1:PORT`.
@@ -101,7 +115,8 @@ impl Registry {
     pub(crate) fn sent_blobs(&self, earlier: usize) -> Vec<String> {
         let requests = self.requests().split_off(earlier);
         let sent = |request: Request| {
-            let finished = request.method == "PUT" && request.path.contains("/blobs/uploads/") && request.status == 201;
+            let finished =
+                request.method == "PUT" && request.path.contains("/blobs/uploads/") && request.status == 201;
             let (_, digest) = request.path.split_once("digest=").filter(|_| finished)?;
             Some(digest.split('&').next().unwrap_or(digest).replace("%3A", ":"))
         };
@@ -123,7 +138,11 @@ impl Request {
         let (request, rest) = rest.split_once("\" ")?;
         let (method, path) = request.strip_suffix(" HTTP/1.1")?.split_once(' ')?;
         let status = rest.split(' ').next()?.parse().ok()?;
-        Some(Self { method: method.to_owned(), path: path.to_owned(), status })
+        Some(Self {
+            method: method.to_owned(),
+            path: path.to_owned(),
+            status,
+        })
     }
 }
 
@@ -148,7 +167,10 @@ fn answers(process: &mut Child, port: u16) -> bool {
         if TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return true;
         }
-        assert!(started.elapsed() < Duration::from_secs(30), "docker-registry takes no connections");
+        assert!(
+            started.elapsed() < Duration::from_secs(30),
+            "docker-registry takes no connections"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     false
@@ -175,19 +197,54 @@ fn configure(directory: &Path, port: u16, access: Access) {
 /// A certificate authority, and a certificate of it for loopback.
 fn make_certificate(directory: &Path) {
     let at = |name: &str| directory.join(name).to_str().unwrap().to_owned();
-    let key = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-    let authority = ["-x509", "-subj", "/CN=Test authority", "-keyout", &at("ca.key"), "-out", &at("ca.pem")];
+    let key = [
+        "req",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:prime256v1",
+        "-nodes",
+        "-days",
+        "2",
+    ];
+    let authority = [
+        "-x509",
+        "-subj",
+        "/CN=Test authority",
+        "-keyout",
+        &at("ca.key"),
+        "-out",
+        &at("ca.pem"),
+    ];
     run("openssl", &[&key[..], &authority].concat());
-    let names = ["-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost", "-addext", "basicConstraints=CA:FALSE"];
-    let signed = ["-x509", "-subj", "/CN=registry", "-CA", &at("ca.pem"), "-CAkey", &at("ca.key")];
+    let names = [
+        "-addext",
+        "subjectAltName=IP:127.0.0.1,DNS:localhost",
+        "-addext",
+        "basicConstraints=CA:FALSE",
+    ];
+    let signed = [
+        "-x509",
+        "-subj",
+        "/CN=registry",
+        "-CA",
+        &at("ca.pem"),
+        "-CAkey",
+        &at("ca.key"),
+    ];
     let files = ["-keyout", &at("key.pem"), "-out", &at("cert.pem")];
     run("openssl", &[&key[..], &signed, &names, &files].concat());
 }
 
 fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program).args(arguments).output();
-    let output = output.unwrap_or_else(|cause| panic!("{program} cannot be started (run tests/setup): {cause}"));
-    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    let output =
+        output.unwrap_or_else(|cause| panic!("{program} cannot be started (run tests/setup): {cause}"));
+    assert!(
+        output.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     output.stdout
 }
 

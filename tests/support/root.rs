@@ -19,7 +19,9 @@ impl BuilderRoot {
         let layout = machine.path("builder-layout");
         let shared = Machine::with_builder();
         let to = format!("oci:{}", layout.display());
-        shared.lifecycle(&["copy", &format!("store:{}", images::BUILDER), &to]).succeeds();
+        shared
+            .lifecycle(&["copy", &format!("store:{}", images::BUILDER), &to])
+            .succeeds();
         let path = machine.path("root");
         fs::create_dir(&path).unwrap();
         // A builder's layers remove nothing, so that unpacking them in order gives its root.
@@ -28,7 +30,15 @@ impl BuilderRoot {
             for layer in $(jq -r '.layers[].digest' "$1/blobs/sha256/${manifest#sha256:}"); do
                 tar -x --numeric-owner --same-owner -p -C "$2" -f "$1/blobs/sha256/${layer#sha256:}"
             done"#;
-        let words = ["sh", "-e", "-c", script, "sh", layout.to_str().unwrap(), path.to_str().unwrap()];
+        let words = [
+            "sh",
+            "-e",
+            "-c",
+            script,
+            "sh",
+            layout.to_str().unwrap(),
+            path.to_str().unwrap(),
+        ];
         let unpacked = as_root(Invocation::new(words[0], &words[1..]));
         unpacked.succeeds();
         Self { path }
@@ -41,7 +51,9 @@ impl BuilderRoot {
 
     /// Runs a shell script as root inside, to lay files out.
     pub(crate) fn prepare(&self, script: &str) {
-        self.as_root(&["/bin/sh", "-e", "-c", script]).env("PATH", "/bin").succeeds();
+        self.as_root(&["/bin/sh", "-e", "-c", script])
+            .env("PATH", "/bin")
+            .succeeds();
     }
 
     /// A program inside, as root, as a container runtime starts it.

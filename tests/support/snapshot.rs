@@ -4,7 +4,6 @@ use std::path::Path;
 
 use snapbox::{Assert, Redactions};
 
-
 use super::{Finished, Machine};
 
 /// Holds what a program wrote to stderr against a snapshot in `tests/acceptance/snapshots`, in which `[DIRECTORY]` stands for the
@@ -14,16 +13,29 @@ use super::{Finished, Machine};
 pub(crate) fn assert_matches(finished: &Finished, machine: &Machine, name: &str) {
     let mut redactions = Redactions::new();
     redactions.insert("[STORE]", machine.store().to_owned()).unwrap();
-    redactions.insert("[DIRECTORY]", machine.path("").to_string_lossy().trim_end_matches('/').to_owned()).unwrap();
+    redactions
+        .insert(
+            "[DIRECTORY]",
+            machine
+                .path("")
+                .to_string_lossy()
+                .trim_end_matches('/')
+                .to_owned(),
+        )
+        .unwrap();
     for (placeholder, pattern) in [
         ("[DIGEST]", r"(?<redacted>sha256:[0-9a-f]{64})"),
         ("[TIME]", r"\b(?<redacted>\d+(\.\d)? (ms|s|min( \d+ s)?))\b"),
         ("[SIZE]", r"\b(?<redacted>\d+(\.\d)? (B|kB|MB|GB))\b"),
         ("[PORT]", r"127\.0\.0\.1:(?<redacted>\d+)"),
     ] {
-        redactions.insert(placeholder, regex::Regex::new(pattern).unwrap()).unwrap();
+        redactions
+            .insert(placeholder, regex::Regex::new(pattern).unwrap())
+            .unwrap();
     }
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/acceptance/snapshots").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/acceptance/snapshots")
+        .join(name);
     let expected = snapbox::Data::read_from(&path, Some(snapbox::data::DataFormat::Text));
     let actual = snapbox::Data::text(finished.stderr());
     Assert::new()
