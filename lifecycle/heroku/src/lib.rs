@@ -2,19 +2,31 @@
 
 mod address;
 mod app_json;
+mod build;
 mod choice;
 mod config_vars;
+mod console;
 mod error;
+mod fetch;
 mod procfile;
 mod release;
+mod room;
+mod shell;
 mod slugignore;
+mod source;
+mod workshop;
 mod yaml;
 
 pub use address::Address;
 pub use app_json::AppJson;
+pub use build::{BuildOptions, Built, IgnoreAt, Purpose, Report, Surroundings, build};
 pub use choice::Choice;
 pub use config_vars::ConfigVars;
+pub use console::Console;
 pub use error::{HerokuError, LineError, ScriptName};
+pub use fetch::Download;
 pub use procfile::{Procfile, WEB};
 pub use release::Release;
+pub use room::{DirectoryRoot, InPlace, Keep, Room, Rooms, Stack};
 pub use slugignore::SlugIgnore;
+pub use source::Source;

@@ -1,0 +1,284 @@
+//! Fetches buildpacks: every one into a directory of its own, which the build may write to (HC-02).
+
+use std::fmt;
+use std::io::{self, BufReader, Read};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use fs_err as fs;
+use lifecycle_image::{Meter, Outcome};
+use lifecycle_layers::tree::{Copying, copy};
+use lifecycle_layers::{ExtractError, ExtractOptions, Ownership, Whiteouts, extract};
+
+use crate::address::{GIT_SCHEMES, Place};
+use crate::{Address, HerokuError};
+
+/// What git must not take over from whoever calls this program (HC-03).
+const GIT_VARIABLES: [&str; 6] = [
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_NAMESPACE",
+    "GIT_CEILING_DIRECTORIES",
+];
+
+/// Opens archives on the network.
+pub trait Download: Sync + fmt::Debug {
+    /// The bytes behind an `http` or `https` URL.
+    ///
+    /// # Errors
+    /// When there are none; without passwords in the text.
+    fn open(&self, url: &str) -> io::Result<Box<dyn Read + Send>>;
+}
+
+/// A fetched buildpack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Buildpack {
+    /// How messages call it.
+    pub(crate) name: String,
+    /// Where it is.
+    pub(crate) directory: PathBuf,
+}
+
+impl Buildpack {
+    /// One of its scripts, if it has it.
+    pub(crate) fn script(&self, name: &str) -> Option<PathBuf> {
+        Some(self.directory.join(name)).filter(|path| path.is_file())
+    }
+}
+
+/// Fetches a buildpack into the new directory `into`.
+///
+/// `ssh_key` is a private key file for repositories behind SSH.
+pub(crate) fn fetch(
+    address: &Address,
+    into: &Path,
+    download: &dyn Download,
+    ssh_key: Option<&Path>,
+) -> Result<Buildpack, HerokuError> {
+    fs::create_dir(into).map_err(HerokuError::io("create", into))?;
+    match &address.place {
+        Place::Directory(path) => copy_tree(path, into)?,
+        Place::File(path) => {
+            let file = fs::File::open(path).map_err(HerokuError::io("open", path))?;
+            unpack(&address.to_string(), file, into)?;
+        }
+        Place::Url(url) => {
+            let archive = download
+                .open(url)
+                .map_err(|error| failed(address, &error.to_string()))?;
+            unpack(&address.to_string(), archive, into)?;
+        }
+        Place::Git { url, reference } => clone(address, url, reference.as_deref(), into, ssh_key)?,
+    }
+    let directory = innermost(into)?;
+    if !directory.join("bin/compile").is_file() {
+        return Err(failed(
+            address,
+            "there is no bin/compile in it, so it is no classic buildpack",
+        ));
+    }
+    make_executable(&directory.join("bin"))?;
+    Ok(Buildpack {
+        name: address.to_string(),
+        directory,
+    })
+}
+
+fn failed(address: &Address, reason: &str) -> HerokuError {
+    HerokuError::Fetch {
+        address: address.to_string(),
+        reason: reason.trim().to_owned(),
+    }
+}
+
+/// Copies what is in a directory into an empty one.
+pub(crate) fn copy_tree(from: &Path, into: &Path) -> Result<(), HerokuError> {
+    let open = |path: &Path| fs::File::open(path).map_err(HerokuError::io("open", path));
+    let (source, target) = (open(from)?, open(into)?);
+    copy(source.as_fd(), target.as_fd(), Copying::Reflink).map_err(HerokuError::io("copy", from))?;
+    Ok(())
+}
+
+/// Unpacks a tar, compressed with gzip, zstd, bzip2 or not at all, into an empty directory. Whatever it holds lands below
+/// that directory (SL-08), and belongs to the present user.
+pub(crate) fn unpack(name: &str, archive: impl Read + Send, into: &Path) -> Result<(), HerokuError> {
+    let target = fs::File::open(into).map_err(HerokuError::io("open", into))?;
+    let options = ExtractOptions {
+        whiteouts: Whiteouts::Literal,
+        ownership: Ownership::Squash,
+        ..ExtractOptions::default()
+    };
+    let mut archive = BufReader::new(archive);
+    let failed = |cause| HerokuError::Extract {
+        archive: name.to_owned(),
+        cause,
+    };
+    let begin = io::BufRead::fill_buf(&mut archive).map_err(|cause| {
+        failed(ExtractError::Io {
+            path: ".".to_owned(),
+            cause,
+        })
+    })?;
+    let extracted = if begin.starts_with(b"BZh") {
+        extract(
+            bzip2::bufread::MultiBzDecoder::new(archive),
+            None,
+            target.as_fd(),
+            &options,
+            &NoMeter,
+        )
+    } else {
+        extract(archive, None, target.as_fd(), &options, &NoMeter)
+    };
+    extracted.map_err(failed)?;
+    Ok(())
+}
+
+struct NoMeter;
+
+impl Meter for NoMeter {
+    fn advance(&self, _: u64) {}
+    fn finish(&self, _: Outcome) {}
+}
+
+/// The buildpack of an archive may lie in one directory of its own.
+fn innermost(into: &Path) -> Result<PathBuf, HerokuError> {
+    if into.join("bin").is_dir() {
+        return Ok(into.to_owned());
+    }
+    let mut entries = fs::read_dir(into).map_err(HerokuError::io("read", into))?;
+    match (entries.next(), entries.next()) {
+        (Some(Ok(only)), None) if only.path().is_dir() => Ok(only.path()),
+        _ => Ok(into.to_owned()),
+    }
+}
+
+/// Scripts that lost their execute bit on the way get it back (HC-01).
+fn make_executable(bin: &Path) -> Result<(), HerokuError> {
+    for entry in fs::read_dir(bin).map_err(HerokuError::io("read", bin))? {
+        let path = entry.map_err(HerokuError::io("read", bin))?.path();
+        // A link may lead anywhere; what it names keeps its bits.
+        let metadata = fs::symlink_metadata(&path).map_err(HerokuError::io("read", &path))?;
+        let mode = metadata.permissions().mode();
+        if metadata.is_file() && mode & 0o111 != 0o111 {
+            let permissions = PermissionsExt::from_mode(mode | 0o111);
+            fs::set_permissions(&path, permissions).map_err(HerokuError::io("make executable", &path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Clones a repository: the wanted branch or tag alone when that is possible, else everything (MP-04).
+fn clone(
+    address: &Address,
+    url: &str,
+    reference: Option<&str>,
+    into: &Path,
+    ssh_key: Option<&Path>,
+) -> Result<(), HerokuError> {
+    let git = Git {
+        address,
+        url,
+        ssh_key,
+    };
+    let modules = ["--recurse-submodules", "--shallow-submodules"];
+    let shallow = [&["clone", "--quiet", "--depth", "1"][..], &modules].concat();
+    let Some(reference) = reference else {
+        return git.run(&[&shallow[..], &["--", url]].concat(), Some(into));
+    };
+    if git
+        .run(
+            &[&shallow[..], &["--branch", reference, "--", url]].concat(),
+            Some(into),
+        )
+        .is_ok()
+    {
+        return Ok(());
+    }
+    // A commit cannot be cloned alone.
+    fs::remove_dir_all(into)
+        .and_then(|()| fs::create_dir(into))
+        .map_err(HerokuError::io("empty", into))?;
+    git.run(&["clone", "--quiet", "--no-checkout", "--", url], Some(into))?;
+    let there = into.to_string_lossy();
+    git.run(
+        &["-C", &there, "checkout", "--quiet", "--detach", reference, "--"],
+        None,
+    )?;
+    git.run(
+        &[
+            "-C",
+            &there,
+            "submodule",
+            "--quiet",
+            "update",
+            "--init",
+            "--recursive",
+        ],
+        None,
+    )
+}
+
+#[derive(Debug)]
+struct Git<'a> {
+    address: &'a Address,
+    url: &'a str,
+    ssh_key: Option<&'a Path>,
+}
+
+impl Git<'_> {
+    /// Runs git as the user who builds has it set up: proxies and credentials are theirs.
+    fn run(&self, arguments: &[&str], last: Option<&Path>) -> Result<(), HerokuError> {
+        let mut command = Command::new("git");
+        command
+            .args(arguments)
+            .args(last)
+            .stdin(std::process::Stdio::null());
+        for name in GIT_VARIABLES {
+            command.env_remove(name);
+        }
+        command
+            .env("GIT_TERMINAL_PROMPT", "0")
+            .env("GIT_ALLOW_PROTOCOL", GIT_SCHEMES.join(":"));
+        if let Some(key) = self.ssh_key {
+            let key = key.to_string_lossy().replace('\'', r"'\''");
+            command.env(
+                "GIT_SSH_COMMAND",
+                format!("ssh -i '{key}' -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new"),
+            );
+        }
+        let output = command.output().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => failed(
+                self.address,
+                "the program git is needed for that, but there is none",
+            ),
+            _ => failed(self.address, &format!("git cannot be started: {error}")),
+        })?;
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stderr).replace(self.url, &self.address.to_string());
+        Err(failed(self.address, &without_password(&said, self.url)))
+    }
+}
+
+/// What git said, without the user and the password of the URL, in whatever form it repeats them.
+fn without_password(said: &str, url: &str) -> String {
+    let authority = url.split_once("://").and_then(|(_, rest)| rest.split('/').next());
+    let Some((secret, _)) = authority.and_then(|authority| authority.rsplit_once('@')) else {
+        return said.to_owned();
+    };
+    let said = said.replace(secret, "***");
+    let password = secret
+        .split_once(':')
+        .map(|(_, password)| password)
+        .filter(|password| !password.is_empty());
+    password.map_or(said.clone(), |password| said.replace(password, "***"))
+}
+
+#[cfg(test)]
+mod tests;

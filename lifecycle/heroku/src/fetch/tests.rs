@@ -1,0 +1,158 @@
+use super::*;
+
+#[derive(Debug)]
+struct Offline;
+
+impl Download for Offline {
+    fn open(&self, _: &str) -> io::Result<Box<dyn Read + Send>> {
+        Err(io::Error::other("no network here"))
+    }
+}
+
+struct Bench {
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    /// A buildpack directory whose scripts are not executable.
+    fn new() -> Self {
+        let bench = Self {
+            directory: tempfile::tempdir().unwrap(),
+        };
+        let bin = bench.path("source/bin");
+        fs::create_dir_all(&bin).unwrap();
+        for script in ["detect", "compile"] {
+            fs::write(bin.join(script), "#!/bin/sh\necho one\n").unwrap();
+        }
+        bench
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn shell(&self, script: &str) {
+        let variables = [
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_AUTHOR_NAME", "a"),
+            ("GIT_AUTHOR_EMAIL", "a@b"),
+        ];
+        let committer = [("GIT_COMMITTER_NAME", "a"), ("GIT_COMMITTER_EMAIL", "a@b")];
+        let mut command = Command::new("sh");
+        command
+            .args(["-euc", script])
+            .current_dir(self.directory.path())
+            .envs(variables)
+            .envs(committer);
+        assert!(command.status().unwrap().success(), "{script}");
+    }
+
+    fn fetch(&self, address: &str, into: &str) -> Result<Buildpack, HerokuError> {
+        let address = Address::parse(address, self.directory.path())?;
+        fetch(&address, &self.path(into), &Offline, None)
+    }
+}
+
+fn said(buildpack: &Buildpack) -> String {
+    fs::read_to_string(buildpack.script("bin/compile").unwrap()).unwrap()
+}
+
+#[test]
+fn a_directory_is_copied_and_its_scripts_made_executable_hc_01_hc_02() {
+    let bench = Bench::new();
+    let buildpack = bench.fetch("source", "into").unwrap();
+    fs::write(buildpack.directory.join("export"), "").unwrap();
+    assert!(!bench.path("source/export").exists());
+    let mode = |path: PathBuf| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(buildpack.script("bin/detect").unwrap()), 0o755);
+    assert_eq!(mode(bench.path("source/bin/detect")), 0o644);
+    assert_eq!(buildpack.script("bin/release"), None);
+}
+
+#[test]
+fn archives_are_unpacked_also_with_a_directory_around_them_mp_05() {
+    let bench = Bench::new();
+    bench.shell("cd source; tar czf ../a.tgz .; tar cjf ../b.tar.bz2 .; tar cf ../c.tar .; cd ..; tar czf d.tar.gz source");
+    for (index, archive) in ["a.tgz", "b.tar.bz2", "c.tar", "d.tar.gz"].iter().enumerate() {
+        let buildpack = bench.fetch(archive, &format!("into{index}")).unwrap();
+        assert!(said(&buildpack).contains("echo one"), "{archive}");
+    }
+}
+
+#[test]
+fn git_gives_the_default_branch_a_branch_a_tag_or_a_commit_mp_04() {
+    let bench = Bench::new();
+    bench.shell(
+        "git -c init.defaultBranch=trunk init -q r; cp -r source/bin r; cd r; git add .; git commit -qm 1; git tag v1
+         echo two >>bin/compile; git commit -qam 2; git rev-parse HEAD >../second
+         echo three >>bin/compile; git commit -qam 3; git branch side v1; cd ..; git clone -q --bare r r.git",
+    );
+    let commit = fs::read_to_string(bench.path("second")).unwrap();
+    let url = format!("file://{}/r.git", bench.directory.path().display());
+    for (index, (address, lines)) in [
+        (format!("{url}#trunk"), 4),
+        (format!("{url}#v1"), 2),
+        (format!("{url}#side"), 2),
+        (format!("{url}#{}", commit.trim()), 3),
+        ("r#v1".to_owned(), 2),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let buildpack = bench.fetch(address, &format!("into{index}")).unwrap();
+        assert_eq!(said(&buildpack).lines().count(), *lines, "{address}");
+    }
+    let error = bench.fetch(&format!("{url}#nothing"), "into9").unwrap_err();
+    assert!(error.to_string().contains("nothing"), "{error}");
+}
+
+#[test]
+fn what_cannot_be_fetched_says_why_mp_06() {
+    let bench = Bench::new();
+    fs::create_dir(bench.path("empty")).unwrap();
+    fs::write(bench.path("broken.tgz"), "not a tar").unwrap();
+    for (index, (address, reason)) in [
+        ("empty", "there is no bin/compile in it"),
+        ("broken.tgz", "broken.tgz"),
+        ("https://h/b.tgz", "no network here"),
+        (
+            "http://user:secret@127.0.0.1:1/r",
+            "cannot fetch buildpack http://***@127.0.0.1:1/r",
+        ),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let error = bench
+            .fetch(address, &format!("into{index}"))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(reason) && !error.contains("secret"),
+            "{address}: {error}"
+        );
+    }
+}
+
+#[test]
+fn hostile_archives_stay_in_their_directory_sl_08() {
+    let bench = Bench::new();
+    bench.shell(
+        "mkdir h; cd h; echo x >f; tar cf ../up.tar --transform 's,^f$,../escaped,' f
+         ln -s .. link; tar cf ../through.tar link; tar rf ../through.tar --transform 's,^f$,link/escaped,' f",
+    );
+    for (index, archive) in ["up.tar", "through.tar"].iter().enumerate() {
+        drop(bench.fetch(archive, &format!("into{index}")).unwrap_err());
+        assert!(
+            !bench.path("escaped").exists()
+                && !bench.directory.path().parent().unwrap().join("escaped").exists()
+        );
+    }
+}
+
+#[test]
+fn passwords_are_taken_out_of_what_git_says() {
+    let url = "https://user:s3cret@h/r";
+    let said = without_password("fatal: 'https://user:s3cret@h/r' or s3cret", url);
+    assert_eq!(said, "fatal: 'https://***@h/r' or ***");
+}

@@ -1,0 +1,5 @@
+//! Classic buildpacks in a busybox root: build, pack, unpack, run. They need root.
+#![expect(clippy::unwrap_used, reason = "a test may")]
+
+mod building;
+mod support;

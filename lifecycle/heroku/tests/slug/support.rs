@@ -1,0 +1,153 @@
+//! A busybox root, the fixture buildpacks, and builds with them.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
+
+use lifecycle_heroku::{
+    Address, BuildOptions, Built, Console, DirectoryRoot, Download, HerokuError, Source, Stack, Surroundings,
+    build,
+};
+use lifecycle_sandbox::{Isolation, UserNamespace};
+use lifecycle_store::Store;
+
+const BUSYBOX: &str = "/bin/busybox";
+/// Programs that the scripts need.
+const APPLETS: [&str; 22] = [
+    "sh", "cat", "ls", "id", "env", "true", "sleep", "mkdir", "touch", "rm", "ln", "chmod", "chown", "grep",
+    "echo", "pwd", "head", "test", "find", "cp", "dirname", "kill",
+];
+
+pub(crate) struct Fixture {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) store: Store,
+    pub(crate) rooms: DirectoryRoot,
+    pub(crate) log: Log,
+    pub(crate) stop: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Log(Mutex<Vec<u8>>);
+
+impl Console for Log {
+    fn line(&self, line: &[u8]) {
+        self.0.lock().unwrap().extend([line, b"\n"].concat());
+    }
+}
+
+impl Log {
+    /// What was said since the last call.
+    pub(crate) fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+#[derive(Debug)]
+struct Offline;
+
+impl Download for Offline {
+    fn open(&self, _: &str) -> std::io::Result<Box<dyn std::io::Read + Send>> {
+        Err(std::io::Error::other("there is no network in tests"))
+    }
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let root = directory.path().join("root");
+        for name in ["bin", "etc", "tmp", "dev", "proc", "sys", "app"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::fs::copy(BUSYBOX, root.join("bin/busybox")).expect("apt-get install busybox-static");
+        for applet in APPLETS {
+            symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        std::fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nslug:x:2000:2000::/app:/bin/sh\n",
+        )
+        .unwrap();
+        std::fs::write(root.join("etc/group"), "root:x:0:\nslug:x:2000:\n").unwrap();
+        Self {
+            store: Store::open(&directory.path().join("store")).unwrap(),
+            rooms: DirectoryRoot {
+                path: root,
+                isolation: Isolation::Namespaces(UserNamespace::Own),
+            },
+            directory,
+            log: Log::default(),
+            stop: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// An app with these files.
+    pub(crate) fn app(&self, files: &[(&str, &str)]) -> PathBuf {
+        let app = self.path("source");
+        for (name, text) in files {
+            let path = app.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        app
+    }
+
+    pub(crate) fn stack(&self) -> Stack {
+        Stack {
+            id: "heroku-24".to_owned(),
+            env: vec![("PATH".to_owned(), "/bin".to_owned())],
+            user: "slug".to_owned(),
+        }
+    }
+
+    /// A build of the app in `source` by these fixture buildpacks.
+    pub(crate) fn options(&self, buildpacks: &[&str]) -> BuildOptions {
+        BuildOptions {
+            buildpacks: addresses(buildpacks),
+            cache: Some(self.path("cache")),
+            ..BuildOptions::new(Source::Directory(self.path("source")), self.stack())
+        }
+    }
+
+    pub(crate) fn surroundings(&self) -> Surroundings<'_> {
+        Surroundings {
+            rooms: &self.rooms,
+            store: &self.store,
+            download: &Offline,
+            console: &self.log,
+            stop: &self.stop,
+        }
+    }
+
+    pub(crate) fn build(&self, options: BuildOptions) -> Result<Built, HerokuError> {
+        build(options, self.surroundings())
+    }
+
+    pub(crate) fn count(&self) -> String {
+        std::fs::read_to_string(self.path("cache/count"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    }
+}
+
+pub(crate) fn buildpack(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fixtures/classic")
+        .join(name)
+}
+
+pub(crate) fn addresses(names: &[&str]) -> Vec<Address> {
+    names
+        .iter()
+        .map(|name| Address::parse(name, &buildpack("")).unwrap())
+        .collect()
+}
+
+pub(crate) fn read(path: impl AsRef<Path>) -> String {
+    std::fs::read_to_string(path).unwrap()
+}
