@@ -58,21 +58,22 @@ impl BuilderRoot {
 
     /// A program inside, as root, as a container runtime starts it.
     pub(crate) fn as_root(&self, words: &[&str]) -> Invocation {
-        self.inside(r#"exec chroot "$root" "$@""#, words)
+        self.inside(r#"exec /usr/sbin/chroot "$root" "$@""#, words)
     }
 
     /// A program inside, as the builder's user, without a capability or a way to get one: a restricted pod.
     pub(crate) fn as_user(&self, words: &[&str]) -> Invocation {
         // What chroot needs to get in as somebody else is gone with the change of the user.
         let enter = r#"
-            exec setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+setuid,+setgid,+sys_chroot -- \
-                chroot --userspec=1000:1000 --groups= "$root" "$@""#;
+            exec /usr/bin/setpriv --no-new-privs --inh-caps=-all --bounding-set=-all,+setuid,+setgid,+sys_chroot -- \
+                /usr/sbin/chroot --userspec=1000:1000 --groups= "$root" "$@""#;
         self.inside(enter, words)
     }
 
-    /// Runs `enter` where the devices and processes of this machine are mounted in the root, as in a container.
+    /// Runs `enter` where the devices and processes of this machine are mounted in the root, as in a container. The script
+    /// names programs by their paths, because `PATH` is the one for the inside.
     fn inside(&self, enter: &str, words: &[&str]) -> Invocation {
-        let mounts = r#"root=$1; shift; mount --rbind /dev "$root/dev"; mount --rbind /proc "$root/proc";"#;
+        let mounts = r#"root=$1; shift; /bin/mount --rbind /dev "$root/dev"; /bin/mount --rbind /proc "$root/proc";"#;
         let script = format!("{mounts} {enter}");
         let root = self.path.to_str().unwrap();
         let arguments = ["--mount", "sh", "-e", "-c", &script, "sh", root];
