@@ -32,15 +32,17 @@ impl Repository {
         &self.path
     }
 
-    /// The name as people write it: Docker Hub's host and `library/` are left out.
+    /// The name as people write it: Docker Hub's host and `library/` are left out where they follow from the rest.
     pub fn familiar(&self) -> String {
         if self.registry != DEFAULT_REGISTRY {
             return self.to_string();
         }
-        self.path
-            .strip_prefix("library/")
-            .unwrap_or(&self.path)
-            .to_owned()
+        match self.path.strip_prefix("library/") {
+            Some(name) if !name.contains('/') => name.to_owned(),
+            // What would be read as another registry keeps its own.
+            _ if split_registry(&self.path).0.is_some() => self.to_string(),
+            _ => self.path.clone(),
+        }
     }
 
     /// The reference to the content that `digest` addresses here.
@@ -341,6 +343,21 @@ mod tests {
             assert_eq!(reference.to_string(), full, "{text}");
             assert_eq!(reference.familiar(), familiar, "{text}");
             assert_eq!(full.parse::<Reference>().unwrap(), reference, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_people_write_means_the_same() {
+        for (path, familiar) in [
+            ("library/a", "a"),
+            ("library/a/b", "library/a/b"),
+            ("localhost/a", "index.docker.io/localhost/a"),
+            ("a.b/c", "index.docker.io/a.b/c"),
+        ] {
+            let reference: Reference = format!("{DEFAULT_REGISTRY}/{path}").parse().unwrap();
+            let short = reference.familiar();
+            assert_eq!(short, familiar);
+            assert_eq!(short.parse::<Reference>().unwrap(), reference, "{path}");
         }
     }
 
