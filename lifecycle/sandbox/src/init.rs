@@ -12,7 +12,9 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatxFlags, fstat, openat, openat2, statx,
+};
 use rustix::io::Errno;
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountPropagationFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
@@ -192,7 +194,7 @@ fn enter_view(view: &View) -> Result<OwnedFd, Failure> {
     rustix::system::sethostname(&view.hostname).during(SetUp::SetHostname)?;
     mount_change(c"/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .during(SetUp::MakeMountsPrivate)?;
-    // Both stack on "/": pivot_root takes the upper one, and everything below goes away with the old root.
+    // Both stack on "/": pivot_root takes the upper one and puts the rest on top of it, where it is detached.
     if let Some(scratch) = &view.scratch {
         move_mount(scratch, c"", CWD, c"/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)
             .during(SetUp::AttachScratch)?;
@@ -216,12 +218,31 @@ fn enter_view(view: &View) -> Result<OwnedFd, Failure> {
     let proc = mount_new(c"proc").during(SetUp::MountProc)?;
 
     pivot_root(c".", c".").during(SetUp::PivotRoot)?;
-    unmount(c".", UnmountFlags::DETACH).during(SetUp::DetachOldRoot)?;
+    detach_old_root().during(SetUp::DetachOldRoot)?;
     rustix::process::chdir(c"/").during(SetUp::DetachOldRoot)?;
     if view.loopback {
         syscall::loopback_up().during(SetUp::RaiseLoopback)?;
     }
     Ok(proc)
+}
+
+/// Takes away everything that lies on the new root: the old one, and whatever was stacked on that.
+///
+/// One unmount is not enough to know: it takes the topmost mount only. What is left on the root is not seen at `/`,
+/// but `/..` leads into it. So the way up is what decides whether the old root has gone.
+fn detach_old_root() -> Result<(), Errno> {
+    while mount_id(c"/..")? != mount_id(c"/")? {
+        unmount(c"/..", UnmountFlags::DETACH)?;
+    }
+    Ok(())
+}
+
+fn mount_id(path: &CStr) -> Result<u64, Errno> {
+    let status = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)?;
+    if status.stx_mask & StatxFlags::MNT_ID.bits() == 0 {
+        return Err(Errno::NOSYS);
+    }
+    Ok(status.stx_mnt_id)
 }
 
 fn attach_one(view: &View, attachment: &Attachment) -> Result<(), Errno> {

@@ -100,7 +100,11 @@ pub enum Streams {
 impl Default for Streams {
     /// The caller's.
     fn default() -> Self {
-        Self::Separate { stdin: Stdio::Inherit, stdout: Stdio::Inherit, stderr: Stdio::Inherit }
+        Self::Separate {
+            stdin: Stdio::Inherit,
+            stdout: Stdio::Inherit,
+            stderr: Stdio::Inherit,
+        }
     }
 }
 

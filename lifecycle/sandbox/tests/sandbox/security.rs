@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, makedev, mknodat};
 
-use lifecycle_sandbox::{BindSource, Content, Identity, Mount, SandboxError};
+use lifecycle_sandbox::{BindSource, Content, Identity, Isolation, Mount, SandboxError, UserNamespace};
 
 use crate::support::{Fixture, collect};
 
@@ -302,4 +302,42 @@ fn seccomp_refuses_what_reaches_for_the_host() {
         assert_eq!(answer, expected, "{call}");
     }
     assert_eq!(out.lines().count(), 26, "{out}");
+}
+
+/// What lies on a root is not seen at `/`, but `/..` leads into it. A file in memory is attached by way of a file
+/// system that is stacked on the host's root, so that one unmount leaves the host's root where it is.
+#[test]
+fn the_way_up_from_the_root_leads_nowhere() {
+    let fixture = Fixture::new();
+    let file = || Mount {
+        target: "/etc/hosts".into(),
+        content: Content::File {
+            bytes: b"127.0.0.1 localhost\n".to_vec(),
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+        },
+    };
+    let tmpfs = || Mount {
+        target: "/tmp".into(),
+        content: Content::Tmpfs {
+            size: None,
+            mode: 0o1777,
+        },
+    };
+    for mounts in [vec![], vec![file()], vec![tmpfs()], vec![file(), tmpfs()]] {
+        for namespace in [UserNamespace::Own, UserNamespace::Shared] {
+            let script = "for way in /.. /../.. /bin/../.. /proc/1/root/..; do stat -c '%d %i' $way; done; stat -c '%d %i' /";
+            let mut run = fixture.shell(script);
+            run.isolation = Isolation::Namespaces(namespace);
+            run.mounts.extend(mounts.iter().map(|mount| match &mount.content {
+                Content::File { .. } => file(),
+                _ => tmpfs(),
+            }));
+            let outcome = collect(run).unwrap();
+            let lines: Vec<&str> = outcome.stdout.lines().collect();
+            assert_eq!(lines.len(), 5, "{outcome:?}");
+            assert!(lines.iter().all(|line| *line == lines[4]), "{outcome:?}");
+        }
+    }
 }
