@@ -3,7 +3,6 @@
 //! Every part is preceded by its length, every list by its count, and every kind of step by its name, so that no two
 //! different inputs feed the same bytes (kaniko.md 5.4: ambiguous concatenation).
 
-use lifecycle_image::Digest;
 use sha2::{Digest as _, Sha256};
 
 /// Bump this when the meaning of any step's key or result changes.
@@ -60,18 +59,19 @@ impl KeyMaker {
     }
 
     pub(crate) fn finish(self) -> Key {
-        let digest: String = self.0.finalize().iter().fold(String::new(), |mut text, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
-        Key(format!("executor {digest}"))
+        Key(format!("executor {}", hex(self.0)))
     }
 }
 
-/// The digest of some bytes as a part of a key.
-pub(crate) fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::of(bytes)
+/// What was hashed, in hexadecimal digits.
+pub(crate) fn hex(hasher: Sha256) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
+    let digest = hasher.finalize();
+    digest
+        .iter()
+        .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
+        .collect()
 }
 
 #[cfg(test)]

@@ -88,7 +88,7 @@ impl<'a> Origins<'a> {
         if let Some(context) = self.context_for(name, platform) {
             return match context {
                 NamedContext::Directory(path) => {
-                    let files = self.directory(path, &IgnoreFile::Usual);
+                    let files = Self::directory(path, &IgnoreFile::Usual);
                     files
                         .map(|files| Named::Files(Arc::new(files)))
                         .map_err(|error| in_context(name, error))
@@ -143,7 +143,7 @@ impl<'a> Origins<'a> {
                 source: SourceFiles::default(),
                 keeps: Vec::new(),
             }),
-            BuildContext::Directory(path) => match self.directory(path, &self.options.ignore) {
+            BuildContext::Directory(path) => match Self::directory(path, &self.options.ignore) {
                 Ok(files) => Ok(files),
                 Err(ContextError::Ignore(diagnostics)) => Err(ExecutorError::Invalid(diagnostics)),
                 Err(ContextError::Step(error)) => Err(failed(error)),
@@ -160,7 +160,7 @@ impl<'a> Origins<'a> {
         }
     }
 
-    fn directory(&self, path: &Path, ignore: &IgnoreFile) -> Result<LocalFiles, ContextError> {
+    fn directory(path: &Path, ignore: &IgnoreFile) -> Result<LocalFiles, ContextError> {
         let files = DiskFiles::open(path, DiskOwners::Root)
             .map_err(StepError::io(format!("open {}", path.display())))?;
         let ignore = match ignore {

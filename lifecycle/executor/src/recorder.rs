@@ -41,8 +41,11 @@ pub(crate) fn key_on(definition: &Key, below: Option<&[DiffId]>) -> Key {
     key.finish()
 }
 
+/// A result with its layer.
+pub(crate) type Earlier = (StepResult, Arc<dyn Layer>);
+
 /// The result that an earlier build remembered, if its layer is still here.
-pub(crate) fn look_up(store: &Store, key: &Key) -> Result<Option<(StepResult, Arc<dyn Layer>)>, StoreError> {
+pub(crate) fn look_up(store: &Store, key: &Key) -> Result<Option<Earlier>, StoreError> {
     let Some(record) = store.record(key.as_str())? else {
         return Ok(None);
     };

@@ -32,7 +32,6 @@ pub(crate) struct StackLayer {
 #[derive(Debug)]
 pub(crate) struct LayerTree {
     pub(crate) path: PathBuf,
-    pub(crate) owners: OwnerTable,
     pub(crate) skipped: Vec<(String, String, String)>,
     files: Arc<DiskFiles>,
     /// Keeps the directory as long as it is used.
@@ -88,14 +87,12 @@ impl StackLayer {
         if let Some(tree) = &*known {
             return Ok(Arc::clone(tree));
         }
-        let tree = Arc::new(match &self.contents {
-            Some(contents) => roots.unpack(&**contents)?,
-            None => {
-                let tree = roots
-                    .store
-                    .tree(&*self.layer, roots.powers.tree_form(), roots.progress)?;
-                LayerTree::new(tree.path, tree.owners, tree.skipped, None, roots.powers)?
-            }
+        let tree = Arc::new(if let Some(contents) = &self.contents {
+            roots.unpack(&**contents)?
+        } else {
+            let form = roots.powers.tree_form();
+            let tree = roots.store.tree(&*self.layer, form, roots.progress)?;
+            LayerTree::new(tree.path, tree.owners, tree.skipped, None, roots.powers)?
         });
         *known = Some(Arc::clone(&tree));
         Ok(tree)
@@ -127,13 +124,12 @@ impl LayerTree {
         let known = if powers.gives_files_away {
             DiskOwners::Keep
         } else {
-            DiskOwners::Table(owners.clone())
+            DiskOwners::Table(owners)
         };
         let files =
             DiskFiles::open(&path, known).map_err(StepError::io(format!("open {}", path.display())))?;
         Ok(Self {
             path,
-            owners,
             skipped,
             files: Arc::new(files),
             _scratch: scratch,

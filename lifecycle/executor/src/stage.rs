@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lifecycle_dockerfile::{Action, PlacedMount, Step};
+use lifecycle_dockerfile::{Action, Step};
 use lifecycle_image::{DiffId, History, ImageConfig, Layer};
 use lifecycle_layers::Contents;
 use lifecycle_store::Expected;
@@ -199,10 +199,5 @@ impl<'b> StageRunner<'b> {
             .origins
             .named(name, platform)
             .map_err(|diagnostic| StepError::Origin(Box::new(diagnostic)))
-    }
-
-    /// Whether a mount has a source at all.
-    pub(crate) fn mount_name(mount: &PlacedMount) -> String {
-        format!("the mount at {}", mount.target)
     }
 }

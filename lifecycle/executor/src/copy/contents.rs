@@ -27,7 +27,7 @@ pub(crate) type Keep = Arc<dyn Any + Send + Sync>;
 #[derive(Debug)]
 pub(crate) struct Kept<C> {
     pub(crate) contents: C,
-    pub(crate) keeps: Vec<Keep>,
+    pub(crate) _keeps: Vec<Keep>,
 }
 
 impl<C: Contents> Contents for Kept<C> {

@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::item::{Data, Item, Selection};
 use crate::error::StepError;
 use crate::files::{NodeKind, join};
-use crate::key::{KeyMaker, digest_of};
+use crate::key::{KeyMaker, hex};
 
 const PIECE: usize = 128 << 10;
 
@@ -37,7 +37,7 @@ fn look(item: &mut Item) -> io::Result<()> {
     match &item.data {
         Data::Nothing => Ok(()),
         Data::Memory(bytes) => {
-            item.digest = Some(digest_of(bytes));
+            item.digest = Some(Digest::of(bytes));
             Ok(())
         }
         Data::File(handle) => {
@@ -55,20 +55,15 @@ fn look(item: &mut Item) -> io::Result<()> {
                     };
                     hasher.update(&piece[..count]);
                 }
-                item.digest = Some(to_digest(hasher)?);
+                item.digest = Some(
+                    format!("sha256:{}", hex(hasher))
+                        .parse()
+                        .map_err(io::Error::other)?,
+                );
             }
             Ok(())
         }
     }
-}
-
-fn to_digest(hasher: Sha256) -> io::Result<Digest> {
-    use std::fmt::Write as _;
-    let mut text = String::from("sha256:");
-    for byte in hasher.finalize() {
-        write!(text, "{byte:02x}").map_err(io::Error::other)?;
-    }
-    text.parse().map_err(io::Error::other)
 }
 
 /// The part of a cache key that stands for the content of sources: paths, modes, owners, sizes, types, links,

@@ -177,7 +177,7 @@ impl SourceFiles {
         let Some((glob, rest)) = globs.split_first() else {
             return Ok(());
         };
-        for name in self.view.names(directory)? {
+        for name in View::names(directory)? {
             if !glob.matches(&name) {
                 continue;
             }
@@ -200,7 +200,7 @@ impl SourceFiles {
         place: &Place,
         items: &mut Vec<Item>,
     ) -> Result<(), StepError> {
-        for name in self.view.names(directory)? {
+        for name in View::names(directory)? {
             let Some((node, layer)) = self.view.find(directory, &name)? else {
                 continue;
             };

@@ -17,8 +17,6 @@ pub(crate) struct Resolved {
     pub(crate) blocked: Option<Vec<u8>>,
     /// A link leads round in circles.
     pub(crate) circular: bool,
-    /// The directory that holds it, as far as it exists.
-    pub(crate) above: Option<Directory>,
 }
 
 /// Joins a name to a path without a leading slash.
@@ -91,7 +89,6 @@ impl View {
                             found: None,
                             blocked: None,
                             circular: true,
-                            above: None,
                         });
                     }
                     if target.starts_with(b"/") {
@@ -131,16 +128,13 @@ impl View {
                 found,
                 blocked,
                 circular: false,
-                above: Some(above),
             });
         }
-        let above = if missing.len() == 1 { done.pop() } else { None };
         Ok(Resolved {
             path,
             found,
             blocked,
             circular: false,
-            above,
         })
     }
 
@@ -150,7 +144,6 @@ impl View {
             found: Some((self.root_node()?, 0)),
             blocked: None,
             circular: false,
-            above: None,
         })
     }
 

@@ -159,7 +159,7 @@ impl View {
     }
 
     /// The names in a directory, sorted. Only where all layers are on disk.
-    pub(crate) fn names(&self, directory: &Directory) -> Result<Vec<Vec<u8>>, FilesError> {
+    pub(crate) fn names(directory: &Directory) -> Result<Vec<Vec<u8>>, FilesError> {
         let fail = |cause| failed(&directory.path, cause);
         let mut names = BTreeSet::new();
         for part in &directory.parts {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use lifecycle_dockerfile::{CopyAction, CopySource, GitReference, Ignore, Origin};
 use lifecycle_layers::Owner;
+use sha2::{Digest as _, Sha256};
 
 use crate::copy::archive;
 use crate::copy::contents::{Keep, PlacedFiles};
@@ -15,7 +16,7 @@ use crate::copy::place::{Canvas, Manner};
 use crate::copy::select::SourceFiles;
 use crate::error::StepError;
 use crate::files::{DiskOwners, Node, NodeKind, View};
-use crate::key::{Key, KeyMaker};
+use crate::key::{Key, KeyMaker, hex};
 use crate::origin::{Named, open_scratch};
 use crate::reporter::StepName;
 use crate::stack::{Stack, StackLayer};
@@ -174,7 +175,7 @@ impl StageRunner<'_> {
                     selections.extend(selected);
                 }
                 CopySource::Inline { name, content } => {
-                    selections.push(inline(name, content, self.build.now))
+                    selections.push(inline(name, content, self.build.now));
                 }
                 CopySource::Http {
                     url,
@@ -385,20 +386,13 @@ fn inline(name: &str, content: &[u8], now: i64) -> Selection {
 }
 
 fn hash_file(file: &mut std::fs::File) -> std::io::Result<String> {
-    use sha2::{Digest as _, Sha256};
-    use std::fmt::Write as _;
     let mut hasher = Sha256::new();
     let mut piece = vec![0; 256 << 10];
     loop {
         let count = file.read(&mut piece)?;
         if count == 0 {
-            break;
+            return Ok(format!("sha256:{}", hex(hasher)));
         }
         hasher.update(&piece[..count]);
     }
-    let mut text = String::from("sha256:");
-    for byte in hasher.finalize() {
-        write!(text, "{byte:02x}").map_err(std::io::Error::other)?;
-    }
-    Ok(text)
 }

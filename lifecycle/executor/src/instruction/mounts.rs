@@ -239,13 +239,10 @@ impl StageRunner<'_> {
             .unwrap_or(&build.cache_namespace);
         let mut key = KeyMaker::new("cache mount");
         key.add(namespace).add(&mount.id);
-        match source {
-            Some(source) => drop(key.number(1).add(source.key.as_str())),
-            None => {
-                key.number(0);
-                for number in [options.uid, options.gid, options.mode] {
-                    key.optional(number.map(u32::to_le_bytes));
-                }
+        key.optional(source.map(|source| source.key.as_str()));
+        if source.is_none() {
+            for number in [options.uid, options.gid, options.mode] {
+                key.optional(number.map(u32::to_le_bytes));
             }
         }
         format!(

@@ -145,7 +145,7 @@ impl StageRunner<'_> {
         let keeps = trees.iter().map(|tree| Arc::clone(tree) as _);
         let contents = Kept {
             contents: changes,
-            keeps: keeps.chain([Arc::clone(&scratch) as _]).collect(),
+            _keeps: keeps.chain([Arc::clone(&scratch) as _]).collect(),
         };
         let layer = self.pack(Arc::new(contents) as Arc<dyn Contents>);
         let owners = lifecycle_layers::OwnerTable::default();
@@ -183,7 +183,7 @@ impl StageRunner<'_> {
         let changes = root.changes(&before, &roots)?;
         let contents = Kept {
             contents: changes.latest(build.epoch).named(name.text.clone()),
-            keeps: vec![root.keep()],
+            _keeps: vec![root.keep()],
         };
         let layer = self.pack(Arc::new(contents) as Arc<dyn Contents>);
         root.take_over(&layer);

@@ -94,6 +94,9 @@ pub(crate) fn busybox_contents() -> FilesLayer {
         )
         .directory("root", 0o700)
         .directory("tmp", 0o1777)
+        .directory("dev", 0o755)
+        .directory("proc", 0o755)
+        .directory("sys", 0o755)
         .directory("etc/conf.d", 0o750)
         .symlink("sl", *b"/etc/conf.d", 0o777)
         .symlink("escape", *b"/../../../../../etc", 0o777);
