@@ -30,7 +30,9 @@ fn files(bench: &Bench, lines: &str) -> Vec<String> {
     let built = bench.build(&format!("FROM busybox\n{lines}\n"));
     let top = built.layer(0);
     let files = top.iter().filter(|(_, found)| found.kind != 'd');
-    let tell = |(path, found): (&String, &crate::support::Found)| format!("{path}={}{}", found.content, found.target);
+    let tell = |(path, found): (&String, &crate::support::Found)| {
+        format!("{path}={}{}", found.content, found.target)
+    };
     files.map(tell).collect()
 }
 
@@ -136,7 +138,11 @@ fn sources_and_destinations_h1_to_h10() {
             vec!["etc/a.txt=A"],
         ),
         ("h10 dots are clamped", "COPY a.txt /../../x", vec!["x=A"]),
-        ("json form", "COPY [\"a.txt\", \"/with blank\"]", vec!["with blank=A"]),
+        (
+            "json form",
+            "COPY [\"a.txt\", \"/with blank\"]",
+            vec!["with blank=A"],
+        ),
         (
             "c5 heredoc",
             "COPY <<one <<two /x/\n1\none\n2\ntwo",
