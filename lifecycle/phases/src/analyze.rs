@@ -9,7 +9,7 @@ mod tests;
 
 use std::thread;
 
-use lifecycle_image::{Image, Reference, TransferError, TransferErrorKind};
+use lifecycle_image::{Image, Reference, TransferErrorKind};
 use lifecycle_spec::label::{self, LifecycleLabel};
 use lifecycle_spec::{AnalyzedToml, RunImage};
 
@@ -17,6 +17,7 @@ pub use error::AnalyzeError;
 pub use options::AnalyzeOptions;
 pub use report::AnalyzeReport;
 
+use crate::reporter::explain;
 use crate::{CacheImage, FileError, Images, Phase, Reporter, files, images, layer, targets};
 
 /// Looks at the previous image, chooses the run image, checks that the result can be written, and writes
@@ -112,9 +113,12 @@ fn previous_image(
             match error.kind {
                 TransferErrorKind::NotFound | TransferErrorKind::NoPlatform => reporter.info(&text),
                 // Registries hide repositories that do not exist; whoever may write there will find out.
-                TransferErrorKind::Unauthorized => reporter.info(&format!("{text}: {error}")),
+                TransferErrorKind::Unauthorized => reporter.info(&format!("{text}: {}", explain(&error))),
                 TransferErrorKind::Corrupt | TransferErrorKind::Unsupported => {
-                    reporter.warning(&format!("ignoring the previous image {name:?}: {error}"));
+                    reporter.warning(&format!(
+                        "ignoring the previous image {name:?}: {}",
+                        explain(&error)
+                    ));
                 }
                 TransferErrorKind::Unavailable | TransferErrorKind::Local => {
                     return Err(AnalyzeError::PreviousImage {
@@ -145,12 +149,11 @@ fn previous_image(
 
 /// Chooses the run image and looks at it (AN-05, AN-09).
 fn run_image(options: &AnalyzeOptions, images: &Images<'_>) -> Result<RunImage, AnalyzeError> {
-    let name = match &options.run_image {
-        Some(name) => name.clone(),
-        None => {
-            let candidates = images::run_image_candidates(options.api, &options.run, &options.stack)?;
-            images.choose_run_image(options.api, &candidates, &options.image)?
-        }
+    let name = if let Some(name) = &options.run_image {
+        name.clone()
+    } else {
+        let candidates = images::run_image_candidates(options.api, &options.run, &options.stack)?;
+        images.choose_run_image(options.api, &candidates, &options.image)?
     };
     let failed = |cause| AnalyzeError::RunImage {
         image: name.clone(),
@@ -182,13 +185,8 @@ fn restore_sbom(options: &AnalyzeOptions, previous: &Previous, reporter: &dyn Re
         .and_then(|layer| layer::unpack_tree(&*layer, &options.layers, "launch", reporter));
     if let Err(reason) = restored {
         reporter.warning(&format!(
-            "the SBOM of the previous image is not restored: {reason}"
+            "the SBOM of the previous image is not restored: {}",
+            explain(&reason)
         ));
-    }
-}
-
-impl From<TransferError> for AnalyzeError {
-    fn from(cause: TransferError) -> Self {
-        Self::Images(images::ImagesError::Transfer(cause))
     }
 }

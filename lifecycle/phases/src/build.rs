@@ -78,7 +78,7 @@ pub fn build(
         )?;
         let contribution = Contribution::take(options, module, &given, reporter)?;
         contribution.extend(&mut environment).map_err(FileError::from)?;
-        plan.retain(|entry| !contribution.met.contains(&name_of(entry).to_owned()));
+        plan.retain(|entry| !contribution.met.contains(name_of(entry)));
         built.push(BuiltModule {
             module: module.label(),
             layers: contribution

@@ -8,6 +8,9 @@ mod directory;
 mod image;
 mod write;
 
+#[cfg(test)]
+mod tests;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,6 +22,7 @@ pub(crate) use image::write_image;
 pub(crate) use write::{CacheContents, CachedBuildpack, CachedContents};
 
 use crate::layer::{self, UnpackError};
+use crate::reporter::explain;
 use crate::{Access, Reporter};
 
 /// Where builds keep what they want to find again.
@@ -85,7 +89,11 @@ impl Cache {
                 contents: Contents::Directory(directory),
             },
             Err(error) => {
-                reporter.warning(&format!("the cache in {} is not used: {error}", path.display()));
+                reporter.warning(&format!(
+                    "the cache in {} is not used: {}",
+                    path.display(),
+                    explain(&error)
+                ));
                 Self::default()
             }
         }
@@ -100,8 +108,9 @@ impl Cache {
                         reporter.info(&format!("Cache image {} not found", cache.reference));
                     }
                     _ => reporter.warning(&format!(
-                        "the cache image {} is not used: {error}",
-                        cache.reference
+                        "the cache image {} is not used: {}",
+                        cache.reference,
+                        explain(&error)
                     )),
                 }
                 return Self::default();

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use lifecycle_spec::{LayerName, LayerToml};
+use lifecycle_spec::{BomEntry, BuildpackId, LayerName, LayerToml, Version};
 
 use crate::{FileError, files};
 
@@ -65,4 +65,12 @@ pub(crate) fn names(directory: &Path) -> io::Result<Vec<String>> {
     }
     names.sort();
     Ok(names)
+}
+
+/// An entry of the legacy bill of materials, with the buildpack that said so.
+pub(crate) fn signed(entry: BomEntry, id: &BuildpackId, version: &Version) -> BomEntry {
+    let mut entry = entry;
+    entry.buildpack.id = id.to_string();
+    entry.buildpack.version = version.to_string();
+    entry
 }

@@ -1,6 +1,6 @@
 //! Detection: which buildpacks build this source (cnb.md 1.5, 2.5 to 2.8).
 //!
-//! [`order`] expands the order into groups, one after the other. For each group, the modules that have not run yet
+//! [`mod@order`] expands the order into groups, one after the other. For each group, the modules that have not run yet
 //! run side by side ([`script`]); [`group`] judges what they said, and [`plan`] finds out whether what they provide
 //! and require fits together. The first group that fits ends it; its extensions then [`generate`] Dockerfiles.
 //!

@@ -5,6 +5,7 @@
 //! sending overlap. What the previous image has already is hashed only. When the last diff ID is known, [`labels`] and
 //! [`config`] complete the image, and its manifest makes it visible.
 
+mod cached;
 mod config;
 mod error;
 mod labels;
@@ -23,9 +24,10 @@ pub use error::ExportError;
 pub use options::ExportOptions;
 pub use report::{ExportReport, ExportedLayer, LayerOrigin};
 
-use self::parts::{Made, Part, Parts};
+use self::parts::{Made, Part, Parts, Source};
 use crate::cache::{Cache, CacheContents, CacheDirectory, write_image};
-use crate::{CacheOptions, FileError, Images, Phase, Reporter, files, layer, sboms};
+use crate::reporter::explain;
+use crate::{CacheOptions, FileError, Images, Phase, Quiet, Reporter, files, layer, sboms};
 
 /// When everything was made, unless `SOURCE_DATE_EPOCH` says otherwise (OWN-02).
 pub(crate) const CREATED: &str = "1980-01-01T00:00:01Z";
@@ -56,62 +58,64 @@ pub fn export(
     };
     let mut upload = images.sink.begin(&options.images).map_err(failed)?;
     let progress: Arc<dyn Progress> = Arc::clone(reporter) as Arc<dyn Progress>;
-    inputs
-        .base
-        .layers()
-        .iter()
-        .for_each(|layer| upload.layer(Arc::clone(layer)));
-    let made: Vec<Made> = parts
-        .all
-        .iter()
-        .map(|part| make(part, &inputs, store, options, &progress))
-        .collect();
-    made.iter().for_each(|made| upload.layer(Arc::clone(&made.layer)));
+    for layer in inputs.base.layers() {
+        upload.layer(Arc::clone(layer));
+    }
+    let make = |part| Made {
+        part,
+        layer: make(part, &inputs, store, options, &progress),
+    };
+    let made: Vec<Made<'_>> = parts.all.iter().map(make).collect();
+    for made in &made {
+        upload.layer(Arc::clone(&made.layer));
+    }
 
     let fill_caches = || {
-        cache_contents(options, &inputs, &parts, &made, cache, &**reporter)
-            .map(|contents| write_caches(&contents, cache, store, options, reporter))
+        // What is wrong with the old cache was told when it was restored from.
+        let before = Cache::read(cache, &Quiet);
+        let contents = cached::contents(options, &parts.buildpacks, &made, &before.label, &**reporter);
+        write_caches(&contents, cache, store, options, reporter);
     };
     let finish = || -> Result<ExportReport, ExportError> {
-        let labels = labels::of(options, &inputs, &parts, &made)?;
-        let image = assemble(options, &inputs, &parts, &made, &labels, &entrypoint, &**reporter)?;
-        let layers = report::layers(&inputs, &parts, &made)?;
+        let labels = labels::of(options, &inputs, &parts.buildpacks, &made)?;
+        let image = assemble(options, &inputs, &made);
+        let created = config::created(options, &**reporter);
+        let image = config::configure(image, options, &labels, &entrypoint, &created);
+        let layers = report::layers(&inputs, &made)?;
         tell(&layers, &**reporter);
         let receipt = upload.finish(&image).map_err(failed)?;
         let mut report = images.report(&image, &receipt).map_err(failed)?;
-        report.bom.clone_from(&inputs.metadata.bom);
+        report.bom = report::legacy_bom(options, &inputs)?;
         files::write(&options.report, &report.to_toml(options.api)).map_err(FileError::from)?;
-        let processes = inputs
+        let types = inputs
             .metadata
             .processes
             .iter()
-            .map(|process| process.process_type.clone())
-            .collect();
+            .map(|process| process.process_type.clone());
         Ok(ExportReport {
             receipt,
             report,
             layers,
-            processes,
+            processes: types.collect(),
             entrypoint: entrypoint.clone(),
         })
     };
-    if options.parallel && !cache.is_none() {
-        return thread::scope(|scope| {
-            let filling = scope.spawn(fill_caches);
-            let finished = finish();
-            let filled = filling
-                .join()
-                .unwrap_or_else(|cause| std::panic::resume_unwind(cause));
-            let finished = finished?;
-            filled?;
-            Ok(finished)
-        });
+    if cache.is_none() {
+        return finish();
     }
-    let finished = finish()?;
-    if !cache.is_none() {
-        fill_caches()?;
+    if !options.parallel {
+        let finished = finish()?;
+        fill_caches();
+        return Ok(finished);
     }
-    Ok(finished)
+    thread::scope(|scope| {
+        let filling = scope.spawn(fill_caches);
+        let finished = finish();
+        filling
+            .join()
+            .unwrap_or_else(|cause| std::panic::resume_unwind(cause));
+        finished
+    })
 }
 
 /// What the image is made from, apart from directories.
@@ -163,7 +167,8 @@ impl Inputs {
                 Ok(image) => Some(image),
                 Err(error) => {
                     reporter.warning(&format!(
-                        "nothing of the previous image {previous} is reused: {error}"
+                        "nothing of the previous image {previous} is reused: {}",
+                        explain(&error)
                     ));
                     None
                 }
@@ -182,10 +187,6 @@ impl Inputs {
             analyzed,
         })
     }
-
-    fn previous_layers(&self) -> &[Arc<dyn Layer>] {
-        self.previous.as_ref().map_or(&[], Image::layers)
-    }
 }
 
 /// Begins to make a layer. What the previous image had under the same name is expected to be the same.
@@ -195,15 +196,12 @@ fn make(
     store: &Store,
     options: &ExportOptions,
     progress: &Arc<dyn Progress>,
-) -> Made {
-    let layer = match &part.source {
-        parts::Source::Previous(layer) => Arc::clone(layer),
-        parts::Source::Contents(contents) => {
-            let expected = if part.was_there {
-                Expected::among(inputs.previous_layers())
-            } else {
-                Expected::New
-            };
+) -> Arc<dyn Layer> {
+    match &part.source {
+        Source::Previous(layer) => Arc::clone(layer),
+        Source::Contents(contents) => {
+            let previous = inputs.previous.as_ref().filter(|_| part.was_there);
+            let expected = previous.map_or(Expected::New, |image| Expected::among(image.layers()));
             store.pack(
                 Arc::clone(contents),
                 options.packing,
@@ -211,26 +209,15 @@ fn make(
                 Arc::clone(progress),
             )
         }
-    };
-    Made { layer }
+    }
 }
 
-fn assemble(
-    options: &ExportOptions,
-    inputs: &Inputs,
-    parts: &Parts,
-    made: &[Made],
-    labels: &[(String, String)],
-    entrypoint: &str,
-    reporter: &dyn Reporter,
-) -> Result<Image, ExportError> {
-    let created = config::created(options, reporter);
-    let mut image = mutate::align_history(inputs.base.clone());
-    for (part, made) in parts.all.iter().zip(made) {
-        image = mutate::append(image, Arc::clone(&made.layer), part.history(options.api));
-    }
-    let image = config::configure(image, options, labels, entrypoint, &created);
-    Ok(image)
+/// The base with the layers on top, each with its line of history.
+fn assemble(options: &ExportOptions, inputs: &Inputs, made: &[Made<'_>]) -> Image {
+    let base = mutate::align_history(inputs.base.clone());
+    made.iter().fold(base, |image, made| {
+        mutate::append(image, Arc::clone(&made.layer), made.part.history(options.api))
+    })
 }
 
 /// The SBOMs of launcher and lifecycle join those of the buildpacks (SBOM-03).
@@ -260,23 +247,6 @@ fn tell(layers: &[ExportedLayer], reporter: &dyn Reporter) {
     }
 }
 
-/// Which layers go into the caches (EXP-15).
-fn cache_contents(
-    options: &ExportOptions,
-    inputs: &Inputs,
-    parts: &Parts,
-    made: &[Made],
-    cache: &CacheOptions<'_>,
-    reporter: &dyn Reporter,
-) -> Result<CacheContents, ExportError> {
-    let before = if cache.is_none() {
-        Cache::default()
-    } else {
-        Cache::read(cache, reporter)
-    };
-    parts::cached(options, inputs, parts, made, &before.label, reporter)
-}
-
 /// Writes the caches. Failing here costs the next build time and this one a warning.
 fn write_caches(
     contents: &CacheContents,
@@ -295,7 +265,7 @@ fn write_caches(
         .as_ref()
         .map(|path| CacheDirectory::new(path).write(contents, &**reporter));
     for error in [image, directory].into_iter().flatten().filter_map(Result::err) {
-        reporter.warning(&format!("Failed to export cache: {error}"));
+        reporter.warning(&format!("Failed to export cache: {}", explain(&error)));
     }
 }
 

@@ -7,6 +7,7 @@ use lifecycle_image::{
 };
 use lifecycle_spec::{ExitCode, PlatformApi, ReportToml, RunImageEntry, RunToml, StackToml};
 
+use crate::reporter::explain;
 use crate::{FileError, files};
 
 /// The place of app images: a registry, a daemon, a layout directory, the store.
@@ -135,10 +136,8 @@ impl ImagesError {
 }
 
 fn reasons(tried: &[(String, String)]) -> String {
-    tried
-        .iter()
-        .map(|(image, reason)| format!("\n  {image}: {reason}"))
-        .collect()
+    let line = |(image, reason): &(String, String)| format!("\n  {image}: {reason}");
+    tried.iter().map(line).collect::<Vec<_>>().concat()
 }
 
 impl Images<'_> {
@@ -205,7 +204,7 @@ impl Images<'_> {
         for name in ordered {
             match self.find(name, app) {
                 Ok(_) => return Ok(name.clone()),
-                Err(error) => tried.push((name.clone(), error.to_string())),
+                Err(error) => tried.push((name.clone(), explain(&error))),
             }
         }
         Err(ImagesError::NoAccessibleRunImage { tried })

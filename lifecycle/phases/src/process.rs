@@ -274,7 +274,8 @@ impl Tail {
 
 /// The last lines of a program, below a message.
 pub(crate) fn quoted(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("\n  | {line}")).collect()
+    let quote = |line: &String| format!("\n  | {line}");
+    lines.iter().map(quote).collect::<Vec<_>>().concat()
 }
 
 #[cfg(test)]
@@ -294,7 +295,7 @@ mod tests {
         let mut lines = Vec::new();
         let ended = program
             .run(cancellation, &mut |line| {
-                lines.push(String::from_utf8_lossy(line).into_owned())
+                lines.push(String::from_utf8_lossy(line).into_owned());
             })
             .unwrap();
         (ended, lines)

@@ -52,14 +52,13 @@ pub fn rebase(
         })?;
     let mut label = LifecycleLabel::parse(label)?;
 
-    let run_image = match &options.run_image {
-        Some(name) => name.clone(),
-        None => {
-            let recorded = recorded_run_image(options.api, &label);
-            images
-                .choose_run_image(options.api, &recorded, first)
-                .map_err(RebaseError::from_choice)?
-        }
+    let run_image = if let Some(name) = &options.run_image {
+        name.clone()
+    } else {
+        let recorded = recorded_run_image(options.api, &label);
+        images
+            .choose_run_image(options.api, &recorded, first)
+            .map_err(RebaseError::from_choice)?
     };
     let (reference, base) = read(&run_image)?;
     checks::check(options, &app, &label, &run_image, &base, reporter)?;

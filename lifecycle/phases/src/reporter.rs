@@ -1,5 +1,6 @@
 //! How a phase tells what happens.
 
+use std::error::Error;
 use std::fmt;
 
 use lifecycle_image::{Meter, NoProgress, Progress, Step};
@@ -82,4 +83,18 @@ impl Reporter for Quiet {
     fn debug(&self, _: &str) {}
     fn warning(&self, _: &str) {}
     fn output(&self, _: &[u8]) {}
+}
+
+/// An error with what caused it, in one line. What the message above quotes already is not said again.
+pub(crate) fn explain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !text.ends_with(&message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
 }

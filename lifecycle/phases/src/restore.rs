@@ -5,6 +5,9 @@ mod error;
 mod options;
 mod report;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
@@ -20,6 +23,7 @@ pub use report::{RestoreReport, Restored, RestoredLayer};
 use self::decision::Decision;
 use crate::cache::Cache;
 use crate::layer::UnpackError;
+use crate::reporter::explain;
 use crate::{
     CacheOptions, FileError, Images, Phase, Place, Reporter, files, layer, parallel, sboms, targets,
 };
@@ -36,16 +40,14 @@ pub fn restore(
     reporter: &dyn Reporter,
 ) -> Result<RestoreReport, RestoreError> {
     reporter.phase(Phase::Restore);
-    let mut analyzed = match files::read_if_there(&options.analyzed, AnalyzedToml::parse)? {
-        Some(analyzed) => analyzed,
-        None => {
-            reporter.warning(&format!(
-                "{} is not there; nothing of a previous image is restored",
-                options.analyzed.display()
-            ));
-            AnalyzedToml::default()
-        }
-    };
+    let analyzed = files::read_if_there(&options.analyzed, AnalyzedToml::parse)?;
+    if analyzed.is_none() {
+        let path = options.analyzed.display();
+        reporter.warning(&format!(
+            "{path} is not there; nothing of a previous image is restored"
+        ));
+    }
+    let mut analyzed = analyzed.unwrap_or_default();
     if let Some(images) = images
         && complete(options, images, &mut analyzed)?
     {
@@ -214,7 +216,7 @@ fn wanted<'a>(
             let app = app.and_then(|layers| layers.get(text));
             let cached = cached.and_then(|layers| layers.get(text));
             match decision::decide(app, cached, options.api) {
-                Decision::Nothing(reason) => reporter.debug(&format!("Not restoring {label:?}: {reason}")),
+                Decision::Nothing(reason) => reporter.info(&format!("Not restoring {label:?}: {reason}")),
                 Decision::Metadata(layer) => {
                     reporter.info(&format!("Restoring metadata for {label:?} from app image"));
                     wanted.push(Wanted {
@@ -267,7 +269,10 @@ fn bring_back(
             .layer(&cache.label.sbom.sha)
             .and_then(|layer| layer::unpack_tree(&*layer, &options.layers, "cache", reporter));
         if let Err(error) = restored {
-            reporter.warning(&format!("the SBOM of cached layers is not restored: {error}"));
+            reporter.warning(&format!(
+                "the SBOM of cached layers is not restored: {}",
+                explain(&error)
+            ));
         }
     }
     let results = parallel::for_each(wanted, unpack);
@@ -291,8 +296,9 @@ fn bring_back(
             }
             Err(error) => {
                 reporter.warning(&format!(
-                    "not restoring {:?} from the cache: {error}",
-                    wanted.label()
+                    "not restoring {:?} from the cache: {}",
+                    wanted.label(),
+                    explain(&error)
                 ));
                 if let (Some(sha), UnpackError::Extract(_)) = (&wanted.contents, &error) {
                     cache.discard(sha);

@@ -411,3 +411,39 @@ fn order_toml(groups: &[&str], table: &str) -> String {
 pub(crate) fn extension_order_toml(groups: &[&str]) -> String {
     order_toml(groups, "order-extensions").replace("optional = false\n", "")
 }
+
+/// A buildpack with a layer of each sort, which tells what it found.
+pub(crate) const LAYERS: &str = r#"
+ls "$CNB_LAYERS_DIR" | grep -v '^build.toml' | tr '\n' ' ' > found
+add() {
+  mkdir -p "$CNB_LAYERS_DIR/$1"
+  [ -e "$CNB_LAYERS_DIR/$1/made" ] || echo "$1" > "$CNB_LAYERS_DIR/$1/made"
+  printf '[types]\n%s\n[metadata]\nversion = "1"\n' "$2" > "$CNB_LAYERS_DIR/$1.toml"
+  echo "{\"of\":\"$1\"}" > "$CNB_LAYERS_DIR/$1.sbom.cdx.json"
+}
+add b 'build = true'
+add bc "build = true
+cache = true"
+add bcl "build = true
+cache = true
+launch = true"
+add c 'cache = true'
+add cl "cache = true
+launch = true"
+if [ -e "$CNB_LAYERS_DIR/l.toml" ] && [ -z "$FRESH" ]; then
+  printf '[types]\nlaunch = true\n[metadata]\nversion = "2"\n' > "$CNB_LAYERS_DIR/l.toml"
+else
+  add l 'launch = true'
+fi
+printf '[metadata]\nkept = "yes"\n' > "$CNB_LAYERS_DIR/store.toml"
+printf '[[processes]]\ntype = "web"\ncommand = ["run"]\ndefault = true\n[[labels]]\nkey = "own"\nvalue = "label"\n' > "$CNB_LAYERS_DIR/launch.toml"
+"#;
+
+pub(crate) const CYCLONE: &str = "sbom-formats = ['application/vnd.cyclonedx+json']";
+
+pub(crate) fn world_with_layers() -> World {
+    let world = World::new();
+    world.buildpack("acme/a", "0.10", CYCLONE, "", LAYERS);
+    world.order(&["acme/a"]);
+    world
+}

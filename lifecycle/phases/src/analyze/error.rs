@@ -13,7 +13,7 @@ pub enum AnalyzeError {
     #[error(transparent)]
     Images(#[from] ImagesError),
     /// The result could not be written.
-    #[error("no write access to {image}: {cause}")]
+    #[error("no write access to {image}")]
     Write {
         /// The image.
         image: String,
@@ -22,7 +22,7 @@ pub enum AnalyzeError {
         cause: TransferError,
     },
     /// The previous image may be there, but could not be read.
-    #[error("cannot read the previous image {image}: {cause}")]
+    #[error("cannot read the previous image {image}")]
     PreviousImage {
         /// The image.
         image: String,
@@ -31,7 +31,7 @@ pub enum AnalyzeError {
         cause: TransferError,
     },
     /// The run image could not be read.
-    #[error("cannot read the run image {image}: {cause}")]
+    #[error("cannot read the run image {image}")]
     RunImage {
         /// The image.
         image: String,

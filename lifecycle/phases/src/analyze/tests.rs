@@ -1,9 +1,10 @@
 //! The rules of analysis, against a store.
 
-use lifecycle_image::{Image, TransferErrorKind, mutate};
+use lifecycle_image::{Image, TransferError, TransferErrorKind, mutate};
 use lifecycle_spec::{ExitCode, PlatformApi};
 
 use super::*;
+use crate::reporter::explain;
 use crate::testing::{APP_IMAGE, RUN_IMAGE, World, reference};
 use crate::{Access, Identifiers};
 
@@ -145,7 +146,7 @@ fn what_cannot_be_written_fails_before_the_build_an_07() {
     let error = analyze(&world.analyze_options(), &images, None, &crate::Quiet).unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::Analyze);
     assert_eq!(
-        error.to_string(),
+        explain(&error),
         "no write access to registry.example/app:1: registry.example/app:1: denied"
     );
     let cache = CacheImage {

@@ -33,7 +33,7 @@ pub enum BuildError {
         name: String,
     },
     /// A buildpack's SBOM file cannot be used.
-    #[error("buildpack '{module}': {cause}")]
+    #[error("buildpack '{module}' left an SBOM file that cannot be used")]
     Sbom {
         /// The buildpack as `id@version`.
         module: String,
@@ -42,7 +42,7 @@ pub enum BuildError {
         cause: SbomError,
     },
     /// A file of a buildpack cannot be used.
-    #[error("buildpack '{module}': {cause}")]
+    #[error("buildpack '{module}' left a file that cannot be used")]
     Contribution {
         /// The buildpack as `id@version`.
         module: String,

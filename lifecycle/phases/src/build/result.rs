@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lifecycle_spec::{BomEntry, GroupToml, MetadataToml, PlatformApi, Process};
+use lifecycle_spec::{BomEntry, GroupToml, MetadataToml, ModuleInfo, PlatformApi, Process};
 
 use super::BuildError;
 use super::contribution::Contribution;
+use crate::contributed::signed;
 use crate::modules::Module;
 use crate::{FileError, Reporter, files};
 
@@ -35,12 +36,13 @@ impl Results {
     /// Adds what one more buildpack contributed.
     pub(crate) fn add(&mut self, module: &Module, contribution: Contribution, reporter: &dyn Reporter) {
         let Contribution { launch, build, .. } = contribution;
+        let ModuleInfo { id, version, .. } = &module.info;
         self.metadata.labels.extend(launch.labels);
         self.metadata.slices.extend(launch.slices);
         self.launch_bom
-            .extend(launch.bom.into_iter().map(|entry| signed(entry, module)));
+            .extend(launch.bom.into_iter().map(|entry| signed(entry, id, version)));
         self.build_bom
-            .extend(build.bom.into_iter().map(|entry| signed(entry, module)));
+            .extend(build.bom.into_iter().map(|entry| signed(entry, id, version)));
         for process in launch.processes {
             let process_type = process.process_type.to_string();
             if process.default {
@@ -92,14 +94,6 @@ impl Results {
         }
         Ok(metadata)
     }
-}
-
-/// The entry with the buildpack that said so.
-fn signed(entry: BomEntry, module: &Module) -> BomEntry {
-    let mut entry = entry;
-    entry.buildpack.id = module.info.id.to_string();
-    entry.buildpack.version = module.info.version.to_string();
-    entry
 }
 
 /// The list as the reference writes it: `null` when it is empty, and a newline (lifecycle.md 3.2).

@@ -3,6 +3,7 @@
 use lifecycle_spec::{ExitCode, PlatformApi};
 
 use super::*;
+use crate::reporter::explain;
 use crate::testing::World;
 
 fn world(buildpacks: &[&str]) -> World {
@@ -274,8 +275,8 @@ fn undeclared_and_unknown_sbom_files_fail_the_build_sbom_03() {
     let error = run(&world).unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::Build);
     assert_eq!(
-        error.to_string(),
-        "buildpack 'a@1': 'launch.sbom.spdx.json' is of media type application/spdx+json, which `sbom-formats` in buildpack.toml does not list"
+        explain(&error),
+        "buildpack 'a@1' left an SBOM file that cannot be used: 'launch.sbom.spdx.json' is of media type application/spdx+json, which `sbom-formats` in buildpack.toml does not list"
     );
     script(&world, "a", "rm -f $1/*.json; : > $1/launch.sbom.txt");
     assert!(matches!(
@@ -318,9 +319,10 @@ fn malformed_files_of_a_buildpack_have_their_place() {
     assert_eq!(error.exit_code(), ExitCode::Build);
     let path = world.path("layers/a/x.toml");
     assert!(
-        error
-            .to_string()
-            .starts_with(&format!("buildpack 'a@1': {}:2:10: ", path.display())),
+        explain(&error).starts_with(&format!(
+            "buildpack 'a@1' left a file that cannot be used: {}:2:10: ",
+            path.display()
+        )),
         "{error}"
     );
 }

@@ -35,7 +35,7 @@ pub(crate) struct CacheDirectory {
 /// A cache directory could not be written.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CacheError {
-    #[error("{cause}{}", access(directory))]
+    #[error("cannot write to {}{}", directory.display(), access(directory))]
     Io {
         directory: PathBuf,
         #[source]
@@ -186,8 +186,7 @@ fn tar_path(directory: &Path, diff_id: &DiffId) -> PathBuf {
 fn access(directory: &Path) -> String {
     match fs::metadata(directory) {
         Ok(found) => format!(
-            "; {} belongs to {}:{} and has mode {:o}, this runs as {}:{}",
-            directory.display(),
+            ", which belongs to {}:{} and has mode {:o}, as {}:{}",
             found.uid(),
             found.gid(),
             found.mode() & 0o7777,

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use lifecycle_image::{DiffId, Layer, Outcome, Step};
 use lifecycle_layers::Contents;
-use lifecycle_spec::StoreToml;
 use lifecycle_spec::label::{BuildpackLayers, CacheLabel, LayerMetadata, LayerSha};
 use lifecycle_spec::{BuildpackId, LayerName};
 
@@ -27,7 +26,6 @@ pub(crate) struct CachedBuildpack {
     pub(crate) id: BuildpackId,
     pub(crate) version: String,
     pub(crate) layers: Vec<(LayerName, CachedContents, LayerMetadata)>,
-    pub(crate) store: Option<StoreToml>,
 }
 
 /// A layer for the cache.
@@ -81,7 +79,7 @@ impl CacheContents {
                 key: buildpack.id.clone(),
                 version: buildpack.version.clone(),
                 layers,
-                store: buildpack.store.clone(),
+                store: None,
             });
         }
         if let Some(sbom) = &self.sbom {

@@ -1,49 +1,14 @@
 //! Builds from source to image and again, through all phases.
 
 use fs_err as fs;
-use lifecycle_image::{DiffId, Layer};
 use lifecycle_spec::label::{self, BuildLabel};
 use lifecycle_spec::{ExitCode, PlatformApi};
 
 use super::*;
-use crate::testing::{APP_IMAGE, RUN_IMAGE, World};
-use crate::{CacheImage, ExportError, LayerOrigin, Restored};
-
-/// A buildpack with a layer of each sort, which tells what it found.
-const LAYERS: &str = r#"
-ls "$CNB_LAYERS_DIR" | grep -v '^build.toml' | tr '\n' ' ' > found
-add() {
-  mkdir -p "$CNB_LAYERS_DIR/$1"
-  [ -e "$CNB_LAYERS_DIR/$1/made" ] || echo "$1" > "$CNB_LAYERS_DIR/$1/made"
-  printf '[types]\n%s\n[metadata]\nversion = "1"\n' "$2" > "$CNB_LAYERS_DIR/$1.toml"
-  echo "{\"of\":\"$1\"}" > "$CNB_LAYERS_DIR/$1.sbom.cdx.json"
-}
-add b 'build = true'
-add bc "build = true
-cache = true"
-add bcl "build = true
-cache = true
-launch = true"
-add c 'cache = true'
-add cl "cache = true
-launch = true"
-if [ -e "$CNB_LAYERS_DIR/l.toml" ] && [ -z "$FRESH" ]; then
-  printf '[types]\nlaunch = true\n[metadata]\nversion = "2"\n' > "$CNB_LAYERS_DIR/l.toml"
-else
-  add l 'launch = true'
-fi
-printf '[metadata]\nkept = "yes"\n' > "$CNB_LAYERS_DIR/store.toml"
-printf '[[processes]]\ntype = "web"\ncommand = ["run"]\ndefault = true\n[[labels]]\nkey = "own"\nvalue = "label"\n' > "$CNB_LAYERS_DIR/launch.toml"
-"#;
-
-const CYCLONE: &str = "sbom-formats = ['application/vnd.cyclonedx+json']";
-
-fn world() -> World {
-    let world = World::new();
-    world.buildpack("acme/a", "0.10", CYCLONE, "", LAYERS);
-    world.order(&["acme/a"]);
-    world
-}
+use crate::ExportError;
+use crate::LayerOrigin::{self, Base, Built, Reused};
+use crate::Restored::{Contents, Metadata};
+use crate::testing::{APP_IMAGE, CYCLONE, LAYERS, RUN_IMAGE, World, world_with_layers};
 
 fn origins(report: &CreateReport) -> Vec<(String, LayerOrigin)> {
     report
@@ -56,13 +21,12 @@ fn origins(report: &CreateReport) -> Vec<(String, LayerOrigin)> {
 
 #[test]
 fn a_second_build_restores_by_the_matrix_and_reuses_every_layer_2_11_own_07() {
-    let mut world = world();
+    let mut world = world_with_layers();
     let first = world.create().unwrap();
     assert_eq!(world.read("app/found"), "");
     fs::remove_file(world.path("app/found")).unwrap();
     let digest = world.image(APP_IMAGE).digest().unwrap();
     assert_eq!(first.exported.receipt.digest, digest);
-    use LayerOrigin::{Base, Built, Reused};
     let named = |origin: LayerOrigin| {
         [
             ("run image", Base),
@@ -93,7 +57,6 @@ fn a_second_build_restores_by_the_matrix_and_reuses_every_layer_2_11_own_07() {
         .iter()
         .map(|layer| (layer.name.as_str(), layer.restored))
         .collect();
-    use Restored::{Contents, Metadata};
     assert_eq!(
         restored,
         [
@@ -134,7 +97,7 @@ fn the_same_source_gives_the_same_image_anywhere_own_04() {
     let digests: Vec<_> = [false, true]
         .into_iter()
         .map(|parallel| {
-            let world = world();
+            let world = world_with_layers();
             let mut options = world.create_options();
             options.export.parallel = parallel;
             options.export.packing.threads = Some(if parallel { 3 } else { 1 });
@@ -154,7 +117,7 @@ fn the_same_source_gives_the_same_image_anywhere_own_04() {
 
 #[test]
 fn labels_and_configuration_lifecycle_3_4_3_5() {
-    let mut world = world();
+    let mut world = world_with_layers();
     world.write(
         "project-metadata.toml",
         "[source]\ntype = 'git'\n[source.version]\ncommit = 'abc'\n",
@@ -324,7 +287,7 @@ fn slices_are_layers_of_their_own_slc_02_slc_04() {
 
 #[test]
 fn a_process_that_does_not_exist_fails_and_names_those_that_do_kb_06() {
-    let world = world();
+    let world = world_with_layers();
     let mut options = world.create_options();
     options.export.process_type = Some("wbe".to_owned());
     let error = world.create_with(&options).unwrap_err();
@@ -357,166 +320,8 @@ fn a_launch_layer_without_contents_needs_the_previous_image_exp_19() {
 }
 
 #[test]
-fn a_corrupt_cache_costs_a_warning_res_09_lyr_02() {
-    let mut world = world();
-    world.create().unwrap();
-    let label =
-        fs::read_to_string(world.path("cache/committed/io.buildpacks.lifecycle.cache.metadata")).unwrap();
-    let label = lifecycle_spec::label::CacheLabel::parse(&label).unwrap();
-    let sha = label.buildpacks[0].layers["bc"].sha.clone();
-    let tar = world.path(&format!("cache/committed/{sha}.tar"));
-    let mut bytes = fs::read(&tar).unwrap();
-    let at = bytes.len() / 2;
-    bytes[at] ^= 1;
-    // A new file, because the old one may be linked.
-    fs::remove_file(&tar).unwrap();
-    fs::write(&tar, bytes).unwrap();
-    let gone = label.buildpacks[0].layers["c"].sha.clone();
-    fs::remove_file(world.path(&format!("cache/committed/{gone}.tar"))).unwrap();
-    world.new_recorder();
-    let report = world.create().unwrap();
-    let damaged: Vec<_> = report
-        .restored
-        .layers
-        .iter()
-        .filter(|layer| layer.restored == Restored::Damaged)
-        .map(|layer| layer.name.as_str())
-        .collect();
-    assert_eq!(damaged, ["bc", "c"]);
-    assert!(!world.read("app/found").contains("bc.toml"));
-    assert!(
-        world
-            .recorder
-            .has("warning: not restoring \"acme/a:bc\" from the cache: ")
-    );
-    // What was damaged is whole again.
-    let report = world.create().unwrap();
-    assert!(
-        report
-            .restored
-            .layers
-            .iter()
-            .all(|layer| layer.restored != Restored::Damaged)
-    );
-    for junk in ["{", "", "null"] {
-        world.write("cache/committed/io.buildpacks.lifecycle.cache.metadata", junk);
-        world.create().unwrap();
-    }
-}
-
-#[test]
-fn a_cache_that_cannot_be_written_costs_a_warning_ps_07() {
-    let mut world = world();
-    world.write("cache", "not a directory");
-    world.create().unwrap();
-    assert!(
-        world.recorder.has("warning: Failed to export cache: "),
-        "{:?}",
-        world.recorder.lines()
-    );
-}
-
-#[test]
-fn a_cache_image_is_read_and_written_cache_02_cache_03() {
-    let world = world();
-    let cache = CacheOptions {
-        directory: None,
-        image: Some(CacheImage {
-            reference: "registry.example/cache".parse().unwrap(),
-            source: &world.store,
-            sink: &world.store,
-            access: None,
-            platform: &world.platform,
-        }),
-    };
-    let run = || {
-        fs::remove_dir_all(world.path("layers")).unwrap();
-        fs::create_dir_all(world.path("layers")).unwrap();
-        let options = world.create_options();
-        create(
-            &options,
-            &world.images(),
-            &cache,
-            &world.store,
-            &Cancellation::default(),
-            &world.reporter(),
-        )
-        .unwrap()
-    };
-    run();
-    let image = world.image("registry.example/cache");
-    let text = image.config().label(label::CACHE).unwrap();
-    let label = lifecycle_spec::label::CacheLabel::parse(text).unwrap();
-    let names: Vec<_> = label.buildpacks[0].layers.keys().collect();
-    assert_eq!(names, ["bc", "bcl", "c", "cl"]);
-    // Four layers and the SBOM, none of them twice.
-    let mut diff_ids: Vec<DiffId> = image
-        .layers()
-        .iter()
-        .map(|layer| layer.diff_id().unwrap())
-        .collect();
-    assert_eq!(diff_ids.len(), 5);
-    diff_ids.sort();
-    diff_ids.dedup();
-    assert_eq!(diff_ids.len(), 5);
-    let report = run();
-    assert!(
-        report
-            .restored
-            .layers
-            .iter()
-            .filter(|layer| layer.restored == Restored::Contents)
-            .count()
-            == 4
-    );
-    assert_eq!(
-        world.image("registry.example/cache").digest().unwrap(),
-        image.digest().unwrap()
-    );
-}
-
-#[test]
-fn an_empty_cache_image_has_one_empty_layer_lifecycle_1_9() {
-    let world = World::new();
-    world.buildpack("a", "0.10", "", "", "");
-    world.order(&["a"]);
-    let cache = CacheOptions {
-        directory: Some(world.path("cache")),
-        image: Some(CacheImage {
-            reference: "registry.example/cache".parse().unwrap(),
-            source: &world.store,
-            sink: &world.store,
-            access: None,
-            platform: &world.platform,
-        }),
-    };
-    let options = world.create_options();
-    create(
-        &options,
-        &world.images(),
-        &cache,
-        &world.store,
-        &Cancellation::default(),
-        &world.reporter(),
-    )
-    .unwrap();
-    let image = world.image("registry.example/cache");
-    let layer: &dyn Layer = &*image.layers()[0];
-    assert_eq!(
-        layer.diff_id().unwrap().as_str(),
-        "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
-    );
-    // Both are written.
-    let file = world.read("cache/committed/io.buildpacks.lifecycle.cache.metadata");
-    assert_eq!(
-        file,
-        "{\"sbom\":{\"sha\":\"\"},\"buildpacks\":[{\"key\":\"a\",\"version\":\"1\",\"layers\":{}}]}\n"
-    );
-}
-
-#[test]
 fn skipping_restores_store_toml_only_cre_03() {
-    let mut world = world();
+    let mut world = world_with_layers();
     world.create().unwrap();
     let mut options = world.create_options();
     options.restore.skip_layers = true;
@@ -532,7 +337,7 @@ fn skipping_restores_store_toml_only_cre_03() {
 
 #[test]
 fn older_platform_apis_write_what_they_know_lbl_02_own_05() {
-    let mut world = world();
+    let mut world = world_with_layers();
     world.api = PlatformApi::V0_11;
     world.write(
         "stack.toml",
@@ -557,8 +362,30 @@ fn older_platform_apis_write_what_they_know_lbl_02_own_05() {
 }
 
 #[test]
+fn before_0_9_the_report_has_the_bill_of_materials_of_the_build_file_04() {
+    let mut world = World::new();
+    world.api = PlatformApi::V0_8;
+    world.write("stack.toml", &format!("[run-image]\nimage = '{RUN_IMAGE}'\n"));
+    let script = "printf '[[bom]]\\nname = \"tool\"\\n' > $1/build.toml; printf '[[bom]]\\nname = \"lib\"\\n' > $1/launch.toml";
+    world.buildpack("a", "0.9", "", "", script);
+    world.order(&["a"]);
+    let report = world.create().unwrap();
+    let names: Vec<_> = report
+        .exported
+        .report
+        .bom
+        .iter()
+        .map(|entry| entry.name.as_str())
+        .collect();
+    assert_eq!(names, ["tool"]);
+    let image = world.image(APP_IMAGE);
+    let build = image.config().label(label::BUILD).unwrap();
+    assert!(build.starts_with(r#"{"bom":[{"name":"lib","#), "{build}");
+}
+
+#[test]
 fn source_date_epoch_changes_the_creation_time_only_own_03() {
-    let world = world();
+    let world = world_with_layers();
     let mut options = world.create_options();
     let plain = world.create_with(&options).unwrap();
     options.export.source_date_epoch = Some("1700000000".to_owned());
@@ -589,7 +416,7 @@ fn source_date_epoch_changes_the_creation_time_only_own_03() {
 
 #[test]
 fn extensions_are_refused_cre_04() {
-    let mut world = world();
+    let mut world = world_with_layers();
     world.extension("x", "exit 0", "exit 0");
     let text = world.read("order.toml") + &crate::testing::extension_order_toml(&["x"]);
     world.write("order.toml", &text);
@@ -602,7 +429,7 @@ fn extensions_are_refused_cre_04() {
 
 #[test]
 fn a_failed_build_leaves_the_old_image_and_cache_alone() {
-    let mut world = world();
+    let mut world = world_with_layers();
     world.create().unwrap();
     let digest = world.image(APP_IMAGE).digest().unwrap();
     let cache = world.read("cache/committed/io.buildpacks.lifecycle.cache.metadata");
@@ -618,7 +445,7 @@ fn a_failed_build_leaves_the_old_image_and_cache_alone() {
 
 #[test]
 fn the_lifecycles_own_sboms_join_sbom_03() {
-    let mut world = world();
+    let mut world = world_with_layers();
     world.write("sbom/launcher.sbom.cdx.json", "{}");
     world.write("sbom/lifecycle.sbom.cdx.json", "{}");
     world.create().unwrap();

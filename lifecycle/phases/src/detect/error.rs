@@ -107,5 +107,5 @@ fn summary(modules: &[ModuleOutcome]) -> String {
             None => format!("\n  {} {word}", outcome.module),
         }
     };
-    modules.iter().map(line).collect()
+    modules.iter().map(line).collect::<Vec<_>>().concat()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use lifecycle_spec::{BuildPlan, PlanEntry, PlatformApi, TargetData};
+use lifecycle_spec::{BuildPlan, PlanEntry, TargetData};
 
 use super::journal::Journal;
 use super::order::{Candidate, Tried};
@@ -108,10 +108,14 @@ impl<'a> Detection<'a> {
             .map(|candidate| &candidate.module)
             .filter(|module| !self.answers.contains_key(&key(module)))
             .collect();
-        let targeted = self.options.surroundings.api >= PlatformApi::V0_12;
-        let target = self.target.filter(|_| targeted);
         let answers = parallel::for_each(&new, |module| {
-            script::ask(self.options, module, self.variables, target, self.cancellation)
+            script::ask(
+                self.options,
+                module,
+                self.variables,
+                self.target,
+                self.cancellation,
+            )
         });
         if self.cancellation.is_cancelled() {
             return Err(DetectError::Cancelled);

@@ -50,6 +50,14 @@ struct Inside {
     above: Option<Rc<Inside>>,
 }
 
+/// An order in the place of an entry.
+struct Nested<'a> {
+    order: &'a [OrderGroup],
+    kind: Kind,
+    optional: bool,
+    inside: Option<Rc<Inside>>,
+}
+
 type Try<'t> = dyn FnMut(&[Candidate], &mut Journal) -> Result<Tried, DetectError> + 't;
 
 /// Expands an order depth first, left to right, and tries each group as soon as it is complete.
@@ -128,34 +136,28 @@ impl<'a> Expansion<'a> {
             let rest = &items[at + 1..];
             let (kind, entry, inside) = match item {
                 Item::Extensions => {
-                    let order = self.order;
-                    return self.alternatives(
-                        &order.order_extensions,
-                        Kind::Extension,
-                        true,
-                        None,
-                        &done,
-                        rest,
-                        attempt,
-                    );
+                    let nested = Nested {
+                        order: &self.order.order_extensions,
+                        kind: Kind::Extension,
+                        optional: true,
+                        inside: None,
+                    };
+                    return self.alternatives(&nested, &done, rest, attempt);
                 }
-                Item::Entry { kind, entry, inside } => (*kind, *entry, inside),
+                Item::Entry { kind, entry, inside } => (*kind, *entry, inside.as_ref()),
             };
             // The first of an id wins, whatever its version (ORD-04).
-            if done
-                .iter()
-                .any(|other| other.module.kind == kind && other.module.info.id == entry.id)
-            {
+            let same_id = |other: &Candidate| other.module.kind == kind && other.module.info.id == entry.id;
+            if done.iter().any(same_id) {
                 continue;
             }
             let module = self.find(kind, entry)?;
             if let Some(env) = self.exec_env
                 && !(entry.exec_env.include(env.as_str()) && module.supports(env))
             {
-                self.journal.debug(format!(
-                    "skip: {} is not for execution environment {env}",
-                    module.label()
-                ));
+                let label = module.label();
+                self.journal
+                    .debug(format!("skip: {label} is not for execution environment {env}"));
                 continue;
             }
             if module.order.is_empty() {
@@ -163,16 +165,14 @@ impl<'a> Expansion<'a> {
                 done.push(Candidate { module, optional });
                 continue;
             }
-            let inside = enter(&module.label(), inside)?;
-            return self.alternatives(
-                &module.order,
+            let inside = Some(enter(&module.label(), inside)?);
+            let nested = Nested {
+                order: &module.order,
                 kind,
-                entry.optional,
-                Some(&inside),
-                &done,
-                rest,
-                attempt,
-            );
+                optional: entry.optional,
+                inside,
+            };
+            return self.alternatives(&nested, &done, rest, attempt);
         }
         self.groups += 1;
         if self.groups > MOST_GROUPS {
@@ -185,18 +185,16 @@ impl<'a> Expansion<'a> {
     /// ORD-02).
     fn alternatives(
         &mut self,
-        order: &[OrderGroup],
-        kind: Kind,
-        optional: bool,
-        inside: Option<&Rc<Inside>>,
+        nested: &Nested<'_>,
         done: &[Candidate],
         rest: &[Item<'_>],
         attempt: &mut Try<'_>,
     ) -> Result<Tried, DetectError> {
         let mut errored = false;
         let none = OrderGroup::default();
-        for group in order.iter().chain(optional.then_some(&none)) {
-            let items: Vec<_> = entries(group, kind, inside).chain(rest.iter().cloned()).collect();
+        for group in nested.order.iter().chain(nested.optional.then_some(&none)) {
+            let own = entries(group, nested.kind, nested.inside.as_ref());
+            let items: Vec<_> = own.chain(rest.iter().cloned()).collect();
             match self.group(done.to_vec(), &items, attempt)? {
                 Tried::Failed { errored: this } => errored |= this,
                 passed @ Tried::Passed(_) => return Ok(passed),
@@ -230,7 +228,7 @@ fn entries<'a>(
 }
 
 /// Goes into a composite, unless that is where we come from (ORD-05).
-fn enter(composite: &str, from: &Option<Rc<Inside>>) -> Result<Rc<Inside>, DetectError> {
+fn enter(composite: &str, from: Option<&Rc<Inside>>) -> Result<Rc<Inside>, DetectError> {
     let mut path = vec![composite.to_owned()];
     let mut here = from;
     while let Some(inside) = here {
@@ -239,10 +237,10 @@ fn enter(composite: &str, from: &Option<Rc<Inside>>) -> Result<Rc<Inside>, Detec
             path.reverse();
             return Err(DetectError::Cycle { path });
         }
-        here = &inside.above;
+        here = inside.above.as_ref();
     }
     Ok(Rc::new(Inside {
         composite: composite.to_owned(),
-        above: from.clone(),
+        above: from.cloned(),
     }))
 }

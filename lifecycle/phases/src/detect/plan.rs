@@ -4,6 +4,9 @@
 //! varying fastest. Their number is exponential, so combinations that cannot hold, whatever follows, are not
 //! completed: the same one wins as if all had been tried.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 
 use lifecycle_spec::{BuildPlan, BuildpackId, PlanEntry, PlanSections, Provider, Version};

@@ -6,6 +6,7 @@ use super::{DetectOptions, Verdict};
 use crate::environment::Variables;
 use crate::modules::Module;
 use crate::process::Program;
+use crate::reporter::explain;
 use crate::{Cancellation, FileError, files, targets};
 
 /// More output than this of one script is cut.
@@ -61,7 +62,7 @@ pub(crate) fn ask(
             answer.verdict = verdict;
             answer.plan = plan;
         }
-        Err(error) => answer.reason = Some(error.to_string()),
+        Err(error) => answer.reason = Some(explain(&error)),
     }
     answer
 }

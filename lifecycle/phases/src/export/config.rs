@@ -55,15 +55,12 @@ pub(super) fn created(options: &ExportOptions, reporter: &dyn Reporter) -> Strin
         .parse()
         .ok()
         .and_then(|second| Timestamp::from_second(second).ok());
-    match second {
-        Some(second) => second.to_string(),
-        None => {
-            reporter.warning(&format!(
-                "ignoring SOURCE_DATE_EPOCH: {text:?} is not a number of seconds"
-            ));
-            CREATED.to_owned()
-        }
+    if second.is_none() {
+        reporter.warning(&format!(
+            "ignoring SOURCE_DATE_EPOCH: {text:?} is not a number of seconds"
+        ));
     }
+    second.map_or_else(|| CREATED.to_owned(), |second| second.to_string())
 }
 
 /// The image with what is said about it.

@@ -28,7 +28,7 @@ pub enum ExportError {
         image: String,
     },
     /// The run image could not be read.
-    #[error("cannot read the run image {image}: {cause}")]
+    #[error("cannot read the run image {image}")]
     RunImage {
         /// The image.
         image: String,
@@ -37,7 +37,7 @@ pub enum ExportError {
         cause: TransferError,
     },
     /// The app image could not be written.
-    #[error("cannot write {image}: {cause}")]
+    #[error("cannot write {image}")]
     Write {
         /// The image.
         image: String,

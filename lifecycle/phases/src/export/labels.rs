@@ -7,7 +7,7 @@ use lifecycle_spec::label::{
 };
 use lifecycle_spec::{RunImageEntry, RunToml, StackToml};
 
-use super::parts::{Made, Parts, Role};
+use super::parts::{Buildpack, Made, Role};
 use super::{ExportError, ExportOptions, Inputs, diff_id};
 use crate::files;
 
@@ -17,14 +17,14 @@ use crate::files;
 pub(super) fn of(
     options: &ExportOptions,
     inputs: &Inputs,
-    parts: &Parts,
-    made: &[Made],
+    buildpacks: &[Buildpack],
+    made: &[Made<'_>],
 ) -> Result<Vec<(String, String)>, ExportError> {
     let own = |key: &str, value: String| (key.to_owned(), value);
     let mut labels = vec![
         own(
             label::LIFECYCLE,
-            lifecycle(options, inputs, parts, made)?.to_json(),
+            lifecycle(options, inputs, buildpacks, made)?.to_json(),
         ),
         own(
             label::BUILD,
@@ -49,15 +49,15 @@ pub(super) fn of(
 fn lifecycle(
     options: &ExportOptions,
     inputs: &Inputs,
-    parts: &Parts,
-    made: &[Made],
+    buildpacks: &[Buildpack],
+    made: &[Made<'_>],
 ) -> Result<LifecycleLabel, ExportError> {
     let mut label = LifecycleLabel::default();
     let mut app = Vec::new();
     let mut launch: BTreeMap<(usize, String), LayerMetadata> = BTreeMap::new();
-    for (part, made) in parts.all.iter().zip(made) {
+    for made in made {
         let sha = diff_id(&*made.layer)?;
-        match &part.role {
+        match &made.part.role {
             Role::Launch {
                 buildpack,
                 name,
@@ -77,7 +77,7 @@ fn lifecycle(
         }
     }
     label.app = AppLayers::Layers(app);
-    for (at, buildpack) in parts.buildpacks.iter().enumerate() {
+    for (at, buildpack) in buildpacks.iter().enumerate() {
         let own = launch.iter().filter(|((buildpack, _), _)| *buildpack == at);
         label.buildpacks.push(BuildpackLayers {
             key: buildpack.module.id.clone(),

@@ -1,17 +1,16 @@
-//! Which layers the app image has on top of its base, in order (EXP-06, lifecycle.md 3.2), and what the cache gets.
+//! Which layers the app image has on top of its base, in order (EXP-06, lifecycle.md 3.2).
 
 use std::sync::Arc;
 
 use lifecycle_image::{History, Layer};
 use lifecycle_layers::{AppLayer, Contents, DirectoryLayer, FilesLayer, Glob, Owners, Parents, Style};
-use lifecycle_spec::label::{AppLayers, CacheLabel, LayerMetadata};
+use lifecycle_spec::label::{AppLayers, LayerMetadata};
 use lifecycle_spec::{GroupModule, LayerName, PlatformApi, StoreToml};
 
 use super::config::{LAUNCHER, PROCESS_DIRECTORY};
 use super::{ExportError, ExportOptions, Inputs, previous_layer};
-use crate::cache::{CacheContents, CachedBuildpack, CachedContents};
 use crate::contributed::{self, ContributedLayer};
-use crate::{Place, Reporter, files, sboms};
+use crate::{Place, files, sboms};
 
 /// The layers, and what buildpacks left.
 pub(super) struct Parts {
@@ -56,8 +55,9 @@ pub(super) enum Source {
     Previous(Arc<dyn Layer>),
 }
 
-/// A layer in the making.
-pub(super) struct Made {
+/// A layer in the making, and what it is.
+pub(super) struct Made<'a> {
+    pub(super) part: &'a Part,
     pub(super) layer: Arc<dyn Layer>,
 }
 
@@ -262,11 +262,12 @@ fn process_types(inputs: &Inputs) -> FilesLayer {
     })
 }
 
-fn place_of(options: &ExportOptions, module: &GroupModule, name: &LayerName) -> Place {
+pub(super) fn place_of(options: &ExportOptions, module: &GroupModule, name: &LayerName) -> Place {
     options.layers.join(module.id.directory()).join(name.as_str())
 }
 
-fn directory(options: &ExportOptions, place: &Place) -> Arc<dyn Contents> {
+/// A directory below the layers directory as a layer.
+pub(super) fn directory(options: &ExportOptions, place: &Place) -> Arc<dyn Contents> {
     let layer = DirectoryLayer::new(&place.here, &place.shown)
         .owners(Owners::Fixed(options.owner))
         .parents(parents(options, place));
@@ -286,7 +287,8 @@ fn parents(options: &ExportOptions, place: &Place) -> Parents {
     }
 }
 
-fn metadata(layer: &ContributedLayer) -> LayerMetadata {
+/// What is said about a layer, without its diff ID.
+pub(super) fn metadata(layer: &ContributedLayer) -> LayerMetadata {
     let types = layer.toml.types;
     LayerMetadata {
         sha: String::new(),
@@ -295,56 +297,4 @@ fn metadata(layer: &ContributedLayer) -> LayerMetadata {
         launch: types.launch,
         cache: types.cache,
     }
-}
-
-/// What the cache gets: every layer that is for it, with what is said about it, and the SBOM files (LYR-08).
-pub(super) fn cached(
-    options: &ExportOptions,
-    inputs: &Inputs,
-    parts: &Parts,
-    made: &[Made],
-    before: &CacheLabel,
-    reporter: &dyn Reporter,
-) -> Result<CacheContents, ExportError> {
-    let mut contents = CacheContents::default();
-    for (at, buildpack) in parts.buildpacks.iter().enumerate() {
-        let module = &buildpack.module;
-        let before = before.buildpacks.iter().find(|layers| layers.key == module.id);
-        let mut layers = Vec::new();
-        for layer in buildpack.layers.iter().filter(|layer| layer.toml.types.cache) {
-            let label = format!("{}:{}", module.id, layer.name);
-            if !layer.has_contents() {
-                reporter.warning(&format!("layer '{label}' is not cached: it has no contents"));
-                continue;
-            }
-            let exported = parts.all.iter().zip(made).find(|(part, _)| {
-                matches!(&part.role, Role::Launch { buildpack, name, .. } if *buildpack == at && *name == layer.name)
-            });
-            let before = before.and_then(|layers| layers.layers.get(layer.name.as_str()));
-            let cached = CachedContents {
-                contents: directory(options, &place_of(options, module, &layer.name)),
-                exported: exported.map(|(_, made)| Arc::clone(&made.layer)),
-                before: before.and_then(|layer| layer.sha.parse().ok()),
-                label,
-            };
-            layers.push((layer.name.clone(), cached, metadata(layer)));
-        }
-        contents.buildpacks.push(CachedBuildpack {
-            id: module.id.clone(),
-            version: module.version.to_string(),
-            layers,
-            store: buildpack.store.clone(),
-        });
-    }
-    if options.api.has_sbom_layers() && sboms::has(&options.layers.here, "cache") {
-        contents.sbom = Some(CachedContents {
-            label: "cache.sbom".to_owned(),
-            contents: directory(options, &options.layers.join("sbom").join("cache")),
-            exported: None,
-            before: before.sbom.sha.parse().ok(),
-        });
-    }
-    // The group is the same in both; nothing else of the inputs goes into a cache.
-    debug_assert_eq!(contents.buildpacks.len(), inputs.group.buildpacks.len());
-    Ok(contents)
 }

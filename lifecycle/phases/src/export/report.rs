@@ -1,10 +1,12 @@
 //! What was exported.
 
 use lifecycle_image::{Layer, Receipt};
-use lifecycle_spec::ReportToml;
+use lifecycle_spec::{BomEntry, BuildToml, ReportToml};
 
-use super::parts::{Made, Parts};
-use super::{ExportError, Inputs, previous_layer};
+use super::parts::Made;
+use super::{ExportError, ExportOptions, Inputs, previous_layer};
+use crate::contributed::signed;
+use crate::files;
 
 /// The image that was written.
 #[derive(Debug, Clone)]
@@ -48,11 +50,7 @@ pub enum LayerOrigin {
 }
 
 /// One line for each layer. Waits until the last is made.
-pub(super) fn layers(
-    inputs: &Inputs,
-    parts: &Parts,
-    made: &[Made],
-) -> Result<Vec<ExportedLayer>, ExportError> {
+pub(super) fn layers(inputs: &Inputs, made: &[Made<'_>]) -> Result<Vec<ExportedLayer>, ExportError> {
     let line = |name: String, buildpack, layer: &dyn Layer, origin| -> Result<_, ExportError> {
         let size = layer.descriptor()?.size;
         Ok(ExportedLayer {
@@ -68,14 +66,38 @@ pub(super) fn layers(
         .layers()
         .iter()
         .map(|layer| line("run image".to_owned(), None, &**layer, LayerOrigin::Base));
-    let own = parts.all.iter().zip(made).map(|(part, made)| {
+    let own = made.iter().map(|made| {
         let reused = previous_layer(inputs, made.layer.diff_id()?.as_str()).is_some();
         let origin = if reused {
             LayerOrigin::Reused
         } else {
             LayerOrigin::Built
         };
-        line(part.name.clone(), part.buildpack.clone(), &*made.layer, origin)
+        line(
+            made.part.name.clone(),
+            made.part.buildpack.clone(),
+            &*made.layer,
+            origin,
+        )
     });
     base.chain(own).collect()
+}
+
+/// What the build was made with, which was part of the report before Platform API 0.9 (FILE-04).
+pub(super) fn legacy_bom(options: &ExportOptions, inputs: &Inputs) -> Result<Vec<BomEntry>, ExportError> {
+    let mut bom = Vec::new();
+    if !options.api.has_legacy_bom_in_metadata() {
+        return Ok(bom);
+    }
+    for module in &inputs.group.buildpacks {
+        let path = options.layers.here.join(module.id.directory()).join("build.toml");
+        let build = files::read_if_there(&path, BuildToml::parse)?.unwrap_or_default();
+        bom.extend(
+            build
+                .bom
+                .into_iter()
+                .map(|entry| signed(entry, &module.id, &module.version)),
+        );
+    }
+    Ok(bom)
 }

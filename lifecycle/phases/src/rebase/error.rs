@@ -31,7 +31,7 @@ pub enum RebaseError {
     #[error(transparent)]
     Images(#[from] ImagesError),
     /// An image could not be read.
-    #[error("cannot read {image}: {cause}")]
+    #[error("cannot read {image}")]
     Read {
         /// The image.
         image: String,
@@ -40,7 +40,7 @@ pub enum RebaseError {
         cause: TransferError,
     },
     /// The rebased image could not be written.
-    #[error("cannot write {image}: {cause}")]
+    #[error("cannot write {image}")]
     Write {
         /// The image.
         image: String,

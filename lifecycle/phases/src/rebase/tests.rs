@@ -136,7 +136,7 @@ fn the_family_variant_annotations_and_history_are_kept() {
         annotations.insert("k".into(), "v".into());
     });
     let app = mutate::configure(mutate::convert(app, Family::Docker), |config| {
-        config.variant = Some("v1".into())
+        config.variant = Some("v1".into());
     });
     world.push(APP_IMAGE, &app);
     let mut options = world.rebase_options(None);
@@ -196,7 +196,7 @@ fn a_base_for_something_else_is_refused_unless_forced_reb_08_reb_09() {
 fn an_image_that_says_it_is_not_rebasable_is_not_rebased_reb_03() {
     let world = world();
     let app = mutate::configure(world.image(APP_IMAGE), |config| {
-        config.set_label(label::REBASABLE, "false")
+        config.set_label(label::REBASABLE, "false");
     });
     world.push(APP_IMAGE, &app);
     assert!(matches!(
@@ -229,7 +229,9 @@ fn older_images_are_held_to_stacks_reb_10() {
     ] {
         let image = mutate::configure(world.image(APP_IMAGE), |config| {
             config.config.set_env("CNB_PLATFORM_API", "0.11");
-            app.iter().for_each(|(key, value)| config.set_label(key, value));
+            for (key, value) in &app {
+                config.set_label(key, value);
+            }
         });
         world.push("registry.example/app:old", &image);
         let labels: Vec<_> = base
@@ -267,7 +269,7 @@ fn images_that_buildpacks_did_not_make_are_refused_with_3_reb_04() {
     );
     assert_eq!(error.unwrap_err().exit_code(), ExitCode::InvalidArguments);
     let app = mutate::configure(world.image(APP_IMAGE), |config| {
-        config.set_label(label::LIFECYCLE, "{}")
+        config.set_label(label::LIFECYCLE, "{}");
     });
     world.push(APP_IMAGE, &app);
     let error = run(&world, &world.rebase_options(None)).unwrap_err();
@@ -287,7 +289,7 @@ fn unknown_keys_of_the_label_survive_reb_13() {
         .replacen('{', r#"{"odd":[1],"#, 1);
     let text = text.replacen(r#""app":["#, r#""app":[{"odd":true},"#, 1);
     let app = mutate::configure(world.image(APP_IMAGE), |config| {
-        config.set_label(label::LIFECYCLE, &text)
+        config.set_label(label::LIFECYCLE, &text);
     });
     world.push(APP_IMAGE, &app);
     run(&world, &world.rebase_options(None)).unwrap();

@@ -12,7 +12,7 @@ pub enum RestoreError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The run image or the build image could not be read.
-    #[error("cannot read {image}: {cause}")]
+    #[error("cannot read {image}")]
     Image {
         /// The image.
         image: String,
