@@ -30,6 +30,19 @@ bench: setup ## Compare with peers that are installed; prints ratios.
 	cargo build --release
 	@tests/bench/run
 
+# Where the sources and the crates lie must not show in a released program (docs/releasing.md).
+DIST := $(abspath $(TARGET_DIR))/dist
+TRIPLE = $(shell rustc -vV | sed -n 's/^host: //p')
+CRATES := $(abspath $(or $(CARGO_HOME),$(HOME)/.cargo))
+dist: export RUSTFLAGS := -C target-feature=+crt-static --remap-path-prefix=$(CURDIR)=/lifecycle --remap-path-prefix=$(CRATES)=/cargo
+dist: export CFLAGS := -ffile-prefix-map=$(CURDIR)=/lifecycle -ffile-prefix-map=$(CRATES)=/cargo
+dist: ## Make the release in target/dist: tarball, images, SBOMs, checksums.
+	cargo build --locked --release --package lifecycle
+	cargo build --locked --profile launcher --package lifecycle-launcher
+	cargo build --locked --package lifecycle-dist
+	$(TARGET_DIR)/$(TRIPLE)/debug/lifecycle-dist make --out $(DIST) $${SOURCE_DATE_EPOCH:+--epoch $$SOURCE_DATE_EPOCH} \
+		--program $(TARGET_DIR)/$(TRIPLE)/release/lifecycle --launcher $(TARGET_DIR)/$(TRIPLE)/launcher/launcher
+
 fuzz: $(TOOLS)/bin/cargo-fuzz ## Fuzz every parser of hostile input for FUZZ_SECONDS (30) each; needs a nightly toolchain.
 	PATH="$(TOOLS)/bin:$$PATH" tests/fuzz/run
 

@@ -21,8 +21,8 @@ use crate::{BuilderError, Folder, Module};
 /// The time of everything in a builder (platforms.md 1.8).
 const CREATED: &str = "1980-01-01T00:00:01Z";
 
-/// The phases that the program answers to by name; each is a link to it in the builder.
-const PHASES: [&str; 8] = [
+/// The phases that the program answers to by name; each is a link to it in a builder and in a release.
+pub const PHASES: [&str; 8] = [
     "analyzer", "builder", "creator", "detector", "exporter", "extender", "rebaser", "restorer",
 ];
 

@@ -14,7 +14,7 @@ mod folder;
 mod module;
 pub mod stack;
 
-pub use create::{Definition, Lifecycle, create};
+pub use create::{Definition, Lifecycle, PHASES, create};
 pub use error::BuilderError;
 pub use folder::Folder;
 pub use module::Module;
