@@ -27,7 +27,7 @@ pub use report::{ExportReport, ExportedLayer, LayerOrigin};
 use self::parts::{Made, Part, Parts, Source};
 use crate::cache::{Cache, CacheContents, CacheDirectory, write_image};
 use crate::reporter::explain;
-use crate::{CacheOptions, FileError, Images, Phase, Quiet, Reporter, files, layer, sboms};
+use crate::{CacheOptions, FileError, Identifiers, Images, Phase, Quiet, Reporter, files, layer, sboms};
 
 /// When everything was made, unless `SOURCE_DATE_EPOCH` says otherwise (OWN-02).
 pub(crate) const CREATED: &str = "1980-01-01T00:00:01Z";
@@ -58,8 +58,11 @@ pub fn export(
     };
     let mut upload = images.sink.begin(&options.images).map_err(failed)?;
     let progress: Arc<dyn Progress> = Arc::clone(reporter) as Arc<dyn Progress>;
-    for layer in inputs.base.layers() {
-        upload.layer(Arc::clone(layer));
+    if !matches!(images.identifiers, Identifiers::Layout { .. }) {
+        // A registry finds or mounts them meanwhile. A layout may do without them (LAY-03).
+        for layer in inputs.base.layers() {
+            upload.layer(Arc::clone(layer));
+        }
     }
     let make = |part| Made {
         part,

@@ -62,6 +62,15 @@ impl Identifiers {
         })
     }
 
+    /// Where the layout of an image lies, if images are layouts (LAY-01).
+    #[must_use]
+    pub fn layout_path(&self, reference: &Reference) -> Option<PathBuf> {
+        match self {
+            Self::Layout { directory } => Some(layout_path(directory, reference)),
+            Self::Registry | Self::Daemon => None,
+        }
+    }
+
     fn parse(&self, identifier: &str) -> Result<Identified, TransferError> {
         let unsupported = |cause: &dyn std::fmt::Display| {
             let text = format!("{identifier:?} does not name an image here: {cause}");

@@ -8,6 +8,8 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use lifecycle_image::{Image, Reference, mutate};
 use lifecycle_spec::label::{self, LifecycleLabel};
 use lifecycle_spec::{PlatformApi, RunImageEntry};
@@ -96,7 +98,12 @@ pub fn rebase(
     );
 
     let written = || -> Result<_, lifecycle_image::TransferError> {
-        images.sink.begin(&options.images)?.finish(&rebased)
+        let mut upload = images.sink.begin(&options.images)?;
+        // A layout may do without the base, but not without these (LAY-03).
+        for layer in rebased.layers().iter().skip(base.layers().len()) {
+            upload.layer(Arc::clone(layer));
+        }
+        upload.finish(&rebased)
     };
     let failed = |cause| RebaseError::Write {
         image: first.to_string(),

@@ -81,12 +81,10 @@ fn complete(
         build_image.reference = identify(images, name, &reference, &image)?;
     }
     if let Some(run_image) = analyzed.run_image.as_mut().filter(|_| api.has_targets()) {
-        let name = run_image
-            .image
-            .clone()
-            .unwrap_or_else(|| run_image.reference.clone());
+        // Without a name there is nothing to look for.
+        let name = run_image.image.clone().unwrap_or_default();
         let incomplete = run_image.reference.is_empty() || run_image.target.is_none();
-        if (incomplete || rechecks(options, &name)?) && !name.is_empty() {
+        if !name.is_empty() && (incomplete || rechecks(options, &name)?) {
             let (reference, image) = find(images, &name)?;
             run_image.reference = identify(images, &name, &reference, &image)?;
             run_image

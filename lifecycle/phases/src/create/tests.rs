@@ -1,14 +1,16 @@
 //! Builds from source to image and again, through all phases.
 
 use fs_err as fs;
-use lifecycle_spec::label::{self, BuildLabel};
+use lifecycle_image::Source as _;
+use lifecycle_image::layout::Layout;
+use lifecycle_spec::label::{self, BuildLabel, LifecycleLabel};
 use lifecycle_spec::{ExitCode, PlatformApi};
 
 use super::*;
-use crate::ExportError;
 use crate::LayerOrigin::{self, Base, Built, Reused};
 use crate::Restored::{Contents, Metadata};
 use crate::testing::{APP_IMAGE, CYCLONE, LAYERS, RUN_IMAGE, World, world_with_layers};
+use crate::{ExportError, Identifiers};
 
 fn origins(report: &CreateReport) -> Vec<(String, LayerOrigin)> {
     report
@@ -243,6 +245,47 @@ fn launcher_and_process_types_are_the_golden_layers_lifecycle_3_3() {
     assert!(
         families.iter().all(|family| *family == families[0]),
         "never mixed: {families:?}"
+    );
+}
+
+#[test]
+fn a_sparse_layout_gets_what_is_new_only_lay_03() {
+    let mut world = world_with_layers();
+    world.identifiers = Identifiers::Layout {
+        directory: "/layouts".into(),
+    };
+    let layout = Layout::create(world.path("layout")).unwrap().sparse();
+    let images = Images {
+        sink: &layout,
+        ..world.images()
+    };
+    let options = world.create_options();
+    let report = create(
+        &options,
+        &images,
+        &world.cache(),
+        &world.store,
+        &Cancellation::default(),
+        &world.reporter(),
+    );
+    let report = report.unwrap().exported;
+    let image = layout
+        .image(&APP_IMAGE.parse().unwrap(), &world.platform)
+        .unwrap();
+    assert_eq!(image.digest().unwrap(), report.receipt.digest);
+    let here = image
+        .layers()
+        .iter()
+        .map(|layer| layout.has(&layer.descriptor().unwrap().digest));
+    assert_eq!(
+        here.collect::<Vec<_>>(),
+        [false, true, true, true, true, true, true, true, true]
+    );
+    let label = LifecycleLabel::parse(image.config().label(label::LIFECYCLE).unwrap()).unwrap();
+    let run = world.image(RUN_IMAGE).digest().unwrap();
+    assert_eq!(
+        label.run_image.reference,
+        format!("/layouts/registry.example/run/1@{run}")
     );
 }
 

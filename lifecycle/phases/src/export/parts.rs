@@ -10,7 +10,7 @@ use lifecycle_spec::{GroupModule, LayerName, PlatformApi, StoreToml};
 use super::config::{LAUNCHER, PROCESS_DIRECTORY};
 use super::{ExportError, ExportOptions, Inputs, previous_layer};
 use crate::contributed::{self, ContributedLayer};
-use crate::{Place, files, sboms};
+use crate::{FileError, Place, files, sboms};
 
 /// The layers, and what buildpacks left.
 pub(super) struct Parts {
@@ -81,6 +81,8 @@ impl Part {
 
 impl Parts {
     pub(super) fn find(options: &ExportOptions, inputs: &Inputs) -> Result<Self, ExportError> {
+        // The one file that is not there for certain, and would be missed only when all else is sent.
+        fs_err::metadata(&options.launcher).map_err(FileError::from)?;
         let buildpacks = inputs
             .group
             .buildpacks
