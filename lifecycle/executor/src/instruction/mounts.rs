@@ -385,7 +385,7 @@ impl MountSources {
     }
 }
 
-fn bind(target: &str, source: &Path, read_only: bool) -> Result<Mount, StepError> {
+pub(super) fn bind(target: &str, source: &Path, read_only: bool) -> Result<Mount, StepError> {
     // Opened beneath its directory: whatever is there cannot lead elsewhere (CVE-2024-1753).
     let (above, name) = (
         source.parent().unwrap_or(source),

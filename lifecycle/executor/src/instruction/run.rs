@@ -6,14 +6,15 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lifecycle_dockerfile::{Network, RunAction, Security};
+use lifecycle_dockerfile::{Network, RunAction, Script, Security};
 use lifecycle_layers::{ChangeSet, Contents};
 use lifecycle_sandbox::{
     Account, Capabilities, Changes, Content, Exit, Isolation, Mount, Network as SandboxNetwork, Overlay,
     Root, Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
 };
+use lifecycle_store::Scratch;
 
-use super::mounts::{Attached, MountSources};
+use super::mounts::{Attached, MountSources, bind};
 use super::working_root::WorkingRoot;
 use crate::copy::contents::Kept;
 use crate::error::StepError;
@@ -229,13 +230,10 @@ impl StageRunner<'_> {
         }
         let (mounts, _held) = attached.split();
         run.mounts.extend(mounts);
-        if let Some(script) = &action.script {
-            run.mounts.push(file(
-                &format!("/dev/pipes/{}", script.name),
-                script.content.clone(),
-                0o755,
-            ));
-        }
+        let _script = match &action.script {
+            Some(script) => Some(self.show_script(script, &mut run.mounts)?),
+            None => None,
+        };
         let (mut output, input) = std::io::pipe().map_err(StepError::io("make a pipe"))?;
         let second = input.try_clone().map_err(StepError::io("make a pipe"))?;
         run.streams = Streams::Separate {
@@ -296,6 +294,17 @@ impl StageRunner<'_> {
             }
         }
         all
+    }
+
+    /// A heredoc that is a program itself, shown read-only (C9). It is a bind mount because files in memory cannot be
+    /// executed.
+    fn show_script(&self, script: &Script, mounts: &mut Vec<Mount>) -> Result<Scratch, StepError> {
+        let scratch = self.build.store.scratch()?;
+        let path = scratch.path().join("script");
+        std::fs::write(&path, &script.content).map_err(StepError::io("write the script"))?;
+        set_mode(&path, 0o755)?;
+        mounts.push(bind(&format!("/dev/pipes/{}", script.name), &path, true)?);
+        Ok(scratch)
     }
 
     /// `/etc/hosts` and `/etc/resolv.conf` (I3).

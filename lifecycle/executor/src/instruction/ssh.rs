@@ -74,3 +74,40 @@ impl Drop for ForwardedAgent {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::os::unix::fs::MetadataExt as _;
+
+    use super::*;
+
+    #[test]
+    fn questions_and_answers_pass_through_i12() {
+        let directory = tempfile::tempdir().unwrap();
+        let (agent, step) = (directory.path().join("agent"), directory.path().join("step"));
+        let listener = UnixListener::bind(&agent).unwrap();
+        let server = std::thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut connection, _) = listener.accept().unwrap();
+                let mut question = String::new();
+                connection.read_to_string(&mut question).unwrap();
+                connection
+                    .write_all(format!("answer to {question}").as_bytes())
+                    .unwrap();
+            }
+        });
+        let forwarded = ForwardedAgent::listen(&step, &agent, 0o606, 0, 0).unwrap();
+        assert_eq!(std::fs::metadata(&step).unwrap().mode() & 0o777, 0o606);
+        for question in ["one", "two"] {
+            let mut connection = UnixStream::connect(&step).unwrap();
+            connection.write_all(question.as_bytes()).unwrap();
+            connection.shutdown(Shutdown::Write).unwrap();
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).unwrap();
+            assert_eq!(answer, format!("answer to {question}"));
+        }
+        server.join().unwrap();
+        drop(forwarded);
+    }
+}
