@@ -13,6 +13,7 @@ use lifecycle_layers::tree::{Copying, copy};
 use lifecycle_layers::{ExtractError, ExtractOptions, Ownership, Whiteouts, extract};
 
 use crate::address::{GIT_SCHEMES, Place};
+use crate::slug::refuse_devices;
 use crate::{Address, HerokuError};
 
 /// What git must not take over from whoever calls this program (HC-03).
@@ -104,7 +105,7 @@ pub(crate) fn copy_tree(from: &Path, into: &Path) -> Result<(), HerokuError> {
 }
 
 /// Unpacks a tar, compressed with gzip, zstd, bzip2 or not at all, into an empty directory. Whatever it holds lands below
-/// that directory (SL-08), and belongs to the present user.
+/// that directory (SL-08), is no device, and belongs to the present user.
 pub(crate) fn unpack(name: &str, archive: impl Read + Send, into: &Path) -> Result<(), HerokuError> {
     let target = fs::File::open(into).map_err(HerokuError::io("open", into))?;
     let options = ExtractOptions {
@@ -135,7 +136,7 @@ pub(crate) fn unpack(name: &str, archive: impl Read + Send, into: &Path) -> Resu
         extract(archive, None, target.as_fd(), &options, &NoMeter)
     };
     extracted.map_err(failed)?;
-    Ok(())
+    refuse_devices(name, into)
 }
 
 struct NoMeter;

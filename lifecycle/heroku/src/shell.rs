@@ -20,7 +20,7 @@ exec "$@"
 /// cannot do so silently.
 const START: &str = r#"
 trap 'echo " !     $_script ended the start of the process" >&2' EXIT
-for _script in "$HOME"/.profile.d/* "$HOME"/.profile; do
+for _script in $_system "$HOME"/.profile.d/* "$HOME"/.profile; do
     [ -f "$_script" ] || continue
     . "$_script" || echo " !     $_script ended with status $?" >&2
 done
@@ -47,8 +47,29 @@ pub(crate) fn with_sourced(files: Vec<OsString>, command: Vec<OsString>) -> Vec<
 }
 
 /// A command that starts a process of a slug: one word is for a shell, several are a program and its arguments.
-pub(crate) fn start(command: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    in_shell(START, command)
+pub(crate) fn start(command: impl IntoIterator<Item = OsString>, profiles: Profiles) -> Vec<OsString> {
+    let system = match profiles {
+        Profiles::App => "_system=",
+        Profiles::SystemAndApp => "_system='/etc/profile.d/*.sh'",
+    };
+    in_shell(&[system, START].concat(), command)
+}
+
+/// Which scripts are sourced before a process starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Profiles {
+    /// Those of the app: `.profile.d`, then `.profile`.
+    #[default]
+    App,
+    /// Before them those of the system, as herokuish does (HE-03).
+    SystemAndApp,
+}
+
+/// A command line as program and arguments, for whoever starts it without a shell. Further arguments become `$1` and so on.
+pub(crate) fn in_any_shell(command: &str) -> Vec<String> {
+    ["/bin/sh", "-c", CHOOSE, command, "start"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 fn in_shell(script: &str, arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use lifecycle_sandbox::{
-    Account, BindSource, Capabilities, Content, Isolation, Mount, Remote, Root, Run, Stdio, Streams,
+    Account, BindSource, Capabilities, Content, Identity, Isolation, Mount, Remote, Root, Run, Stdio, Streams,
 };
 use rustix::process::Signal;
 
@@ -170,25 +170,11 @@ impl<'a> Workshop<'a> {
         self.env.iter().any(|(own, _)| own == name)
     }
 
-    /// Gives everything at `path` to the scripts' user, for as far as it belongs to somebody else.
+    /// Gives everything at `path` to the scripts' user.
     pub(crate) fn give(&self, path: &Path) -> Result<(), HerokuError> {
-        let Some(Account { identity, .. }) = &self.account else {
-            return Ok(());
-        };
-        let mut waiting = vec![path.to_owned()];
-        while let Some(path) = waiting.pop() {
-            let metadata = fs::symlink_metadata(&path).map_err(HerokuError::io("read", &path))?;
-            if (metadata.uid(), metadata.gid()) != (identity.uid, identity.gid) {
-                lchown(&path, Some(identity.uid), Some(identity.gid))
-                    .map_err(HerokuError::io("give away", &path))?;
-            }
-            if metadata.is_dir() {
-                for entry in fs::read_dir(&path).map_err(HerokuError::io("read", &path))? {
-                    waiting.push(entry.map_err(HerokuError::io("read", &path))?.path());
-                }
-            }
-        }
-        Ok(())
+        self.account
+            .as_ref()
+            .map_or(Ok(()), |account| give(path, &account.identity))
     }
 
     /// Runs a script; what it says goes to the log, standard output and standard error in the order they are written.
@@ -311,6 +297,24 @@ impl<'a> Workshop<'a> {
             std::thread::sleep(TICK);
         }
     }
+}
+
+/// Gives everything at `path` to a user, for as far as it belongs to somebody else.
+pub(crate) fn give(path: &Path, identity: &Identity) -> Result<(), HerokuError> {
+    let mut waiting = vec![path.to_owned()];
+    while let Some(path) = waiting.pop() {
+        let metadata = fs::symlink_metadata(&path).map_err(HerokuError::io("read", &path))?;
+        if (metadata.uid(), metadata.gid()) != (identity.uid, identity.gid) {
+            lchown(&path, Some(identity.uid), Some(identity.gid))
+                .map_err(HerokuError::io("give away", &path))?;
+        }
+        if metadata.is_dir() {
+            for entry in fs::read_dir(&path).map_err(HerokuError::io("read", &path))? {
+                waiting.push(entry.map_err(HerokuError::io("read", &path))?.path());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A directory of this machine as a mount.

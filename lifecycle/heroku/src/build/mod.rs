@@ -1,5 +1,6 @@
 //! From source to a directory that is ready to be a slug (platforms.md 2.1, 2.5).
 
+mod check;
 mod compile;
 mod finish;
 mod places;
@@ -11,7 +12,10 @@ use std::time::Duration;
 use fs_err as fs;
 use lifecycle_store::{Scratch, Store};
 
+pub use self::check::check;
 use self::compile::Compiler;
+pub(crate) use self::finish::RELEASE_FILE;
+pub(crate) use self::places::APP;
 use self::places::Places;
 use crate::fetch::{Buildpack, fetch};
 use crate::source::remove_git;
@@ -115,7 +119,9 @@ pub struct Surroundings<'a> {
 /// An app that was built. Its directory goes when this is dropped.
 #[derive(Debug)]
 pub struct Built {
-    pub(crate) scratch: Scratch,
+    scratch: Scratch,
+    /// `bin/test` of the last buildpack, if it has it.
+    tests: Option<PathBuf>,
     /// The names that the buildpacks gave themselves or their addresses, in order.
     pub buildpacks: Vec<String>,
     /// The Procfile, with the default process types of the last buildpack.
@@ -226,10 +232,12 @@ pub fn build(options: BuildOptions, surroundings: Surroundings<'_>) -> Result<Bu
     let processes = finish::finish(app, &release, name, console)?;
     workshop.give(app)?;
     drop(workshop);
+    let tests = compiled.last().and_then(|one| one.buildpack.script("bin/test"));
     let buildpacks = compiled.into_iter().map(|one| one.name).collect();
     let scratch = places.keep_cache()?;
     Ok(Built {
         scratch,
+        tests,
         buildpacks,
         processes,
         release,

@@ -34,14 +34,18 @@ pub(crate) struct Places {
 impl Places {
     /// BUILD_DIR below the scratch directory.
     pub(crate) const BUILD: &str = "build";
+    /// ENV_DIR below it.
+    pub(crate) const ENV: &str = "env";
+    /// The buildpacks below it.
+    pub(crate) const BUILDPACKS: &str = "buildpacks";
 
     pub(crate) fn make(scratch: Scratch, kept: Option<&Path>) -> Result<Self, HerokuError> {
         let below = |name: &str| scratch.path().join(name);
         let (build, app, env, buildpacks) = (
             below(Self::BUILD),
             below("app"),
-            below("env"),
-            below("buildpacks"),
+            below(Self::ENV),
+            below(Self::BUILDPACKS),
         );
         let cache = match kept {
             // Beside the cache, so that it can take its place by two renames.

@@ -2,4 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod building;
+mod running;
+mod slugs;
 mod support;

@@ -1,0 +1,169 @@
+//! The runner.
+
+use std::ffi::OsString;
+use std::io::Read as _;
+use std::path::PathBuf;
+
+use lifecycle_heroku::{
+    BuildOptions, ConfigVars, HerokuError, Profiles, Purpose, RunOptions, Start, check, run, slug,
+};
+use lifecycle_sandbox::{Exit, Stdio, Streams};
+
+use crate::support::Fixture;
+
+fn options(f: &Fixture, slug: PathBuf, start: &[&str]) -> RunOptions {
+    let words: Vec<OsString> = start.iter().map(OsString::from).collect();
+    RunOptions {
+        start: Start::parse(&words, &slug::processes(&slug).unwrap()).unwrap(),
+        slug,
+        give: true,
+        stack: f.stack(),
+        env: Vec::new(),
+        port: None,
+        profiles: Profiles::App,
+        streams: Streams::default(),
+    }
+}
+
+/// Runs one process to its end: what it wrote, and how it ended.
+fn outcome(f: &Fixture, mut options: RunOptions) -> (String, Exit) {
+    let (mut output, input) = std::io::pipe().unwrap();
+    let errors = input.try_clone().unwrap();
+    let (stdout, stderr) = (Stdio::Fd(input.into()), Stdio::Fd(errors.into()));
+    options.streams = Streams::Separate {
+        stdin: Stdio::Null,
+        stdout,
+        stderr,
+    };
+    let running = run(options, &f.rooms).unwrap();
+    let mut text = String::new();
+    output.read_to_string(&mut text).unwrap();
+    (text, running.wait(&f.log).unwrap())
+}
+
+#[test]
+fn a_slug_runs_as_it_was_built_sr_02_sr_03_sr_04_sr_05() {
+    let f = Fixture::new();
+    f.app(&[("contract", "")]);
+    let built = f.build(f.options(&["contract"])).unwrap();
+    let expected = "hello from .profile.d on 5000, it's \"$HOME\" `id`\n";
+    assert_eq!(
+        outcome(&f, options(&f, built.directory(), &[])),
+        (expected.to_owned(), Exit::Code(0))
+    );
+
+    let mut own = options(&f, built.directory(), &["start", "web"]);
+    own.env = vec![
+        ("MOTTO".to_owned(), "mine".into()),
+        ("PORT".to_owned(), "80".into()),
+    ];
+    assert_eq!(outcome(&f, own).0, "hello from .profile.d on 80, mine\n");
+
+    let command = options(
+        &f,
+        built.directory(),
+        &["echo $HOME $GREETING; pwd; id -u; exit 3"],
+    );
+    assert_eq!(
+        outcome(&f, command),
+        (
+            "/app hello from .profile.d\n/app\n2000\n".to_owned(),
+            Exit::Code(3)
+        )
+    );
+    let words = options(&f, built.directory(), &["echo", "$HOME;", "x  y"]);
+    assert_eq!(outcome(&f, words).0, "$HOME; x  y\n");
+}
+
+#[test]
+fn a_failing_profile_script_is_reported_sr_03() {
+    let f = Fixture::new();
+    let slug = f.app(&[
+        ("Procfile", "web: echo $A $B\n"),
+        (".profile.d/1.sh", "export A=one"),
+        (".profile.d/2.sh", "false"),
+        (".profile.d/3.sh", "export B=$A-three; unset C"),
+    ]);
+    let (text, exit) = outcome(&f, options(&f, slug.clone(), &[]));
+    assert_eq!(
+        text,
+        " !     /app/.profile.d/2.sh ended with status 1\none one-three\n"
+    );
+    assert!(exit.success());
+    std::fs::write(slug.join(".profile.d/2.sh"), "exit 4").unwrap();
+    let (text, exit) = outcome(&f, options(&f, slug, &[]));
+    assert_eq!(
+        (text.as_str(), exit),
+        (
+            " !     /app/.profile.d/2.sh ended the start of the process\n",
+            Exit::Code(4)
+        )
+    );
+}
+
+#[test]
+fn signals_reach_the_process_sr_06() {
+    let f = Fixture::new();
+    let server = "#!/bin/sh\ntrap 'echo stopped; exit 5' TERM\necho ready\nwhile :; do sleep 0.05; done\n";
+    let slug = f.app(&[("Procfile", "web: sh ./server\n"), ("server", server)]);
+    let (mut output, input) = std::io::pipe().unwrap();
+    let mut own = options(&f, slug, &[]);
+    own.streams = Streams::Separate {
+        stdin: Stdio::Null,
+        stdout: Stdio::Fd(input.into()),
+        stderr: Stdio::Inherit,
+    };
+    let running = run(own, &f.rooms).unwrap();
+    let mut ready = [0; 6];
+    output.read_exact(&mut ready).unwrap();
+    running.remotes()[0].signal(15).unwrap();
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).unwrap();
+    assert_eq!(
+        (rest.as_str(), running.wait(&f.log).unwrap()),
+        ("stopped\n", Exit::Code(5))
+    );
+}
+
+#[test]
+fn several_processes_have_prefixes_and_end_together() {
+    let f = Fixture::new();
+    let procfile = "web: echo on $PORT; sleep 100\nworker: sleep 0.5; echo on $PORT; exit 6\n";
+    let slug = f.app(&[("Procfile", procfile)]);
+    let running = run(options(&f, slug, &["start", "web=2", "worker"]), &f.rooms).unwrap();
+    assert_eq!(running.wait(&f.log).unwrap(), Exit::Code(6));
+    let log = f.log.take();
+    let mut lines: Vec<_> = log.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(
+        lines,
+        ["web.1    | on 5000", "web.2    | on 5000", "worker.1 | on 5100"]
+    );
+}
+
+#[test]
+fn tests_of_an_app_run_with_its_profile_and_variables_hc_09() {
+    let f = Fixture::new();
+    f.app(&[("contract", "")]);
+    let mut vars = ConfigVars::default();
+    vars.set("SECRET", "s").unwrap();
+    let build = || {
+        f.build(BuildOptions {
+            purpose: Purpose::Tests,
+            ..f.options(&["contract"])
+        })
+        .unwrap()
+    };
+    check(&build(), &f.stack(), &vars, f.surroundings()).unwrap();
+    let log = f.log.take();
+    assert!(
+        log.ends_with(
+            "-----> Running test\n       1..1\n       ok 1 - hello from .profile.d, tests, /app, SECRET=s\n"
+        ),
+        "{log}"
+    );
+
+    f.app(&[("app.json", r#"{"scripts": {"test": "echo $GREETING; exit 8"}}"#)]);
+    let error = check(&build(), &f.stack(), &vars, f.surroundings()).unwrap_err();
+    assert!(matches!(error, HerokuError::Script { code: 8, .. }), "{error}");
+}

@@ -1,0 +1,249 @@
+//! Packing, unpacking, and images.
+
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use lifecycle_heroku::{HerokuError, ImageOptions, Procfile, SlugOptions, app_layer, image, slug};
+use lifecycle_image::{Image, Meter, NoProgress, Outcome, Platform, Progress};
+use lifecycle_layers::{Packing, TarReader};
+use lifecycle_spec::MetadataToml;
+use lifecycle_spec::label::{self, BuildLabel, LifecycleLabel};
+
+use crate::support::{Fixture, read};
+
+struct NoMeter;
+
+impl Meter for NoMeter {
+    fn advance(&self, _: u64) {}
+    fn finish(&self, _: Outcome) {}
+}
+
+fn pack(directory: &Path, options: &SlugOptions) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    slug::pack(directory, options, &mut bytes, &NoMeter).unwrap();
+    bytes
+}
+
+#[test]
+fn unchanged_source_gives_the_same_bytes_sl_01_sl_02() {
+    let f = Fixture::new();
+    f.app(&[("contract", ""), ("static/page.html", "x")]);
+    let build = |threads: usize| {
+        let built = f.build(f.options(&["second"])).unwrap();
+        let packing = Packing {
+            threads: Some(threads),
+            ..Packing::default()
+        };
+        let options = SlugOptions {
+            latest: Some(built.newest),
+            packing,
+            ..SlugOptions::default()
+        };
+        (pack(&built.directory(), &options), built.newest)
+    };
+    let (first, newest) = build(1);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    assert_eq!(first, build(3).0);
+    let modified = std::fs::metadata(f.path("source/static/page.html"))
+        .unwrap()
+        .mtime();
+    assert_eq!(newest, modified);
+
+    let file = f.path("slug.tgz");
+    std::fs::write(&file, &first).unwrap();
+    let listed = Command::new("tar")
+        .args(["tvzf", file.to_str().unwrap(), "--numeric-owner"])
+        .output()
+        .unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(
+        listed
+            .lines()
+            .all(|line| line.contains(" 0/0 ") && line.contains(" ./")),
+        "{listed}"
+    );
+    assert!(
+        !listed.contains("1980") && listed.contains("./static/page.html"),
+        "{listed}"
+    );
+}
+
+#[test]
+fn everything_survives_the_way_there_and_back_sl_07() {
+    let f = Fixture::new();
+    let app = f.app(&[("a", "same"), ("run", "#!")]);
+    let long = "n".repeat(200);
+    std::fs::create_dir_all(app.join("empty")).unwrap();
+    std::fs::create_dir_all(app.join(&long).join(&long)).unwrap();
+    std::fs::write(app.join(&long).join(&long).join(&long), "deep").unwrap();
+    std::fs::hard_link(app.join("a"), app.join("b")).unwrap();
+    symlink("/app/.heroku/bin", app.join("link")).unwrap();
+    let raw = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not-utf8-\xff");
+    std::fs::write(app.join(raw), "raw").unwrap();
+
+    let bytes = pack(&app, &SlugOptions::default());
+    let into = f.path("into");
+    slug::unpack("slug.tgz", bytes.as_slice(), &into).unwrap();
+    assert_eq!(read(into.join(&long).join(&long).join(&long)), "deep");
+    assert_eq!(
+        std::fs::metadata(into.join("a")).unwrap().ino(),
+        std::fs::metadata(into.join("b")).unwrap().ino()
+    );
+    assert_eq!(
+        std::fs::read_link(into.join("link")).unwrap(),
+        Path::new("/app/.heroku/bin")
+    );
+    assert!(into.join("empty").is_dir() && into.join(raw).exists());
+
+    let error = slug::unpack("slug.tgz", bytes.as_slice(), &into).unwrap_err();
+    assert!(matches!(error, HerokuError::NotEmpty(_)), "SL-09: {error}");
+}
+
+#[test]
+fn hostile_slugs_are_refused_sl_08() {
+    let f = Fixture::new();
+    f.app(&[("f", "x")]);
+    for (index, script) in [
+        "tar cz --transform 's,^f,../f,' f",
+        "mknod d b 1 1; tar cz d",
+        "ln -s /etc l; tar c l >t; tar r -f t --transform 's,^f,l/f,' f; cat t",
+    ]
+    .iter()
+    .enumerate()
+    {
+        let tar = Command::new("sh")
+            .args(["-c", script])
+            .current_dir(f.path("source"))
+            .output()
+            .unwrap();
+        let into = f.path(&format!("into{index}"));
+        drop(slug::unpack("slug.tgz", tar.stdout.as_slice(), &into).unwrap_err());
+        assert!(!into.join("d").exists() && !f.path("f").exists() && !Path::new("/etc/f").exists());
+    }
+}
+
+#[test]
+fn too_large_a_slug_names_its_largest_directories_sl_05_sl_06() {
+    let f = Fixture::new();
+    let app = f.app(&[("node_modules/x/y", "abc"), ("lib/z", "ab")]);
+    let options = SlugOptions {
+        limit: Some(10),
+        ..SlugOptions::default()
+    };
+    let error = slug::pack(&app, &options, &mut Vec::new(), &NoMeter).unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.ends_with(
+            "the largest directories: node_modules (3 bytes), node_modules/x (3 bytes), lib (2 bytes)"
+        ),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_size_report_is_that_of_the_file_sl_05() {
+    let f = Fixture::new();
+    let app = f.app(&[("a", &"x".repeat(5000))]);
+    let mut bytes = Vec::new();
+    let size = slug::pack(&app, &SlugOptions::default(), &mut bytes, &NoMeter).unwrap();
+    assert_eq!(size.compressed, bytes.len() as u64);
+    assert_eq!(
+        size.to_string(),
+        format!("Compiled slug size is {}B", bytes.len())
+    );
+}
+
+#[test]
+fn an_image_of_a_slug_starts_like_one_of_buildpacks() {
+    let f = Fixture::new();
+    f.app(&[("contract", "")]);
+    let built = f.build(f.options(&["contract"])).unwrap();
+    let mut run = Image::empty(&Platform::host());
+    run = lifecycle_image::mutate::configure(run, |config| {
+        config.config.user = Some("1001:1000".to_owned());
+        config.config.set_env("PATH", "/bin");
+    });
+    let options = ImageOptions {
+        run,
+        run_name: "run:latest".to_owned(),
+        run_reference: "run@sha256:0".to_owned(),
+        launcher: Arc::from(&b"launcher"[..]),
+        launcher_version: "1".to_owned(),
+        latest: Some(built.newest),
+        created: "2020-01-01T00:00:00Z".to_owned(),
+        packing: Packing::default(),
+    };
+    let progress: Arc<dyn Progress> = Arc::new(NoProgress);
+    let make = |directory: &Path, processes: &Procfile| {
+        image(directory, processes, &options, &f.store, &progress).unwrap()
+    };
+    let made = make(&built.directory(), &built.processes);
+    assert_eq!(
+        made.digest().unwrap(),
+        make(&built.directory(), &built.processes).digest().unwrap()
+    );
+
+    let config = &made.config().config;
+    assert_eq!(
+        config.entrypoint.as_deref(),
+        Some(&["/cnb/process/web".to_owned()][..])
+    );
+    assert_eq!(
+        ["HOME", "PORT", "CNB_APP_DIR"].map(|name| config.env(name).unwrap()),
+        ["/app", "5000", "/app"]
+    );
+    assert_eq!(config.env("PATH"), Some("/cnb/process:/cnb/lifecycle:/bin"));
+    let label = BuildLabel::parse(made.config().label(label::BUILD).unwrap()).unwrap();
+    let types: Vec<_> = label
+        .processes
+        .iter()
+        .map(|process| process.process_type.as_str())
+        .collect();
+    assert_eq!(types, ["web", "worker"]);
+    let lifecycle = LifecycleLabel::parse(made.config().label(label::LIFECYCLE).unwrap()).unwrap();
+    assert_eq!(lifecycle.run_image.source.image, "run:latest");
+
+    // What is in the layers.
+    let mut found = std::collections::BTreeMap::new();
+    for layer in made.layers() {
+        let into = tempfile::tempdir().unwrap();
+        let directory = std::fs::File::open(into.path()).unwrap();
+        let extracted = lifecycle_layers::extract(
+            layer.open(0).unwrap(),
+            None,
+            std::os::fd::AsFd::as_fd(&directory),
+            &lifecycle_layers::ExtractOptions::default(),
+            &NoMeter,
+        );
+        extracted.unwrap();
+        for name in [
+            "app/built",
+            "cnb/process/web",
+            "layers/config/metadata.toml",
+            "layers/lifecycle_classic/profile/exec.d/profile",
+        ] {
+            let path = into.path().join(name);
+            if path.symlink_metadata().is_ok() {
+                let owner = path.symlink_metadata().unwrap().uid();
+                found.insert(name, (owner, std::fs::read(&path).unwrap_or_default()));
+            }
+        }
+    }
+    assert_eq!(found["app/built"], (1001, b"built\n".to_vec()));
+    assert!(
+        found.contains_key("cnb/process/web")
+            && found.contains_key("layers/lifecycle_classic/profile/exec.d/profile")
+    );
+    let metadata = MetadataToml::parse(Path::new("m"), &found["layers/config/metadata.toml"].1).unwrap();
+    assert_eq!(metadata.default_process.as_deref(), Some("web"));
+
+    // And back to a slug.
+    let layer = app_layer(&made).unwrap();
+    let mut tar = Vec::new();
+    std::io::Read::read_to_end(&mut layer.open(0).unwrap(), &mut tar).unwrap();
+    assert!(!tar.is_empty());
+    assert!(app_layer(&options.run).is_err());
+    let _reader: Option<TarReader<&[u8]>> = None;
+}
