@@ -123,13 +123,15 @@ pub(crate) enum Command {
 #[command(after_help = "Examples:\n  \
     lifecycle build . -t demo\n  \
     lifecycle build app/ -t registry.example.com/me/app:1 -t registry.example.com/me/app:latest -o registry\n  \
-    lifecycle build . -t demo -o oci-archive:demo.tar --env BP_PYTHON_VERSION=3.11\n\n\
-    Without --builder the embedded builder is used; it makes its stack on first use (see `lifecycle stack`).")]
+    lifecycle build . -t demo -o oci-archive:demo.tar --env BP_PYTHON_VERSION=3.11\n  \
+    lifecycle build . -t demo --dockerfile --build-arg VERSION=1 --target final\n\n\
+    Without --builder the embedded builder is used; it makes its stack on first use (see `lifecycle stack`).\n\
+    A Dockerfile is used when it is named, or when the source has one and no buildpack or builder is asked for.")]
 pub(crate) struct BuildArguments {
     /// Directory with the application's source
     pub(crate) source: Option<PathBuf>,
     /// Name of the image; may be given several times
-    #[arg(long = "tag", short = 't', value_name = "IMAGE", required_unless_present = "dry_run")]
+    #[arg(long = "tag", short = 't', value_name = "IMAGE", required_unless_present_any = ["dry_run", "check"])]
     pub(crate) tags: Vec<String>,
     /// Where the image goes: store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE
     #[arg(long, short, value_name = "PLACE", default_value = "store")]
@@ -152,8 +154,8 @@ pub(crate) struct BuildArguments {
     /// Forget what earlier builds left in the cache
     #[arg(long)]
     pub(crate) clear_cache: bool,
-    /// Platform of the run image, os/architecture[/variant] [default: this machine's]
-    #[arg(long, visible_alias = "target", value_name = "PLATFORM")]
+    /// Platform of the image, os/architecture[/variant] [default: this machine's]
+    #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
     /// Run image in place of the builder's
     #[arg(long, value_name = "IMAGE")]
@@ -179,6 +181,79 @@ pub(crate) struct BuildArguments {
     /// Resolve everything, print the plan and stop
     #[arg(long)]
     pub(crate) dry_run: bool,
+    /// Use buildpacks though the source has a Dockerfile
+    #[arg(long, conflicts_with = "dockerfile")]
+    pub(crate) buildpacks_only: bool,
+    #[command(flatten)]
+    pub(crate) dockerfile: DockerfileArguments,
+}
+
+/// What only a build of a Dockerfile knows.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Dockerfile options")]
+pub(crate) struct DockerfileArguments {
+    /// Build this Dockerfile [default: SOURCE/Dockerfile]
+    #[arg(
+        id = "dockerfile",
+        long = "dockerfile",
+        short = 'f',
+        value_name = "FILE",
+        num_args = 0..=1,
+        default_missing_value = "",
+        conflicts_with_all = ["builder", "buildpacks"]
+    )]
+    pub(crate) file: Option<PathBuf>,
+    /// Value of an ARG; without a value it is taken from the environment
+    #[arg(long = "build-arg", value_name = "NAME[=VALUE]")]
+    pub(crate) build_args: Vec<String>,
+    /// Stage to build [default: the last]
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) target: Option<String>,
+    /// Label of the image
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse_pair)]
+    pub(crate) labels: Vec<(String, String)>,
+    /// Secret for RUN --mount=type=secret
+    #[arg(long = "secret", value_name = "id=ID[,src=FILE|,env=NAME]")]
+    pub(crate) secrets: Vec<String>,
+    /// Socket of an ssh agent for RUN --mount=type=ssh
+    #[arg(long = "ssh", value_name = "ID[=SOCKET]")]
+    pub(crate) ssh: Vec<String>,
+    /// Directory or image that a stage, an image or a --from of this name stands for
+    #[arg(long = "build-context", value_name = "NAME=VALUE", value_parser = parse_pair)]
+    pub(crate) contexts: Vec<(String, String)>,
+    /// Take no result of an earlier build: none at all, or none of these stages
+    #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "", value_delimiter = ',')]
+    pub(crate) no_cache: Option<Vec<String>>,
+    /// Network of RUN
+    #[arg(long, value_enum, default_value_t, value_name = "NETWORK")]
+    pub(crate) network: NetworkArgument,
+    /// What instructions may ask for beyond the usual
+    #[arg(long, value_enum, value_name = "POWER")]
+    pub(crate) allow: Vec<Power>,
+    /// Run the build checks and stop
+    #[arg(long)]
+    pub(crate) check: bool,
+}
+
+/// The network of RUN instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum NetworkArgument {
+    /// This machine's.
+    #[default]
+    Default,
+    /// Loopback only.
+    None,
+}
+
+/// What instructions may ask for beyond the usual.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Power {
+    /// `RUN --network=host`
+    #[value(name = "network.host")]
+    NetworkHost,
+    /// `RUN --security=insecure`
+    #[value(name = "security.insecure")]
+    SecurityInsecure,
 }
 
 /// `lifecycle run`
@@ -200,7 +275,7 @@ pub(crate) struct RunArguments {
     #[arg(long = "env", short = 'e', value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
     /// Directory or file to show to the process
-    #[arg(long, short, value_name = "HOST:PATH[:ro|rw]")]
+    #[arg(long, value_name = "HOST:PATH[:ro|rw]")]
     pub(crate) volume: Vec<String>,
     /// Program in place of the image's
     #[arg(long, value_name = "PROGRAM")]

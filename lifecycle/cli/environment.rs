@@ -85,6 +85,14 @@ impl Environment {
         Some(data.join("lifecycle"))
     }
 
+    /// The file of certificate authorities that this machine trusts: `SSL_CERT_FILE`, else the system's bundle.
+    pub(crate) fn certificates(&self) -> Option<PathBuf> {
+        const BUNDLES: [&str; 3] =
+            ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+        let bundle = || BUNDLES.iter().map(PathBuf::from).find(|path| path.is_file());
+        self.path("SSL_CERT_FILE").or_else(bundle)
+    }
+
     /// Proxy variables in both spellings, as given: they are handed to build steps as they are.
     pub(crate) fn proxies(&self) -> Vec<(String, String)> {
         const NAMES: [&str; 8] = [

@@ -10,6 +10,10 @@ use std::process::ExitCode;
 use lifecycle_builder::BuilderError;
 use lifecycle_diagnostics::{Diagnostic, Source};
 use lifecycle_image::{TransferError, TransferErrorKind};
+use lifecycle_phases::{
+    AnalyzeError, BuildError, CreateError, DetectError, ExportError, FileError, ImagesError, ModuleError, RebaseError,
+    RestoreError,
+};
 use lifecycle_registry::Error as RegistryError;
 use lifecycle_spec::Flaw;
 use lifecycle_store::StoreError;
@@ -70,8 +74,8 @@ pub(crate) fn diagnostic(error: &(dyn Error + 'static)) -> Diagnostic {
     if let Some(diagnostic) = error.downcast_ref::<Diagnostic>() {
         return diagnostic.clone();
     }
-    let chain: Vec<_> = chain(error).collect();
-    let mut diagnostic = Diagnostic::error(code(&chain), message(error));
+    let chain = chain(error);
+    let mut diagnostic = Diagnostic::error(code(&chain), message(chain[0]));
     let mut said = diagnostic.message.clone();
     for cause in &chain {
         if let Some(flaw) = cause.downcast_ref::<Flaw>() {
@@ -95,39 +99,68 @@ pub(crate) fn diagnostic(error: &(dyn Error + 'static)) -> Diagnostic {
     diagnostic
 }
 
+/// Everything that is known about an error as a sentence, for where nothing can be drawn; what to do about it follows
+/// on lines of its own.
+pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
+    let diagnostic = diagnostic(error);
+    let texts: Vec<String> = std::iter::once(diagnostic.to_string()).chain(diagnostic.causes.clone()).collect();
+    let help = diagnostic.help.iter().map(|help| format!("\n  help: {help}"));
+    texts.join(": ") + &help.collect::<String>()
+}
+
 /// A flaw's place is drawn, so its message needs no place of its own.
 fn message(error: &(dyn Error + 'static)) -> String {
-    match behind(error).downcast_ref::<Flaw>() {
+    match error.downcast_ref::<Flaw>() {
         Some(flaw) => flaw.message().to_owned(),
         None => error.to_string(),
     }
 }
 
-/// An error and what is beneath it, nearest first; of errors that only pass another one on, that one.
-fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
-    std::iter::successors(Some(behind(error)), |&error| Error::source(error).map(behind))
+/// An error and what is beneath it, nearest first; of errors that only pass another one on, that one. Of what an
+/// HTTP client has to say, only the last is news.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
+    let mut chain: Vec<_> =
+        std::iter::successors(Some(behind(error)), |&error| Error::source(error).map(behind)).collect();
+    let is_unreachable =
+        |error: &&(dyn Error + 'static)| matches!(error.downcast_ref(), Some(RegistryError::Unreachable { .. }));
+    if let Some(position) = chain.iter().position(is_unreachable)
+        && let Some(innermost) = chain.len().checked_sub(1)
+        && innermost > position
+    {
+        chain.drain(position + 1..innermost);
+    }
+    chain
 }
 
 /// A transparent variant has the text and the causes of the error in it, but is not that error. This is.
 fn behind<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
-    let inner: &(dyn Error + 'static) = if let Some(error) = error.downcast_ref::<BuilderError>() {
-        match error {
-            BuilderError::Flaw(inner) => inner,
-            BuilderError::Transfer(inner) => inner,
-            BuilderError::Store(inner) => inner,
-            BuilderError::Layer(inner) => inner,
-            _ => return error,
-        }
-    } else if let Some(error) = error.downcast_ref::<StoreError>() {
-        match error {
-            StoreError::Transfer(inner) => inner,
-            StoreError::Layer(inner) => inner,
-            _ => return error,
-        }
-    } else {
-        return error;
-    };
-    behind(inner)
+    /// Goes on with what is in one of the variants.
+    macro_rules! pass_through {
+        ($($type:ident: $($variant:ident)|+;)+) => {$($(
+            if let Some($type::$variant(inner)) = error.downcast_ref() {
+                return behind(inner);
+            }
+        )+)+};
+    }
+    pass_through! {
+        BuilderError: Flaw | Transfer | Store | Layer;
+        AnalyzeError: Images | File;
+        DetectError: File | Module;
+        RestoreError: File;
+        BuildError: File | Module;
+        ExportError: Images | Layer | File;
+        RebaseError: Label | Images | File;
+        CreateError: Analyze | Detect | Restore | Build | Export;
+        ImagesError: File | Transfer;
+        ModuleError: File | Api;
+        FileError: Io | Flaw;
+        StoreError: Transfer | Layer;
+    }
+    match error.downcast_ref() {
+        // It only says that the store failed.
+        Some(TransferError { cause: Some(cause), .. }) if cause.is::<StoreError>() => behind(&**cause),
+        _ => error,
+    }
 }
 
 /// The stable name of this kind of failure.
@@ -135,6 +168,9 @@ fn code(chain: &[&(dyn Error + 'static)]) -> &'static str {
     let of = |error: &&(dyn Error + 'static)| {
         if error.is::<Flaw>() {
             return Some("document");
+        }
+        if let Some(StoreError::NoImage { .. }) = error.downcast_ref() {
+            return Some("not-found");
         }
         let transfer = error.downcast_ref::<TransferError>()?;
         Some(match transfer.kind {
@@ -165,6 +201,9 @@ fn help(error: &(dyn Error + 'static)) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<RegistryError>() {
         return help_with_registry(error);
+    }
+    if let Some(StoreError::NoImage { .. }) = error.downcast_ref() {
+        return Some("`lifecycle images` lists what the store has".to_owned());
     }
     let cause = error.downcast_ref::<io::Error>()?;
     matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded).then(|| {

@@ -8,14 +8,18 @@ mod commands;
 mod console;
 mod environment;
 mod failure;
+mod isolation;
 mod layers;
+mod phase;
 mod place;
 mod registry;
 mod sboms;
 mod session;
 mod signals;
 mod transfer;
+mod variables;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -24,11 +28,16 @@ use crate::arguments::{Arguments, Command, Global};
 use crate::console::{Console, Level};
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::phase::Invocation;
 use crate::session::Session;
 
 fn main() -> ExitCode {
     let environment = Environment::of_process();
-    let arguments = Arguments::parse();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(invocation) = Invocation::of(&arguments, &environment) {
+        return phase::run(invocation, environment);
+    }
+    let arguments = Arguments::parse_from(arguments);
     let console = console(&arguments.global, &environment);
     let session = Session::new(arguments.global, environment, console);
     match run(arguments.command, &session) {
@@ -54,9 +63,8 @@ fn console(global: &Global, environment: &Environment) -> Console {
 fn run(command: Command, session: &Session) -> Result<ExitCode, Failure> {
     // These two enter a namespace, which must happen before there is a second thread.
     let command = match command {
-        Command::Build(_) | Command::Run(_) => {
-            return Err(Failure::new("unsupported", "this program was made without the parts that build and run"));
-        }
+        Command::Build(arguments) => return commands::build::run(&arguments, session),
+        Command::Run(arguments) => return commands::run::run(&arguments, session),
         command => command,
     };
     session.interruption.listen(&session.console)?;

@@ -58,15 +58,24 @@ impl Drop for Told {
 impl Interruption {
     /// Listens from now on. Must not be called before a namespace is entered, which wants a single thread.
     pub(crate) fn listen(&self, console: &Console) -> io::Result<()> {
+        let console = console.clone();
+        self.listen_saying(move |text| {
+            console.clear();
+            console.warning(text);
+        })
+    }
+
+    /// The same, for a log that is no console.
+    pub(crate) fn listen_saying(&self, say: impl Fn(&str) + Send + 'static) -> io::Result<()> {
         let mut state = self.state();
         if state.listening {
             return Ok(());
         }
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-        let (all, console) = (self.clone(), console.clone());
+        let all = self.clone();
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
-                all.handle(signal, &console);
+                all.handle(signal, &say);
             }
         })?;
         state.listening = true;
@@ -94,20 +103,19 @@ impl Interruption {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn handle(&self, signal: i32, console: &Console) {
+    fn handle(&self, signal: i32, say: &dyn Fn(&str)) {
         let mut state = self.state();
         match &state.tell {
             Some(Tell::Always(forward)) => return forward(signal),
             Some(Tell::Once(stop)) if !state.told => {
                 stop();
                 state.told = true;
-                console.info("stopping; once more to stop at once");
+                say("stopping; once more to stop at once");
                 return;
             }
             _ => {}
         }
-        console.clear();
-        console.warning("stopped");
+        say("stopped");
         for path in unfinished_files() {
             drop(fs::remove_file(path));
         }

@@ -1,5 +1,6 @@
 //! The commands, one file each: read the arguments, call the libraries, report.
 
+pub(crate) mod build;
 pub(crate) mod builder;
 pub(crate) mod cache;
 pub(crate) mod completions;
@@ -11,6 +12,7 @@ pub(crate) mod man;
 pub(crate) mod pull;
 pub(crate) mod push;
 pub(crate) mod rmi;
+pub(crate) mod run;
 pub(crate) mod sbom;
 pub(crate) mod stack;
 pub(crate) mod tag;

@@ -6,6 +6,7 @@
 mod bytes;
 mod json;
 mod live;
+mod reporter;
 mod table;
 mod text;
 
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use lifecycle_diagnostics::Diagnostic;
 use lifecycle_image::{Meter, Outcome, Progress, Step};
 
-pub(crate) use bytes::{human_age, human_size};
+pub(crate) use bytes::{human_age, human_duration, human_size};
 pub(crate) use table::{Column, Table};
 
 use crate::environment::Environment;
@@ -105,6 +106,11 @@ impl Console {
         };
         let live = (terminal && format == LogFormat::Text && level < Level::Warning).then(live::Live::default);
         Self { renderer, level, live, color }
+    }
+
+    /// Whether everything is said.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.level == Level::Debug
     }
 
     /// Whether messages may be coloured.

@@ -1,0 +1,88 @@
+//! Where a build finds images: the previous one where the new one goes, all others wherever they are nearest.
+
+use lifecycle_image::{Artifact, Digest, Image, Reference, Source, TransferError, TransferErrorKind};
+use lifecycle_phases::Access;
+use lifecycle_platform::BuildOptions;
+use lifecycle_registry::Registry;
+use lifecycle_store::Store;
+
+use crate::failure::Failure;
+use crate::session::{Nearest, Session};
+
+/// The images of one build.
+#[derive(Debug)]
+pub(super) struct BuildSource {
+    /// The names that the build writes or replaces.
+    own: Vec<Reference>,
+    place: OutputPlace,
+    nearest: Nearest,
+}
+
+/// Where the names of the build are looked up. The store must not answer for a registry, nor the other way round: the
+/// layers of the previous image are only reused where they are.
+#[derive(Debug)]
+enum OutputPlace {
+    Store(Store),
+    Registry(Registry),
+    /// A new file has no previous image.
+    New,
+}
+
+impl BuildSource {
+    pub(super) fn new(output: &str, options: &BuildOptions<'_>, session: &Session) -> Result<Self, Failure> {
+        let own = [&options.name].into_iter().chain(&options.more_names).chain(&options.previous);
+        let place = match output {
+            "store" => OutputPlace::Store(session.store()?.clone()),
+            "registry" => OutputPlace::Registry(session.registry()?.clone()),
+            _ => OutputPlace::New,
+        };
+        Ok(Self { own: own.cloned().collect(), place, nearest: session.images()? })
+    }
+
+    fn ask<T>(
+        &self,
+        reference: &Reference,
+        ask: impl Fn(&dyn Source) -> Result<T, TransferError>,
+    ) -> Result<T, TransferError> {
+        let is_own = self.own.iter().any(|own| own.repository() == reference.repository());
+        match &self.place {
+            _ if !is_own => ask(&self.nearest),
+            OutputPlace::Store(store) => ask(store),
+            OutputPlace::Registry(registry) => ask(registry),
+            OutputPlace::New => {
+                let message = format!("{reference} has not been written yet");
+                Err(TransferError::new(TransferErrorKind::NotFound, message))
+            }
+        }
+    }
+}
+
+impl Source for BuildSource {
+    fn artifact(&self, reference: &Reference) -> Result<Artifact, TransferError> {
+        self.ask(reference, |source| source.artifact(reference))
+    }
+
+    fn member(&self, reference: &Reference, digest: &Digest) -> Result<Image, TransferError> {
+        self.ask(reference, |source| source.member(reference, digest))
+    }
+}
+
+/// A registry that is asked before the build whether its result could be written after it.
+#[derive(Debug)]
+pub(super) struct Writable(Registry);
+
+impl Writable {
+    /// For an output that can refuse: a registry.
+    pub(super) fn of(output: &str, session: &Session) -> Result<Option<Self>, Failure> {
+        match output {
+            "registry" => Ok(Some(Self(session.registry()?.clone()))),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Access for Writable {
+    fn check_write(&self, reference: &Reference) -> Result<(), TransferError> {
+        self.0.check_write(reference.repository())
+    }
+}

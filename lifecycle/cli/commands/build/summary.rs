@@ -1,0 +1,85 @@
+//! What a build did, and what it would do.
+
+use std::time::Duration;
+
+use lifecycle_phases::{ExportedLayer, LayerOrigin};
+use lifecycle_platform::{BuildOptions, BuildReport, RunImages};
+
+use crate::console::{Column, Console, Table, human_duration, human_size};
+use crate::failure::Failure;
+
+/// Tells what a finished build made.
+pub(super) fn tell(report: &BuildReport, took: Duration, console: &Console) {
+    let mut layers = Table::new([Column::Left("LAYER"), Column::Right("SIZE"), Column::Left("")]);
+    let (base, own): (Vec<_>, Vec<_>) =
+        report.export.layers.iter().partition(|layer| layer.origin == LayerOrigin::Base);
+    layers.row(["run image".to_owned(), human_size(total(&base)), format!("{} layers, untouched", base.len())]);
+    for layer in own {
+        let origin = match layer.origin {
+            LayerOrigin::Reused => "unchanged",
+            LayerOrigin::Built | LayerOrigin::Base => "new",
+        };
+        layers.row([layer.name.clone(), human_size(layer.size), origin.to_owned()]);
+    }
+    console.info(format!("\n{layers}"));
+    if !report.export.processes.is_empty() {
+        let default = report.export.entrypoint.rsplit('/').next().unwrap_or_default();
+        let mark = |process: &String| {
+            if process == default { format!("{process} (default)") } else { process.clone() }
+        };
+        let processes: Vec<String> = report.export.processes.iter().map(mark).collect();
+        console.info(format!("Processes: {}", processes.join(", ")));
+    }
+    let phases = report.times.iter().map(|time| {
+        format!("{} {}", time.phase.title().to_lowercase(), human_duration(time.took))
+    });
+    console.info(format!("Time: {} ({})", human_duration(took), phases.collect::<Vec<_>>().join(", ")));
+    let receipt = &report.export.receipt;
+    console.info(format!(
+        "Sent {}; {} blobs were there already, {} mounted; isolation: {}",
+        human_size(receipt.sent),
+        receipt.existed,
+        receipt.mounted,
+        report.rung
+    ));
+    for name in &receipt.names {
+        console.info(format!("Made {}", name.familiar()));
+    }
+}
+
+fn total(layers: &[&ExportedLayer]) -> u64 {
+    layers.iter().map(|layer| layer.size).sum()
+}
+
+/// Prints what would be built.
+pub(super) fn plan(options: &BuildOptions<'_>, console: &Console) -> Result<(), Failure> {
+    let mut facts = Table::new([Column::Left(""), Column::Left("")]);
+    facts.row(["Source".to_owned(), options.source.display().to_string()]);
+    for name in [&options.name].into_iter().chain(&options.more_names) {
+        facts.row(["Image".to_owned(), name.to_string()]);
+    }
+    facts.row(["Builder".to_owned(), options.builder_name.clone()]);
+    match &options.run_images {
+        RunImages::Fixed(image) => facts.row(["Run image".to_owned(), image.to_string()]),
+        RunImages::OfBuilder(run) => {
+            for entry in &run.images {
+                facts.row(["Run image".to_owned(), entry.image.clone()]);
+            }
+        }
+    }
+    match &options.order {
+        None => facts.row(["Order".to_owned(), "the builder's".to_owned()]),
+        Some(order) => {
+            for group in &order.order {
+                let entries = group.group.iter().map(|entry| format!("{}@{}", entry.id, entry.version));
+                facts.row(["Group".to_owned(), entries.collect::<Vec<_>>().join(", ")]);
+            }
+        }
+    }
+    for (name, _) in &options.env {
+        facts.row(["Variable".to_owned(), name.clone()]);
+    }
+    let cache = options.cache.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+    facts.row(["Cache".to_owned(), cache]);
+    Ok(console.result(&facts.to_string())?)
+}

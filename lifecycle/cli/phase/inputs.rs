@@ -1,0 +1,276 @@
+//! What a phase is told: flag before variable before default (GEN-06).
+
+use std::path::{Path, PathBuf};
+
+use lifecycle_image::Reference;
+use lifecycle_spec::{ExitCode, PlatformApi};
+
+use super::PhaseError;
+use super::flags::{self, Kind, Parsed};
+use super::kind::PhaseName;
+use super::table::{self, Default};
+use crate::environment::Environment;
+
+/// The inputs of one phase. Empty values count as absent, because pipelines hand on parameters that nobody set
+/// (KB-01); a flag that is empty hides its variable nevertheless.
+#[derive(Debug)]
+pub(super) struct Inputs<'a> {
+    pub(super) phase: PhaseName,
+    pub(super) api: PlatformApi,
+    parsed: Parsed,
+    environment: &'a Environment,
+    working_directory: PathBuf,
+}
+
+impl<'a> Inputs<'a> {
+    pub(super) fn new(
+        phase: PhaseName,
+        api: PlatformApi,
+        parsed: Parsed,
+        environment: &'a Environment,
+        working_directory: PathBuf,
+    ) -> Self {
+        Self { phase, api, parsed, environment, working_directory }
+    }
+
+    /// The value of an input.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        let input = table::known(name, self.phase)?;
+        let given = table::counts(input, self.phase, self.api).then(|| self.given(input)).flatten();
+        given.or_else(|| match input.default {
+            Default::None => None,
+            Default::Fixed(value) => Some(value.to_owned()),
+            Default::InLayers(file) => Some(self.in_layers(file)),
+            Default::InLayersOr(file, otherwise) => {
+                let path = self.in_layers(file);
+                Some(if Path::new(&path).exists() { path } else { otherwise.to_owned() })
+            }
+        })
+    }
+
+    fn given(&self, input: &table::Input) -> Option<String> {
+        let mut values = self.parsed.values.iter().filter(|(name, _)| *name == input.name);
+        match values.next_back() {
+            Some((_, value)) => Some(value.clone()).filter(|value| !value.is_empty()),
+            None => self.environment.text(input.variable?).map(str::to_owned),
+        }
+    }
+
+    fn in_layers(&self, file: &str) -> String {
+        self.layers().join(file).display().to_string()
+    }
+
+    /// The layers directory.
+    pub(super) fn layers(&self) -> PathBuf {
+        self.directory("layers").unwrap_or_else(|| PathBuf::from("/layers"))
+    }
+
+    /// A file, made absolute: what it means must not change with a program's working directory.
+    pub(super) fn file(&self, name: &str) -> PathBuf {
+        self.text(name).map(|path| self.working_directory.join(path)).unwrap_or_default()
+    }
+
+    /// A directory, made absolute (GEN-16).
+    pub(super) fn directory(&self, name: &str) -> Option<PathBuf> {
+        Some(self.working_directory.join(self.text(name)?))
+    }
+
+    /// A directory that has a default.
+    pub(super) fn directory_or_default(&self, name: &str) -> PathBuf {
+        self.directory(name).unwrap_or_default()
+    }
+
+    /// A boolean. A variable that is none means false (GEN-13).
+    pub(super) fn boolean(&self, name: &str) -> bool {
+        self.text(name).as_deref().and_then(flags::boolean).unwrap_or_default()
+    }
+
+    /// A number. A variable that is none is not set.
+    pub(super) fn number(&self, name: &str) -> Option<u32> {
+        self.text(name).as_deref().and_then(flags::number)
+    }
+
+    /// A list: the flag as often as it was given, each with commas or without, else the variable (KB-03).
+    pub(super) fn list(&self, name: &str) -> Vec<String> {
+        let Some(input) = table::known(name, self.phase) else { return Vec::new() };
+        if !table::counts(input, self.phase, self.api) {
+            return Vec::new();
+        }
+        let given: Vec<_> = self.parsed.values.iter().filter(|(flag, _)| *flag == name).collect();
+        if given.is_empty() {
+            return input.variable.map(|variable| self.environment.list(variable)).unwrap_or_default();
+        }
+        let items = given.iter().flat_map(|(_, value)| value.split(',')).map(str::trim);
+        items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// The images that are named as arguments.
+    pub(super) fn positionals(&self) -> &[String] {
+        &self.parsed.positionals
+    }
+
+    /// The one image that this phase takes.
+    pub(super) fn image(&self) -> Result<Reference, PhaseError> {
+        match self.positionals() {
+            [name] if name.is_empty() => Err(PhaseError::arguments("image argument is required")),
+            [name] => reference(name),
+            others => Err(PhaseError::arguments(format!("received {} arguments, but expected 1", others.len()))),
+        }
+    }
+
+    /// The images that this phase takes, at least one.
+    pub(super) fn images(&self) -> Result<Vec<Reference>, PhaseError> {
+        let images: Vec<_> = self.positionals().iter().filter(|name| !name.is_empty()).collect();
+        if images.is_empty() {
+            return Err(PhaseError::arguments("at least one image argument is required"));
+        }
+        images.into_iter().map(|name| reference(name)).collect()
+    }
+
+    /// This phase takes no arguments.
+    pub(super) fn no_arguments(&self) -> Result<(), PhaseError> {
+        let text = match self.phase {
+            PhaseName::Restore => "received unexpected Args",
+            _ => "received unexpected arguments",
+        };
+        if self.positionals().is_empty() { Ok(()) } else { Err(PhaseError::arguments(text)) }
+    }
+
+    /// Names of images in a list input.
+    pub(super) fn references(&self, name: &str) -> Result<Vec<Reference>, PhaseError> {
+        self.list(name).iter().map(|name| reference(name)).collect()
+    }
+
+    /// Arguments that were probably meant as flags.
+    pub(super) fn flag_like(&self) -> impl Iterator<Item = &str> {
+        self.positionals().iter().map(String::as_str).filter(|argument| argument.starts_with('-'))
+    }
+}
+
+/// The name of an image.
+pub(super) fn reference(name: &str) -> Result<Reference, PhaseError> {
+    name.parse().map_err(|error: lifecycle_image::InvalidReference| {
+        PhaseError::new("parse arguments", error.to_string(), ExitCode::InvalidArguments)
+    })
+}
+
+/// Reads the arguments of a phase.
+pub(super) fn parse(arguments: &[String], phase: PhaseName, api: PlatformApi) -> Result<Parsed, flags::FlagError> {
+    flags::parse(arguments, |name| table::flag(name, phase, api).map(|input| (input.name, input.kind)))
+}
+
+/// What `-h` shows.
+pub(super) fn usage(phase: PhaseName, api: PlatformApi) -> String {
+    let mut text = format!("Usage of {}:\n", phase.program());
+    for input in table::flags(phase, api) {
+        let value = match input.kind {
+            Kind::Boolean => "",
+            Kind::Number => " int",
+            Kind::List => " value",
+            Kind::Text | Kind::Directory => " string",
+        };
+        text.push_str(&format!("  -{}{value}\n    \t{}", input.name, input.about));
+        match input.default {
+            Default::None | Default::Fixed("false") => {}
+            Default::Fixed(default) => text.push_str(&format!(" (default {default:?})")),
+            Default::InLayers(file) => text.push_str(&format!(" (default \"<layers>/{file}\")")),
+            Default::InLayersOr(file, otherwise) => {
+                text.push_str(&format!(" (default \"<layers>/{file}\" if it exists, else {otherwise:?})"));
+            }
+        }
+        if let Some(variable) = input.variable {
+            text.push_str(&format!(" [${variable}]"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs<'a>(phase: PhaseName, api: PlatformApi, text: &str, environment: &'a Environment) -> Inputs<'a> {
+        let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+        Inputs::new(phase, api, parse(&words, phase, api).unwrap(), environment, "/cwd".into())
+    }
+
+    #[test]
+    fn flag_beats_variable_beats_default_gen_06() {
+        let environment = Environment::from_pairs(&[("CNB_APP_DIR", "/env"), ("CNB_PLAN_PATH", "")]);
+        for (text, app) in [("", "/env"), ("-app /flag", "/flag"), ("-app rel", "/cwd/rel"), ("-app=", "/workspace")] {
+            let inputs = inputs(PhaseName::Detect, PlatformApi::V0_12, text, &environment);
+            assert_eq!(inputs.directory_or_default("app"), Path::new(app), "{text}");
+            assert_eq!(inputs.file("plan"), Path::new("/layers/plan.toml"));
+        }
+    }
+
+    #[test]
+    fn defaults_follow_the_layers_directory_gen_07() {
+        let environment = Environment::from_pairs(&[("CNB_LAYERS_DIR", "/env/layers")]);
+        for (phase, text, report) in [
+            (PhaseName::Export, "-layers /l", "/l/report.toml"),
+            (PhaseName::Export, "-layers /l -report r.toml", "/cwd/r.toml"),
+            (PhaseName::Rebase, "", "/env/layers/report.toml"),
+        ] {
+            let inputs = inputs(phase, PlatformApi::V0_12, text, &environment);
+            assert_eq!(inputs.file("report"), Path::new(report), "{text}");
+        }
+    }
+
+    #[test]
+    fn empty_values_are_absent_kb_01() {
+        let environment = Environment::default();
+        let text = "-cache-dir= -cache-image= -run-image= -tag= -previous-image= -insecure-registry= -skip-restore= -uid= app";
+        let inputs = inputs(PhaseName::Create, PlatformApi::V0_13, text, &environment);
+        for name in ["cache-dir", "cache-image", "run-image", "previous-image"] {
+            assert_eq!(inputs.text(name), None, "{name}");
+        }
+        assert!(inputs.list("tag").is_empty() && inputs.list("insecure-registry").is_empty());
+        assert!(!inputs.boolean("skip-restore"));
+        assert_eq!(inputs.number("uid"), None);
+    }
+
+    #[test]
+    fn booleans_take_values_kb_02_gen_13() {
+        let environment = Environment::from_pairs(&[("CNB_SKIP_RESTORE", "yes"), ("CNB_SKIP_LAYERS", "True")]);
+        let create = |text| inputs(PhaseName::Create, PlatformApi::V0_12, text, &environment).boolean("skip-restore");
+        assert!(!create("") && create("-skip-restore") && !create("-skip-restore=false"));
+        let restore = |text| inputs(PhaseName::Restore, PlatformApi::V0_12, text, &environment).boolean("skip-layers");
+        assert!(restore("") && !restore("-skip-layers=false"));
+    }
+
+    #[test]
+    fn registries_come_as_lists_kb_03() {
+        let environment = Environment::from_pairs(&[("CNB_INSECURE_REGISTRIES", "a,b,")]);
+        for (text, list) in [
+            ("", &["a", "b"][..]),
+            ("-insecure-registry c -insecure-registry d,e,", &["c", "d", "e"]),
+        ] {
+            assert_eq!(inputs(PhaseName::Export, PlatformApi::V0_13, text, &environment).list("insecure-registry"), list);
+        }
+        assert!(inputs(PhaseName::Export, PlatformApi::V0_12, "", &environment).list("insecure-registry").is_empty());
+    }
+
+    #[test]
+    fn arguments_are_counted_1_3() {
+        let environment = Environment::default();
+        let message = |error: PhaseError| error.to_string();
+        let make = |phase, text| inputs(phase, PlatformApi::V0_12, text, &environment);
+        for (phase, text, expected) in [
+            (PhaseName::Analyze, "", "received 0 arguments, but expected 1"),
+            (PhaseName::Create, "a b", "received 2 arguments, but expected 1"),
+        ] {
+            let found = message(make(phase, text).image().unwrap_err());
+            assert_eq!(found, format!("failed to parse arguments: {expected}"));
+        }
+        let found = message(make(PhaseName::Export, "").images().unwrap_err());
+        assert_eq!(found, "failed to parse arguments: at least one image argument is required");
+        for (phase, expected) in
+            [(PhaseName::Build, "received unexpected arguments"), (PhaseName::Restore, "received unexpected Args")]
+        {
+            let found = message(make(phase, "x").no_arguments().unwrap_err());
+            assert_eq!(found, format!("failed to parse arguments: {expected}"));
+        }
+    }
+}

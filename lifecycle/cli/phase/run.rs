@@ -1,0 +1,437 @@
+//! From inputs to the function of a phase.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lifecycle_image::{Platform, Reference};
+use lifecycle_layers::{Owner, Packing};
+use lifecycle_phases::{
+    AnalyzeOptions, BuildOptions, CacheImage, CacheOptions, Cancellation, CreateOptions, DetectOptions, ExportOptions,
+    Place, RebaseOptions, Reporter, RestoreOptions, Surroundings,
+};
+use lifecycle_registry::Registry;
+use lifecycle_sandbox::Users;
+use lifecycle_spec::label::LauncherVersion;
+use lifecycle_spec::{Environment as Variables, ExecEnv, ExitCode, ExperimentalMode};
+use lifecycle_store::Store;
+
+use super::PhaseError;
+use super::inputs::{Inputs, reference};
+use super::kind::PhaseName;
+use super::log::Log;
+use super::places::{ReadyPlace, RegistryAccess};
+use super::privileges::{self, User};
+use super::table;
+use crate::arguments::RegistryArguments;
+use crate::environment::Environment;
+use crate::failure;
+use crate::registry;
+use crate::signals::Interruption;
+
+/// Runs the phase that the inputs are for.
+pub(super) fn run(inputs: &Inputs<'_>, environment: &Environment, log: Log) -> Result<(), PhaseError> {
+    let phase = Phase { inputs, environment, log };
+    match inputs.phase {
+        PhaseName::Analyze => phase.analyze(),
+        PhaseName::Detect => phase.detect(),
+        PhaseName::Restore => phase.restore(),
+        PhaseName::Build => phase.build(),
+        PhaseName::Export => phase.export(),
+        PhaseName::Create => phase.create(),
+        PhaseName::Rebase => phase.rebase(),
+        PhaseName::Extend => Err(PhaseError::new(
+            "extend",
+            "this lifecycle does not apply the Dockerfiles of image extensions; use a builder without extensions",
+            ExitCode::Extend,
+        )),
+    }
+}
+
+/// A phase about to run.
+struct Phase<'a> {
+    inputs: &'a Inputs<'a>,
+    environment: &'a Environment,
+    log: Log,
+}
+
+/// What phases that deal with images need besides their options.
+struct Dealings {
+    place: ReadyPlace,
+    registry: Registry,
+    host: Platform,
+}
+
+impl Phase<'_> {
+    fn analyze(&self) -> Result<(), PhaseError> {
+        let options = self.analyze_options()?;
+        let dealings = self.deal(&references(&options))?;
+        self.become_user()?;
+        let access = RegistryAccess(dealings.registry.clone());
+        let cache = self.cache(&dealings, &access)?;
+        self.interruptible(|_| {
+            lifecycle_phases::analyze(&options, &dealings.place.images(), cache.image.as_ref(), &self.log)
+                .map(drop)
+                .map_err(|error| self.failed(&error, error.exit_code()))
+        })
+    }
+
+    fn detect(&self) -> Result<(), PhaseError> {
+        self.inputs.no_arguments()?;
+        let options = self.detect_options()?;
+        self.become_user()?;
+        self.interruptible(|cancellation| {
+            lifecycle_phases::detect(&options, cancellation, &self.log)
+                .map(drop)
+                .map_err(|error| self.failed(&error, error.exit_code()))
+        })
+    }
+
+    fn restore(&self) -> Result<(), PhaseError> {
+        self.inputs.no_arguments()?;
+        let options = self.restore_options();
+        let dealings = self.deal(&[])?;
+        self.become_user()?;
+        let access = RegistryAccess(dealings.registry.clone());
+        let cache = self.cache(&dealings, &access)?;
+        self.interruptible(|_| {
+            lifecycle_phases::restore(&options, Some(&dealings.place.images()), &cache, &self.log)
+                .map(drop)
+                .map_err(|error| self.failed(&error, error.exit_code()))
+        })
+    }
+
+    fn build(&self) -> Result<(), PhaseError> {
+        self.inputs.no_arguments()?;
+        let options = self.build_options()?;
+        self.become_user()?;
+        self.interruptible(|cancellation| {
+            lifecycle_phases::build(&options, cancellation, &self.log)
+                .map(drop)
+                .map_err(|error| self.failed(&error, error.exit_code()))
+        })
+    }
+
+    fn export(&self) -> Result<(), PhaseError> {
+        for refused in ["run-image", "image"] {
+            if self.inputs.text(refused).is_some() {
+                return Err(PhaseError::arguments(format!("-{refused} is unsupported")));
+            }
+        }
+        let options = self.export_options(self.inputs.images()?)?;
+        let dealings = self.deal(&options.images)?;
+        self.become_user()?;
+        let access = RegistryAccess(dealings.registry.clone());
+        let cache = self.cache(&dealings, &access)?;
+        let reporter: Arc<dyn Reporter> = Arc::new(self.log);
+        self.with_store(|store| {
+            lifecycle_phases::export(&options, &dealings.place.images(), &cache, store, &reporter)
+                .map(drop)
+                .map_err(|error| self.failed(&error, error.exit_code()))
+        })
+    }
+
+    fn create(&self) -> Result<(), PhaseError> {
+        let analyze = self.analyze_options()?;
+        let names = references(&analyze);
+        let export = self.export_options(names.clone())?;
+        let dealings = self.deal(&names)?;
+        let user = self.become_user()?;
+        let mut detect = self.detect_options()?;
+        let mut build = self.build_options()?;
+        for surroundings in [&mut detect.surroundings, &mut build.surroundings] {
+            surroundings.uid = user.uid;
+            set_home(&mut surroundings.inherited, user);
+        }
+        let options = CreateOptions { analyze, detect, restore: self.restore_options(), build, export };
+        let access = RegistryAccess(dealings.registry.clone());
+        let cache = self.cache(&dealings, &access)?;
+        let reporter: Arc<dyn Reporter> = Arc::new(self.log);
+        self.with_store(|store| {
+            self.interruptible(|cancellation| {
+                let images = dealings.place.images();
+                lifecycle_phases::create(&options, &images, &cache, store, cancellation, &reporter).map(drop).map_err(
+                    |error| {
+                        let cause = failure::sentence(&error);
+                        PhaseError::new(error.phase().to_string(), cause, error.exit_code())
+                    },
+                )
+            })
+        })
+    }
+
+    fn rebase(&self) -> Result<(), PhaseError> {
+        let inputs = self.inputs;
+        let run_image = match (inputs.text("run-image"), inputs.text("image")) {
+            (Some(_), Some(_)) => {
+                return Err(PhaseError::arguments("supply only one of -run-image or (deprecated) -image"));
+            }
+            (run_image, image) => run_image.or(image),
+        };
+        let options = RebaseOptions {
+            api: inputs.api,
+            images: inputs.images()?,
+            previous_image: inputs.text("previous-image"),
+            run_image,
+            force: inputs.boolean("force"),
+            report: inputs.file("report"),
+        };
+        let mut names = options.images.clone();
+        names.extend(options.run_image.as_deref().and_then(|name| name.parse().ok()));
+        let dealings = self.deal(&names)?;
+        self.become_user()?;
+        self.interruptible(|_| {
+            lifecycle_phases::rebase(&options, &dealings.place.images(), &self.log)
+                .map(drop)
+                .map_err(|error| self.failed(&error, error.exit_code()))
+        })
+    }
+
+    fn analyze_options(&self) -> Result<AnalyzeOptions, PhaseError> {
+        let inputs = self.inputs;
+        Ok(AnalyzeOptions {
+            api: inputs.api,
+            image: inputs.image()?,
+            tags: inputs.references("tag")?,
+            previous_image: inputs.text("previous-image"),
+            run_image: inputs.text("run-image"),
+            run: inputs.file("run"),
+            stack: inputs.file("stack"),
+            layers: Place::same(inputs.layers()),
+            // The creator restores the SBOM with the layers.
+            skip_layers: inputs.boolean("skip-layers") || inputs.boolean("skip-restore"),
+            analyzed: inputs.file("analyzed"),
+        })
+    }
+
+    fn detect_options(&self) -> Result<DetectOptions, PhaseError> {
+        let inputs = self.inputs;
+        Ok(DetectOptions {
+            surroundings: self.surroundings()?,
+            buildpacks: inputs.directory_or_default("buildpacks"),
+            extensions: inputs.directory_or_default("extensions"),
+            order: inputs.file("order"),
+            system: inputs.file("system"),
+            run: inputs.file("run"),
+            analyzed: inputs.file("analyzed"),
+            group: inputs.file("group"),
+            plan: inputs.file("plan"),
+            generated: inputs.directory_or_default("generated"),
+            experimental: self.experimental()?,
+        })
+    }
+
+    fn restore_options(&self) -> RestoreOptions {
+        let inputs = self.inputs;
+        RestoreOptions {
+            api: inputs.api,
+            layers: Place::same(inputs.layers()),
+            group: inputs.file("group"),
+            analyzed: inputs.file("analyzed"),
+            run: inputs.file("run"),
+            build_image: inputs.text("build-image"),
+            // The variable of the creator counts for the restorer, too.
+            skip_layers: inputs.boolean("skip-layers")
+                || inputs.boolean("skip-restore")
+                || (inputs.phase == PhaseName::Restore && self.environment.flag("CNB_SKIP_RESTORE")),
+        }
+    }
+
+    fn build_options(&self) -> Result<BuildOptions, PhaseError> {
+        let inputs = self.inputs;
+        Ok(BuildOptions {
+            surroundings: self.surroundings()?,
+            buildpacks: inputs.directory_or_default("buildpacks"),
+            layers: inputs.layers(),
+            group: inputs.file("group"),
+            plan: inputs.file("plan"),
+            analyzed: inputs.file("analyzed"),
+        })
+    }
+
+    fn export_options(&self, images: Vec<Reference>) -> Result<ExportOptions, PhaseError> {
+        let inputs = self.inputs;
+        let user = self.user();
+        let launcher_sbom = inputs.directory_or_default("launcher-sbom");
+        Ok(ExportOptions {
+            api: inputs.api,
+            images,
+            app: Place::same(inputs.directory_or_default("app")),
+            layers: Place::same(inputs.layers()),
+            analyzed: inputs.file("analyzed"),
+            group: inputs.file("group"),
+            run: inputs.file("run"),
+            stack: inputs.file("stack"),
+            project_metadata: inputs.file("project-metadata"),
+            report: inputs.file("report"),
+            launcher: inputs.file("launcher"),
+            launcher_version: LauncherVersion {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                ..LauncherVersion::default()
+            },
+            launcher_sbom_is_default: launcher_sbom == Path::new(table::LAUNCHER_SBOM),
+            launcher_sbom,
+            process_type: inputs.text("process-type"),
+            owner: Owner::new(user.uid, user.gid),
+            source_date_epoch: inputs.text("source-date-epoch"),
+            exec_env: self.exec_env()?,
+            parallel: inputs.boolean("parallel"),
+            packing: Packing::default(),
+        })
+    }
+
+    fn surroundings(&self) -> Result<Surroundings, PhaseError> {
+        let inputs = self.inputs;
+        let own = self.environment.all().map(|(name, value)| (name.clone(), value.clone()));
+        Ok(Surroundings {
+            api: inputs.api,
+            app: inputs.directory_or_default("app"),
+            platform: inputs.directory_or_default("platform"),
+            build_config: inputs.directory_or_default("build-config"),
+            inherited: Variables::for_buildpacks(own),
+            exec_env: self.exec_env()?,
+            os_release: PathBuf::from("/etc/os-release"),
+            uid: self.user().uid,
+        })
+    }
+
+    fn exec_env(&self) -> Result<ExecEnv, PhaseError> {
+        let name = self.inputs.text("exec-env").unwrap_or_default();
+        ExecEnv::new(name).map_err(|error| resolving(error.to_string()))
+    }
+
+    fn experimental(&self) -> Result<ExperimentalMode, PhaseError> {
+        let mode = self.inputs.text("experimental").unwrap_or_default();
+        mode.parse().map_err(|error: lifecycle_spec::ModeError| resolving(error.to_string()))
+    }
+
+    fn user(&self) -> User {
+        User::wanted(self.inputs.number("uid"), self.inputs.number("gid"))
+    }
+
+    /// The place of images, with credentials looked up while whoever holds them can be asked (AUTH-04).
+    fn deal(&self, names: &[Reference]) -> Result<Dealings, PhaseError> {
+        let inputs = self.inputs;
+        if inputs.boolean("daemon") {
+            return Err(resolving("-daemon is unsupported: this lifecycle writes to registries and OCI layouts"));
+        }
+        if inputs.text("launch-cache").is_some() {
+            self.log.warning("Ignoring -launch-cache, only intended for use with -daemon");
+        }
+        let arguments = RegistryArguments {
+            insecure_registry: inputs.list("insecure-registry"),
+            registry_ca: Vec::new(),
+            registry_mirror: Vec::new(),
+        };
+        let settings = registry::settings(&arguments, self.environment)
+            .map_err(|error| PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic))?;
+        let registry = Registry::new(settings)
+            .map_err(|error| PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic))?;
+        let place = if inputs.boolean("layout") {
+            self.check_layout()?;
+            let directory = inputs.directory("layout-dir");
+            let directory = directory.ok_or_else(|| resolving("-layout-dir is required with -layout"))?;
+            ReadyPlace::layouts(directory)
+        } else {
+            let cache = inputs.text("cache-image").and_then(|name| name.parse::<Reference>().ok());
+            let repositories: Vec<_> = names.iter().chain(&cache).map(|name| name.repository().clone()).collect();
+            registry
+                .look_up_credentials(&repositories)
+                .map_err(|error| PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic))?;
+            ReadyPlace::registry(registry.clone())
+        };
+        Ok(Dealings { place, registry, host: Platform::host() })
+    }
+
+    /// OCI layouts are an experiment (MODE-01).
+    fn check_layout(&self) -> Result<(), PhaseError> {
+        const REQUESTED: &str = "Platform requested experimental feature 'export to OCI layout format'";
+        match self.experimental()? {
+            ExperimentalMode::Silent => Ok(()),
+            ExperimentalMode::Warn => {
+                self.log.warning(REQUESTED);
+                Ok(())
+            }
+            ExperimentalMode::Error => {
+                self.log.warning(REQUESTED);
+                let cause = "experimental features are disabled by CNB_EXPERIMENTAL_MODE=error";
+                Err(PhaseError::new("resolve inputs", cause, ExitCode::Generic))
+            }
+        }
+    }
+
+    fn cache<'a>(&self, dealings: &'a Dealings, access: &'a RegistryAccess) -> Result<CacheOptions<'a>, PhaseError> {
+        let image = self.inputs.text("cache-image").map(|name| reference(&name)).transpose()?;
+        Ok(CacheOptions {
+            directory: self.inputs.directory("cache-dir"),
+            image: image.map(|reference| CacheImage {
+                reference,
+                source: &dealings.registry,
+                sink: &dealings.registry,
+                access: Some(access),
+                platform: &dealings.host,
+            }),
+        })
+    }
+
+    /// Becomes the build's user, if that is somebody else. Detector and builder take no ids: they run as who they are.
+    fn become_user(&self) -> Result<User, PhaseError> {
+        let user = self.user();
+        let directories = [Some(self.inputs.layers()), self.inputs.directory("cache-dir")];
+        privileges::assume(user, &directories.into_iter().flatten().collect::<Vec<_>>(), &self.log)?;
+        Ok(user)
+    }
+
+    /// Runs work that a signal ends: running programs are told to stop, and what is unfinished goes away.
+    fn interruptible(
+        &self,
+        work: impl FnOnce(&Cancellation) -> Result<(), PhaseError>,
+    ) -> Result<(), PhaseError> {
+        let (interruption, cancellation) = (Interruption::default(), Cancellation::default());
+        let log = self.log;
+        interruption
+            .listen_saying(move |text| log.warning(text))
+            .map_err(|error| PhaseError::new("listen for signals", error.to_string(), ExitCode::Generic))?;
+        let told = self.runs_programs().then(|| {
+            let cancellation = cancellation.clone();
+            interruption.during(move || cancellation.cancel())
+        });
+        let result = work(&cancellation);
+        drop(told);
+        result.map_err(|error| if cancellation.is_cancelled() { PhaseError { code: 130, ..error } } else { error })
+    }
+
+    fn runs_programs(&self) -> bool {
+        matches!(self.inputs.phase, PhaseName::Detect | PhaseName::Build | PhaseName::Create)
+    }
+
+    /// Runs work with a store for layers on their way, which is gone afterwards.
+    fn with_store(&self, work: impl FnOnce(&Store) -> Result<(), PhaseError>) -> Result<(), PhaseError> {
+        let parent = self.environment.temporary_directory();
+        let store = Store::temporary(&parent)
+            .map_err(|error| PhaseError::new("create a store", failure::sentence(&error), ExitCode::Generic))?;
+        work(&store)
+    }
+
+    fn failed(&self, error: &(dyn std::error::Error + 'static), code: ExitCode) -> PhaseError {
+        PhaseError::new(self.inputs.phase.verb(), failure::sentence(error), code)
+    }
+}
+
+/// All names of the image.
+fn references(options: &AnalyzeOptions) -> Vec<Reference> {
+    [&options.image].into_iter().chain(&options.tags).cloned().collect()
+}
+
+fn resolving(cause: impl Into<String>) -> PhaseError {
+    PhaseError::new("resolve inputs", cause, ExitCode::InvalidArguments)
+}
+
+/// The creator starts as root, whose home is of no use to buildpacks (lifecycle.md 1.12). Platforms may run it as a
+/// user that the image does not know; such a user keeps the variables that there are.
+fn set_home(variables: &mut Variables, user: User) {
+    let users = std::fs::File::open("/").ok().and_then(|root| Users::read(root).ok());
+    let account = users.and_then(|users| users.resolve(&user.uid.to_string()).ok());
+    if let Some(account) = account.filter(|account| account.home != Path::new("/")) {
+        variables.set("HOME", account.home);
+    }
+}
