@@ -18,6 +18,7 @@
 //! All `unsafe` of the project is in this crate, in the module `syscall`.
 #![cfg(target_os = "linux")]
 
+mod assume;
 mod capabilities;
 mod device;
 mod enter;
@@ -39,6 +40,7 @@ mod tree;
 mod users;
 mod view;
 
+pub use assume::assume_user;
 pub use capabilities::Capabilities;
 pub use enter::{EnterError, Entered, enter};
 pub use error::SandboxError;

@@ -177,6 +177,18 @@ pub(crate) fn default_signal_actions() {
     }
 }
 
+/// Gives all threads of this process other ids, for good: real, effective and saved. The group first, because
+/// afterwards nobody may change it.
+pub(crate) fn set_ids(uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: neither call takes memory. The C library passes the change on to every thread, which the bare system
+    // calls do not.
+    unsafe {
+        check(c_long::from(libc::setresgid(gid, gid, gid)))?;
+        check(c_long::from(libc::setresuid(uid, uid, uid)))?;
+    }
+    Ok(())
+}
+
 /// Lets every signal through.
 pub(crate) fn unblock_signals() {
     // SAFETY: sigemptyset initialises the set; the mask is this thread's own.
