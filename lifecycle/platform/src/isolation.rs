@@ -51,7 +51,7 @@ impl Isolation {
     }
 
     /// How one command is run.
-    pub(crate) fn of_command(&self) -> lifecycle_sandbox::Isolation {
+    pub fn of_command(&self) -> lifecycle_sandbox::Isolation {
         self.rung.isolation()
     }
 

@@ -17,6 +17,6 @@ mod source;
 pub use build::{BuildOptions, BuildReport, PhaseTime, Program, RunImages, build};
 pub use error::PlatformError;
 pub use isolation::Isolation;
-pub use root::ImageRoot;
-pub use run::{RunOptions, Started, Volume, run};
+pub use root::{CommandRoot, ImageRoot};
+pub use run::{RunOptions, Started, Volume, network_files, run};
 pub use source::{Selection, copy_source};

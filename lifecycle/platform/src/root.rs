@@ -22,10 +22,11 @@ pub struct ImageRoot {
 
 /// The root of one command, and what goes with it when the command has ended.
 #[derive(Debug)]
-pub(crate) struct CommandRoot {
-    pub(crate) root: Root,
+pub struct CommandRoot {
+    /// The root.
+    pub root: Root,
     /// The users and groups of the root.
-    pub(crate) users: Users,
+    pub users: Users,
     scratch: Scratch,
 }
 
@@ -69,7 +70,7 @@ impl ImageRoot {
     }
 
     /// A root for the next command.
-    pub(crate) fn fresh(&self, store: &Store, progress: &dyn Progress) -> Result<CommandRoot, PlatformError> {
+    pub fn fresh(&self, store: &Store, progress: &dyn Progress) -> Result<CommandRoot, PlatformError> {
         let scratch = store.scratch()?;
         if !self.isolation.has_overlay() {
             let directory = make(scratch.path(), "root", 0o755)?;

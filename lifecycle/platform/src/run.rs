@@ -130,7 +130,7 @@ pub(crate) fn start(mut run: Run, mut root: CommandRoot) -> Result<Started, Plat
 }
 
 /// What a process on this machine's network needs of this machine: how names are resolved.
-pub(crate) fn network_files() -> Vec<Mount> {
+pub fn network_files() -> Vec<Mount> {
     let file = |path: &str| {
         let bytes = fs_err::read(path).ok()?;
         let content = Content::File {
@@ -214,7 +214,7 @@ pub(crate) fn process_types(image: &Image) -> Vec<String> {
             label
                 .processes
                 .iter()
-                .map(|process| process.process_type.to_string())
+                .map(|process| process.process_type.clone())
                 .collect()
         })
         .unwrap_or_default()

@@ -133,26 +133,13 @@ impl Copier<'_> {
                     continue;
                 }
                 copied += below;
-            } else if !takes || !self.file(&metadata, &path, &to)? {
+            } else if !takes || !copy_file(&metadata, &path, &to)? {
                 continue;
             }
             copied += 1;
             self.finish(&to, &metadata)?;
         }
         Ok(copied)
-    }
-
-    /// Copies a file or link; says whether it is something that can be copied.
-    fn file(&self, metadata: &Metadata, from: &Path, to: &Path) -> Result<bool, PlatformError> {
-        let copied = if metadata.is_symlink() {
-            fs::read_link(from).and_then(|target| symlink(target, to))
-        } else if metadata.is_file() {
-            fs::copy(from, to).map(drop)
-        } else {
-            return Ok(false);
-        };
-        copied.map_err(|cause| PlatformError::io("copy", from, cause))?;
-        Ok(true)
     }
 
     /// Gives a copy its owner, mode and time.
@@ -176,6 +163,19 @@ impl Copier<'_> {
         rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::empty())
             .map_err(|errno| failed(errno.into()))
     }
+}
+
+/// Copies a file or link; says whether it is something that can be copied.
+fn copy_file(metadata: &Metadata, from: &Path, to: &Path) -> Result<bool, PlatformError> {
+    let copied = if metadata.is_symlink() {
+        fs::read_link(from).and_then(|target| symlink(target, to))
+    } else if metadata.is_file() {
+        fs::copy(from, to).map(drop)
+    } else {
+        return Ok(false);
+    };
+    copied.map_err(|cause| PlatformError::io("copy", from, cause))?;
+    Ok(true)
 }
 
 #[cfg(test)]
