@@ -252,15 +252,15 @@ mod tests {
         mutate::configure(Image::empty(&Platform::linux("amd64")), change)
     }
 
-    fn words(words: &[&str]) -> Option<Vec<String>> {
-        Some(words.iter().map(ToString::to_string).collect())
+    fn words(words: &[&str]) -> Vec<String> {
+        words.iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn arguments_replace_the_default_ones() {
         let image = image(|config| {
-            config.config.entrypoint = words(&["/app"]);
-            config.config.cmd = words(&["serve"]);
+            config.config.entrypoint = Some(words(&["/app"]));
+            config.config.cmd = Some(words(&["serve"]));
         });
         let run = |options: RunOptions| command(&image, &options).unwrap();
         assert_eq!(run(RunOptions::default()), ["/app", "serve"]);
@@ -285,7 +285,7 @@ mod tests {
     #[test]
     fn process_types_are_started_by_their_name() {
         let image = image(|config| {
-            config.config.entrypoint = words(&[LAUNCHER]);
+            config.config.entrypoint = Some(words(&[LAUNCHER]));
             let label = r#"{"processes":[{"type":"web","command":["x"],"args":null,"direct":true,"buildpackID":"a"}],
                 "buildpacks":[],"launcher":{"version":"","source":{"git":{"repository":"","commit":""}}}}"#;
             config.set_label(label::BUILD, label);
