@@ -27,7 +27,9 @@ fn main() -> Result<(), Error> {
         std::fs::create_dir_all(&folder)?;
         std::fs::write(folder.join(number.to_string()), vec![b'x'; 1024])?;
     }
-    let runs: String = (0..10).map(|number| format!("RUN echo {number}\n")).collect();
+    let runs = (0..10).fold(String::new(), |lines, number| {
+        lines + &format!("RUN echo {number}\n")
+    });
     let sleeps = "FROM busybox AS a\nRUN sleep 3; echo a > /a\nFROM busybox AS b\nRUN sleep 3; echo b > /b\n\
                   FROM busybox AS c\nRUN sleep 3; echo c > /c\n\
                   FROM busybox\nCOPY --from=a /a /\nCOPY --from=b /b /\nCOPY --from=c /c /\n";

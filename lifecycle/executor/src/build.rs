@@ -8,7 +8,7 @@ use lifecycle_diagnostics::{Diagnostic, Severity};
 use lifecycle_dockerfile::{
     Dockerfile, Evaluation, Parent, Plan, PlanOptions, PlannedStage, Platform, StageBase, Step,
 };
-use lifecycle_image::{Image, ImageConfig, NoProgress, Progress, Source, mutate};
+use lifecycle_image::{Image, ImageConfig, Progress, Source, mutate};
 use lifecycle_sandbox::Rung;
 use lifecycle_store::{Scratch, Store};
 
@@ -76,7 +76,7 @@ pub fn build(
         ladder: Ladder::new(options.isolation),
         recorder: Recorder::new(store),
         slots: Slots::new(options.parallelism),
-        progress: Arc::new(NoProgress),
+        progress: reporter.progress(),
         results: Mutex::default(),
         changed: Condvar::new(),
         binds: Mutex::default(),
@@ -279,7 +279,7 @@ impl Build<'_> {
         Roots {
             store: self.store,
             powers: self.powers,
-            progress: self.reporter.progress(),
+            progress: &*self.progress,
         }
     }
 
@@ -431,11 +431,9 @@ impl Build<'_> {
             mut lines,
             ..
         } = (*result).clone();
-        let created = if lines.is_empty() {
-            timestamp(self.now)
-        } else {
-            fill_times(&mut lines, self.now)
-        };
+        // Without a layer of its own the image is as old as its base (L2).
+        let base_time = base_lines.iter().rev().find_map(|line| line.created.clone());
+        let created = fill_times(&mut lines, base_time.unwrap_or_else(|| timestamp(self.now)));
         set_labels(&mut config, &self.options.labels);
         config.created = Some(created);
         let mut history = base_lines;

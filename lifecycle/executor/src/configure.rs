@@ -128,10 +128,10 @@ pub(crate) fn timestamp(seconds: i64) -> String {
 }
 
 /// Gives the lines of this build that have no time the one of the line before, or, at the beginning, of the first
-/// that has one; `now` where none has (L2). Returns the time of the last line.
-pub(crate) fn fill_times(lines: &mut [History], now: i64) -> String {
+/// that has one; `otherwise` where none has (L2). Returns the time of the last line.
+pub(crate) fn fill_times(lines: &mut [History], otherwise: String) -> String {
     let first = lines.iter().find_map(|line| line.created.clone());
-    let mut time = first.unwrap_or_else(|| timestamp(now));
+    let mut time = first.unwrap_or(otherwise);
     for line in lines {
         match &line.created {
             Some(created) => time.clone_from(created),

@@ -1,6 +1,7 @@
 //! Who is told how the build goes.
 
 use std::fmt;
+use std::sync::Arc;
 
 use lifecycle_diagnostics::Diagnostic;
 use lifecycle_image::{NoProgress, Progress};
@@ -33,8 +34,8 @@ pub trait Reporter: Send + Sync + fmt::Debug {
     }
 
     /// Who watches layers being packed and unpacked.
-    fn progress(&self) -> &dyn Progress {
-        &NoProgress
+    fn progress(&self) -> Arc<dyn Progress> {
+        Arc::new(NoProgress)
     }
 }
 

@@ -152,53 +152,51 @@ impl Roots<'_> {
         let path = scratch.path().join("diff");
         std::fs::create_dir(&path).map_err(StepError::io(format!("create {}", path.display())))?;
         set_mode(&path, 0o755)?;
-        let owners = self.apply(contents, &path, &self.powers.tree_form())?;
+        let owners = write_through(contents, &path, &self.powers.tree_form())?;
         LayerTree::new(path, owners, Vec::new(), Some(scratch), self.powers)
     }
+}
 
-    /// Writes contents through to files, in one pass and without packing them.
-    pub(crate) fn apply(
-        &self,
-        contents: &dyn Contents,
-        into: &std::path::Path,
-        form: &lifecycle_store::TreeForm<'_>,
-    ) -> Result<OwnerTable, StepError> {
-        let (reader, writer) = std::io::pipe().map_err(StepError::io("make a pipe"))?;
-        let directory =
-            std::fs::File::open(into).map_err(StepError::io(format!("open {}", into.display())))?;
-        let options = ExtractOptions {
-            whiteouts: form.whiteouts,
-            ownership: form.ownership,
-            refused: form.refused,
-            ..ExtractOptions::default()
-        };
-        std::thread::scope(|scope| {
-            let written = scope.spawn(move || {
-                let mut out = BufWriter::with_capacity(1 << 20, writer);
-                contents.write(&mut out)?;
-                std::io::Write::flush(&mut out).map_err(lifecycle_layers::PackError::Output)
-            });
-            let extracted = extract(
-                reader,
-                Some(Compression::None),
-                directory.as_fd(),
-                &options,
-                &NoProgress,
-            );
-            let written = written
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            match (written, extracted) {
-                // A writer whose reader gave up only says that the pipe is broken.
-                (_, Err(cause)) => Err(StepError::Extract {
-                    what: contents.name(),
-                    cause,
-                }),
-                (Err(error), Ok(_)) => Err(error.into()),
-                (Ok(()), Ok(extracted)) => Ok(extracted.owners),
-            }
-        })
-    }
+/// Writes contents through to files, in one pass and without packing them.
+pub(crate) fn write_through(
+    contents: &dyn Contents,
+    into: &std::path::Path,
+    form: &lifecycle_store::TreeForm<'_>,
+) -> Result<OwnerTable, StepError> {
+    let (reader, writer) = std::io::pipe().map_err(StepError::io("make a pipe"))?;
+    let directory = std::fs::File::open(into).map_err(StepError::io(format!("open {}", into.display())))?;
+    let options = ExtractOptions {
+        whiteouts: form.whiteouts,
+        ownership: form.ownership,
+        refused: form.refused,
+        ..ExtractOptions::default()
+    };
+    std::thread::scope(|scope| {
+        let written = scope.spawn(move || {
+            let mut out = BufWriter::with_capacity(1 << 20, writer);
+            contents.write(&mut out)?;
+            std::io::Write::flush(&mut out).map_err(lifecycle_layers::PackError::Output)
+        });
+        let extracted = extract(
+            reader,
+            Some(Compression::None),
+            directory.as_fd(),
+            &options,
+            &NoProgress,
+        );
+        let written = written
+            .join()
+            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (written, extracted) {
+            // A writer whose reader gave up only says that the pipe is broken.
+            (_, Err(cause)) => Err(StepError::Extract {
+                what: contents.name(),
+                cause,
+            }),
+            (Err(error), Ok(_)) => Err(error.into()),
+            (Ok(()), Ok(extracted)) => Ok(extracted.owners),
+        }
+    })
 }
 
 /// Layers on top of each other, lowest first. Cheap to clone: layers are shared.

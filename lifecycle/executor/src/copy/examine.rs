@@ -72,6 +72,7 @@ pub(crate) fn add_content(key: &mut KeyMaker, selections: &[Selection]) {
     key.number(selections.len() as u64);
     for selection in selections {
         key.add(&selection.name).number(selection.shape as u64);
+        key.optional(selection.last_modified.map(i64::to_le_bytes));
         key.number(selection.items.len() as u64);
         for item in &selection.items {
             add_item(key, item);

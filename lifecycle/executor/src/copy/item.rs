@@ -13,6 +13,8 @@ pub(crate) struct Selection {
     pub(crate) name: Vec<u8>,
     pub(crate) shape: Shape,
     pub(crate) items: Vec<Item>,
+    /// The time that a download came with: part of the key where it was part of the answer (K3).
+    pub(crate) last_modified: Option<i64>,
 }
 
 /// How a selection goes into its destination.

@@ -91,6 +91,7 @@ impl SourceFiles {
             name: Vec::new(),
             shape: Shape::WithParents,
             items,
+            last_modified: None,
         }))
     }
 
@@ -125,6 +126,7 @@ impl SourceFiles {
                 name,
                 shape: Shape::File,
                 items: vec![Item::new(Vec::new(), node, data)],
+                last_modified: None,
             }));
         }
         let Some(directory) = self.view.directory(&resolved.path)? else {
@@ -146,6 +148,7 @@ impl SourceFiles {
             name,
             shape: Shape::Tree,
             items,
+            last_modified: None,
         }))
     }
 

@@ -290,6 +290,7 @@ impl StageRunner<'_> {
             name: file_name.as_bytes().to_vec(),
             shape: Shape::File,
             items: vec![Item::new(Vec::new(), node, Data::File(root.handle(b"download")))],
+            last_modified: download.last_modified,
         })
     }
 
@@ -382,6 +383,7 @@ fn inline(name: &str, content: &[u8], now: i64) -> Selection {
         name: name.as_bytes().to_vec(),
         shape: Shape::File,
         items: vec![Item::new(Vec::new(), node, Data::Memory(content.into()))],
+        last_modified: None,
     }
 }
 

@@ -19,7 +19,7 @@ use crate::copy::place::{Canvas, Manner};
 use crate::error::StepError;
 use crate::files::View;
 use crate::key::{Key, KeyMaker};
-use crate::stack::set_mode;
+use crate::stack::{set_mode, write_through};
 use crate::stage::StageRunner;
 
 /// What a step is given.
@@ -175,7 +175,7 @@ impl StageRunner<'_> {
         canvas.put(&format!("/{FILES}"), selection)?;
         let contents = PlacedFiles::new("mount".to_owned(), canvas.finish(), None, Vec::new());
         let roots = self.build.roots();
-        roots.apply(&contents, directory, &roots.powers.tree_form())?;
+        write_through(&contents, directory, &roots.powers.tree_form())?;
         if selection.shape == Shape::Tree
             && let Some(top) = selection.items.first()
         {

@@ -91,7 +91,8 @@ impl StageRunner<'_> {
             .add(&options.hostname)
             .add(self.work.platform.to_string());
         sources.add_to(&mut key, &action.mounts);
-        key.number(self.network(action) as u64)
+        key.number(action.network as u64)
+            .number(self.network(action) as u64)
             .number(u64::from(action.security == Security::Insecure))
             .optional(self.build.epoch.map(i64::to_le_bytes));
         key.finish()

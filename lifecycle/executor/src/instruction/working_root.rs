@@ -13,7 +13,7 @@ use lifecycle_layers::{
 use lifecycle_store::Scratch;
 
 use crate::error::StepError;
-use crate::stack::{Roots, Stack, StackLayer, set_mode};
+use crate::stack::{Roots, Stack, StackLayer, set_mode, write_through};
 
 /// The directory, and how far it is.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl WorkingRoot {
         form.whiteouts = Whiteouts::Apply;
         let path = self.path();
         if let Some(contents) = layer.contents() {
-            return roots.apply(&**contents, &path, &form);
+            return write_through(&**contents, &path, &form);
         }
         let descriptor = layer.layer.descriptor()?;
         let directory = File::open(&path).map_err(StepError::io(format!("open {}", path.display())))?;

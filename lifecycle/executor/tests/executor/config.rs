@@ -320,3 +320,26 @@ fn errors_of_the_language_come_before_any_work() {
         assert!(message.contains(place), "{dockerfile}: {message}");
     }
 }
+
+#[test]
+fn findings_are_told_and_can_stop_the_build_n2_b6() {
+    let bench = Bench::new();
+    let built = bench.build("FROM busybox\nMAINTAINER me\n");
+    assert!(
+        built
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("Dockerfile:2:1")),
+        "{:?}",
+        built.warnings
+    );
+    let message = bench.fail("# check=error=true\nFROM busybox\nMAINTAINER me\n");
+    assert!(message.contains("lint violation"), "{message}");
+}
+
+#[test]
+fn an_image_without_new_layers_is_as_old_as_its_base_l2() {
+    let bench = Bench::new();
+    let built = bench.build("FROM busybox\nLABEL a=b\n");
+    assert_eq!(built.config().created.as_deref(), Some("2020-01-01T00:00:00Z"));
+}

@@ -6,4 +6,5 @@ mod support;
 mod config;
 mod copy;
 mod keys;
+mod remote;
 mod run;

@@ -1,0 +1,251 @@
+//! Contexts that are archives, and what ADD fetches (H27 to H30, J6).
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use lifecycle_dockerfile::GitReference;
+use lifecycle_executor::{BuildContext, Checkout, Download, IgnoreFile, Offline, Remote, RemoteError};
+use lifecycle_layers::Entry;
+
+use crate::support::{Bench, tar, tell};
+
+/// A web with one file, and one repository.
+#[derive(Debug, Default)]
+struct Web {
+    content: Vec<u8>,
+    last_modified: Option<i64>,
+    fetched: AtomicUsize,
+}
+
+impl Remote for Web {
+    fn download(&self, url: &str, into: &mut File) -> Result<Download, RemoteError> {
+        self.fetched.fetch_add(1, Ordering::SeqCst);
+        if url.ends_with("/missing") {
+            return Err(RemoteError::new(format!("{url}: 404 Not Found")));
+        }
+        into.write_all(&self.content).unwrap();
+        Ok(Download {
+            last_modified: self.last_modified,
+        })
+    }
+
+    fn checkout(&self, repository: &GitReference, into: &Path) -> Result<Checkout, RemoteError> {
+        assert_eq!(repository.reference.as_deref(), Some("main"));
+        fs::create_dir(into.join("src")).unwrap();
+        fs::write(into.join("src/main"), "code").unwrap();
+        Ok(Checkout {
+            commit: "0123456789abcdef0123456789abcdef01234567".into(),
+        })
+    }
+}
+
+const SUM_OF_X: &str = "sha256:2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
+
+#[test]
+fn downloads_h27() {
+    let bench = Bench::new();
+    let web = Web {
+        content: b"x".to_vec(),
+        last_modified: Some(1_500_000_000),
+        ..Web::default()
+    };
+    let options = bench.options("FROM busybox\nADD http://example.test/a/file /x/\n");
+    let built = bench.try_build_with(&options, &web).unwrap();
+    let file = built.layer(0)["x/file"].clone();
+    assert_eq!(
+        (file.mode, file.owner, file.mtime, file.content.as_str()),
+        (0o600, (0, 0), 1_500_000_000, "x")
+    );
+    let options = bench.options("FROM busybox\nADD --chmod=644 --chown=3:4 http://example.test/ /x/\n");
+    let built = bench.try_build_with(&options, &web).unwrap();
+    let file = built.layer(0)["x/__unnamed__"].clone();
+    assert_eq!((file.mode, file.owner), (0o644, (3, 4)));
+    let options = bench.options("FROM busybox\nADD http://example.test/missing /x/\n");
+    let error = bench.try_build_with(&options, &web).err().unwrap();
+    assert!(
+        tell(&error).contains("Dockerfile:2:1: http://example.test/missing: 404"),
+        "{}",
+        tell(&error)
+    );
+    assert!(
+        bench
+            .try_build_with(
+                &bench.options("FROM busybox\nADD http://example.test/x /x/\n"),
+                &Offline
+            )
+            .is_err()
+    );
+}
+
+#[test]
+fn downloads_are_unpacked_only_when_asked_h27() {
+    let bench = Bench::new();
+    let web = Web {
+        content: tar(&[(Entry::file(&b"in"[..], 1), b"x")]),
+        ..Web::default()
+    };
+    for (flag, path) in [("", "x/a.tar"), ("--unpack=true ", "x/in")] {
+        let options = bench.options(&format!(
+            "FROM busybox\nADD {flag}http://example.test/a.tar /x/\n"
+        ));
+        let built = bench.try_build_with(&options, &web).unwrap();
+        assert!(built.files().contains_key(path), "{flag}");
+    }
+}
+
+#[test]
+fn checksums_stop_the_build_and_nothing_is_remembered_h28_kaniko_5_2() {
+    let bench = Bench::new();
+    let lines = |sum: &str| format!("FROM busybox\nADD --checksum={sum} http://example.test/f /x\n");
+    let good = Web {
+        content: b"x".to_vec(),
+        ..Web::default()
+    };
+    let evil = Web {
+        content: b"evil".to_vec(),
+        ..Web::default()
+    };
+    for _ in 0..2 {
+        let error = bench
+            .try_build_with(&bench.options(&lines(SUM_OF_X)), &evil)
+            .err()
+            .unwrap();
+        let message = tell(&error);
+        assert!(
+            message.contains(SUM_OF_X) && message.contains("Dockerfile:2:1"),
+            "{message}"
+        );
+    }
+    let built = bench
+        .try_build_with(&bench.options(&lines(SUM_OF_X)), &good)
+        .unwrap();
+    assert_eq!(built.content("x"), "x");
+    // The next build is not served from the cache when the content has changed.
+    assert!(
+        bench
+            .try_build_with(&bench.options(&lines(SUM_OF_X)), &evil)
+            .is_err()
+    );
+}
+
+#[test]
+fn downloads_count_by_content_k3() {
+    let bench = Bench::new();
+    let options = bench.options("FROM busybox\nADD http://example.test/f /x\n");
+    let one = Web {
+        content: b"1".to_vec(),
+        ..Web::default()
+    };
+    assert_eq!(bench.try_build_with(&options, &one).unwrap().executed, 1);
+    assert_eq!(bench.try_build_with(&options, &one).unwrap().executed, 0);
+    let two = Web {
+        content: b"2".to_vec(),
+        ..Web::default()
+    };
+    assert_eq!(bench.try_build_with(&options, &two).unwrap().executed, 1);
+    let later = Web {
+        content: b"2".to_vec(),
+        last_modified: Some(5),
+        ..Web::default()
+    };
+    assert_eq!(bench.try_build_with(&options, &later).unwrap().executed, 1);
+}
+
+#[test]
+fn repositories_h29() {
+    let bench = Bench::new();
+    let build = |lines: &str| {
+        let options = bench.options(&format!("FROM busybox\n{lines}\n"));
+        bench.try_build_with(&options, &Web::default())
+    };
+    let built = build("ADD https://example.test/r.git#main /x").unwrap();
+    assert_eq!(built.content("x/src/main"), "code");
+    let built = build("ADD --exclude=src https://example.test/r.git#main /x").unwrap();
+    assert!(!built.files().contains_key("x/src"));
+    assert!(build("ADD --checksum=0123456 https://example.test/r.git#main /x").is_ok());
+    let error = build("ADD --checksum=fedcba9 https://example.test/r.git#main /x")
+        .err()
+        .unwrap();
+    assert!(
+        tell(&error).contains("expected the digest fedcba9"),
+        "{}",
+        tell(&error)
+    );
+}
+
+#[test]
+fn archives_are_contexts_too_j6() {
+    let bench = Bench::new();
+    let plain = tar(&[
+        (Entry::file(&b"f"[..], 1), b"F"),
+        (Entry::file(&b"g"[..], 1), b"G"),
+        (Entry::file(&b".dockerignore"[..], 2), b"g\n"),
+        (Entry::symlink(&b"l"[..], &b"/etc/passwd"[..]), b""),
+    ]);
+    let path = bench.directory.path().join("context.tar");
+    for bytes in [zstd::encode_all(&plain[..], 1).unwrap(), plain] {
+        fs::write(&path, bytes).unwrap();
+        let mut options = bench.options("FROM busybox\nCOPY f g /x/\n");
+        options.context = BuildContext::Tar(path.clone());
+        // An ignore file in an archive is just a file, unless somebody says otherwise.
+        assert_eq!(bench.build_with(&options).content("x/g"), "G");
+        options.ignore = IgnoreFile::Given {
+            name: "ignore".into(),
+            bytes: b"g\n".to_vec(),
+        };
+        assert!(bench.fail_with(&options).contains("not found"));
+        options.dockerfile = b"FROM busybox\nCOPY l /x/\n".to_vec();
+        assert!(
+            bench.fail_with(&options).contains("not found"),
+            "links end in the context"
+        );
+    }
+    let mut options = bench.options("FROM busybox\nCOPY x /x/\n");
+    options.context = BuildContext::Empty;
+    assert!(
+        bench
+            .fail_with(&options)
+            .contains("Dockerfile:2:1: \"/x\": not found")
+    );
+}
+
+#[test]
+fn files_that_move_while_they_are_copied_lead_nowhere_cve_2018_15664() {
+    let bench = Bench::new();
+    let outside = bench.directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("f"), "CANARY").unwrap();
+    bench.file("d/f", "inside");
+    let (real, aside) = (bench.context().join("d"), bench.context().join("aside"));
+    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ended = std::sync::Arc::clone(&over);
+    let mover = std::thread::spawn(move || {
+        while !ended.load(Ordering::SeqCst) {
+            fs::rename(&real, &aside).unwrap();
+            std::os::unix::fs::symlink(&outside, &real).unwrap();
+            fs::remove_file(&real).unwrap();
+            fs::rename(&aside, &real).unwrap();
+        }
+    });
+    for _ in 0..40 {
+        // Whether it builds depends on the moment; what is in it does not.
+        for lines in ["COPY d/f /x", "COPY d /y", "COPY . /z"] {
+            if let Ok(built) = bench.try_build(&bench.options(&format!("FROM scratch\n{lines}\n"))) {
+                let layers = built.image.layers();
+                if layers
+                    .iter()
+                    .all(|layer| lifecycle_image::Layer::descriptor(&**layer).is_ok())
+                {
+                    assert!(
+                        !crate::support::contains(&crate::support::everything(&built), b"CANARY"),
+                        "{lines}"
+                    );
+                }
+            }
+        }
+    }
+    over.store(true, Ordering::SeqCst);
+    mover.join().unwrap();
+}
