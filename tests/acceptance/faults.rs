@@ -169,6 +169,10 @@ fn two_builds_of_one_name_at_once_both_succeed() {
 fn a_full_disk_is_told_with_its_path_and_nothing_stays() {
     let machine = own_builder();
     let app = large_app(&machine);
+    // The builder's root is unpacked now.
+    machine.build(&app, &["--tag", "faults/full", "--cache", "none"]).succeeds();
+    machine.lifecycle(&["rmi", "faults/full"]).succeeds();
+    machine.lifecycle(&["cache", "prune"]).succeeds();
     // The store lies on a small file system of a mount namespace; the second mount leaves no room for the app.
     let script = r#"
         store=$1; shift
@@ -197,7 +201,7 @@ fn a_full_disk_is_told_with_its_path_and_nothing_stays() {
     if !crate::support::accounts::is_root() {
         user.extend(["--map-root-user", "--map-auto"]);
     }
-    for room in [2, 12, 30] {
+    for room in [2, 20, 50] {
         let size = format!("{}m", used + room);
         let wrapper = [&user[..], &["sh", "-c", script, "sh", &store]].concat();
         let build = machine

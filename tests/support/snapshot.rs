@@ -25,9 +25,9 @@ pub(crate) fn assert_matches(finished: &Finished, machine: &Machine, name: &str)
         .unwrap();
     for (placeholder, pattern) in [
         ("[DIGEST]", r"(?<redacted>sha256:[0-9a-f]{64})"),
-        ("[TIME]", r"\b(?<redacted>\d+(\.\d)? (ms|s|min( \d+ s)?))\b"),
-        ("[SIZE]", r"\b(?<redacted>\d+(\.\d)? (B|kB|MB|GB))\b"),
-        ("[PORT]", r"127\.0\.0\.1:(?<redacted>\d+)"),
+        ("[TIME]", r"(?<redacted>[0-9]+(\.[0-9])? (ms|s|min( [0-9]+ s)?))([ ,)\n]|$)"),
+        ("[SIZE]", r"(?<redacted>[0-9]+(\.[0-9])? (B|kB|MB|GB))([ ,)\n]|$)"),
+        ("[PORT]", r"127\.0\.0\.1:(?<redacted>[0-9]+)"),
     ] {
         redactions
             .insert(placeholder, regex::Regex::new(pattern).unwrap())
