@@ -139,7 +139,8 @@ pub(crate) fn unpack(name: &str, archive: impl Read + Send, into: &Path) -> Resu
     refuse_devices(name, into)
 }
 
-struct NoMeter;
+/// Nobody watches.
+pub(crate) struct NoMeter;
 
 impl Meter for NoMeter {
     fn advance(&self, _: u64) {}

@@ -2,11 +2,15 @@
 //! everything that starts buildpack images starts slugs too.
 
 use std::collections::BTreeMap;
+use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use lifecycle_image::{History, Image, Layer, Progress, mutate};
-use lifecycle_layers::{DirectoryLayer, FilesLayer, Owner, Owners, Packing, Parents, Style};
+use lifecycle_layers::{
+    DirectoryLayer, ExtractOptions, FilesLayer, Owner, Owners, Ownership, Packing, Parents, Style, Whiteouts,
+    extract,
+};
 use lifecycle_spec::label::{
     self, AppLayers, BuildLabel, BuildpackLayers, LauncherVersion, LayerMetadata, LayerSha, LifecycleLabel,
     RunImageLabel,
@@ -18,8 +22,9 @@ use lifecycle_spec::{
 use lifecycle_store::{Expected, Store};
 
 use crate::build::APP;
+use crate::fetch::NoMeter;
 use crate::shell::{in_any_shell, with_exec};
-use crate::{HerokuError, Procfile};
+use crate::{HerokuError, Procfile, slug};
 
 /// Who the image says it was built by.
 const BUILDPACK: &str = "lifecycle/classic";
@@ -120,11 +125,30 @@ pub fn image(
     Ok(configure(image, options, &metadata, labels))
 }
 
-/// The bytes of the layer with the app of an image that [`image`] made; the members of the tar lie below `app`.
+/// Unpacks the app of an image that [`image()`] made into an empty directory, from which it can be packed as a slug again.
 ///
 /// # Errors
-/// When the image is no slug's.
-pub fn app_layer(image: &Image) -> Result<Arc<dyn Layer>, HerokuError> {
+/// When the image was not made from a slug, or there is something in the directory.
+pub fn unpack_image(image: &Image, into: &Path) -> Result<(), HerokuError> {
+    let layer = app_layer(image)?;
+    slug::require_empty(into)?;
+    let directory = fs_err::File::open(into).map_err(HerokuError::io("open", into))?;
+    let options = ExtractOptions {
+        whiteouts: Whiteouts::Literal,
+        ownership: Ownership::Squash,
+        below: APP.trim_start_matches('/').as_bytes(),
+        ..ExtractOptions::default()
+    };
+    let failed = |cause| HerokuError::Extract {
+        archive: "the layer of the app".to_owned(),
+        cause,
+    };
+    extract(layer.open(0)?, None, directory.as_fd(), &options, &NoMeter).map_err(failed)?;
+    Ok(())
+}
+
+/// The layer with the app of an image that [`image()`] made; the members of the tar lie below `app`.
+fn app_layer(image: &Image) -> Result<Arc<dyn Layer>, HerokuError> {
     let fault = |reason: &str| HerokuError::File {
         file: "the image".to_owned(),
         reason: reason.to_owned(),

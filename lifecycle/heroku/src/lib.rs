@@ -28,7 +28,7 @@ pub use config_vars::ConfigVars;
 pub use console::Console;
 pub use error::{HerokuError, LineError, ScriptName};
 pub use fetch::Download;
-pub use image::{ImageOptions, app_layer, image};
+pub use image::{ImageOptions, image, unpack_image};
 pub use procfile::{Procfile, WEB};
 pub use release::Release;
 pub use room::{DirectoryRoot, InPlace, Keep, Room, Rooms, Stack};

@@ -107,15 +107,20 @@ pub fn pack(
 /// # Errors
 /// [`HerokuError::NotEmpty`] when there is something in the directory (SL-09).
 pub fn unpack(name: &str, slug: impl Read + Send, into: &Path) -> Result<(), HerokuError> {
-    fs::create_dir_all(into).map_err(HerokuError::io("create", into))?;
-    if fs::read_dir(into)
-        .map_err(HerokuError::io("read", into))?
-        .next()
-        .is_some()
-    {
-        return Err(HerokuError::NotEmpty(into.to_owned()));
-    }
+    require_empty(into)?;
     unpack_tar(name, slug, into)
+}
+
+/// Makes a directory unless it is there, and makes sure that it is empty (SL-09).
+pub(crate) fn require_empty(directory: &Path) -> Result<(), HerokuError> {
+    fs::create_dir_all(directory).map_err(HerokuError::io("create", directory))?;
+    match fs::read_dir(directory)
+        .map_err(HerokuError::io("read", directory))?
+        .next()
+    {
+        None => Ok(()),
+        Some(_) => Err(HerokuError::NotEmpty(directory.to_owned())),
+    }
 }
 
 /// The process types of a slug: its Procfile, and the default ones that it was released with.

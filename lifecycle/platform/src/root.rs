@@ -7,7 +7,7 @@ use lifecycle_image::{Compression, Image, Progress, Step};
 use lifecycle_layers::{ExtractOptions, Refused, Whiteouts, extract};
 use lifecycle_sandbox::{Changes, Overlay, Root, Users};
 use lifecycle_store::{Scratch, Store};
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
 
 use crate::{Isolation, PlatformError};
 
@@ -51,7 +51,12 @@ impl ImageRoot {
         let mut lower = Vec::new();
         if isolation.has_overlay() {
             let trees = store.root(image, isolation.tree_form(), progress)?;
-            lower = trees.into_iter().rev().map(|tree| tree.path).collect();
+            // The kernel takes no directory twice. What an image has twice shows where it is topmost.
+            for tree in trees.into_iter().rev() {
+                if !lower.contains(&tree.path) {
+                    lower.push(tree.path);
+                }
+            }
         } else {
             for layer in image.layers() {
                 store.fetch(&**layer, progress)?;
@@ -127,7 +132,11 @@ impl ImageRoot {
 
 fn make(parent: &Path, name: &str, mode: u32) -> Result<PathBuf, PlatformError> {
     let path = parent.join(name);
-    let made = rustix::fs::mkdirat(CWD, &path, Mode::from_raw_mode(mode)).map_err(std::io::Error::from);
+    let mode = Mode::from_raw_mode(mode);
+    let made = rustix::fs::mkdirat(CWD, &path, mode)
+        // Whatever the umask says: the root's own user enters it.
+        .and_then(|()| rustix::fs::chmodat(CWD, &path, mode, AtFlags::empty()))
+        .map_err(std::io::Error::from);
     made.map_err(|cause| PlatformError::io("create", &path, cause))?;
     Ok(path)
 }

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
 mod building;
+mod classic;
 mod running;
 mod slugs;
 mod support;
