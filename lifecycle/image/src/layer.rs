@@ -18,6 +18,13 @@ pub trait Layer: Send + Sync + fmt::Debug {
     /// The descriptor of the stored bytes, if it is known already. Never waits.
     fn known(&self) -> Option<Descriptor>;
 
+    /// What is known once it is decided whether the bytes are made now or were made before. Waits for that decision
+    /// only: nothing is known then of bytes that are being made. Whoever could do with less than all bytes asks here
+    /// before [`Layer::open`].
+    fn decided(&self) -> Option<Descriptor> {
+        self.known()
+    }
+
     /// The descriptor of the stored bytes: media type, digest and size. Waits for a layer in the making.
     fn descriptor(&self) -> Result<Descriptor, LayerError>;
 

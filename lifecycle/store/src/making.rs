@@ -93,6 +93,15 @@ impl Layer for LayerInTheMaking {
         self.0.outcome.get()?.as_ref().ok()?.known()
     }
 
+    fn decided(&self) -> Option<Descriptor> {
+        let mut growth = self.0.growth();
+        while self.0.outcome.get().is_none() && growth.file.is_none() {
+            growth = self.0.wait(growth);
+        }
+        drop(growth);
+        self.known()
+    }
+
     fn descriptor(&self) -> Result<Descriptor, LayerError> {
         self.0.result()?.descriptor()
     }

@@ -146,7 +146,7 @@ fn write_document(files: &Files, document: &RawDocument) -> Result<Written, Tran
 }
 
 fn write_layer(files: &Files, layer: &dyn Layer, progress: &dyn Progress) -> Result<Written, TransferError> {
-    let known = layer.known();
+    let known = layer.decided();
     let name = known
         .as_ref()
         .map_or_else(|| "layer".to_owned(), |known| known.digest.to_string());

@@ -78,11 +78,20 @@ impl Parcel {
     }
 
     pub(super) async fn send(&self, inner: &Inner, repository: &Repository) -> Result<Sent, Error> {
+        // A layer that may turn out to be an old one is neither opened nor given a place before that is known.
+        let layer = Arc::clone(&self.layer);
+        blocking(move || layer.decided()).await?;
         let permit = inner.uploads.acquire().await;
         let transport = &*inner.transport;
         let place = Place::origin(repository);
         // Looked at only now: a layer that waited for its turn may have been finished meanwhile.
-        let known = self.layer.known();
+        let mut known = self.layer.known();
+        if known.is_none() {
+            // Until its bytes begin to come, a layer in the making may turn out to be an old one after all.
+            let layer = Arc::clone(&self.layer);
+            drop(blocking(move || layer.open(0)).await??);
+            known = self.layer.known();
+        }
         let name = known.as_ref().map_or("layer", |known| known.digest.as_str());
         let size = known.as_ref().map(|known| known.size);
         let meter = Progressed::new(self.progress.begin(Step::Upload, name, size));
