@@ -1,5 +1,7 @@
 //! The command line. One struct for each command; `--help` texts come from here.
 
+mod slug;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -7,6 +9,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lifecycle_image::Platform;
 
 use crate::console::LogFormat;
+
+pub(crate) use self::slug::{SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
 
 /// Source code to OCI images, without a daemon.
 #[derive(Debug, Parser)]
@@ -97,6 +101,9 @@ pub(crate) enum Command {
     /// Make and look at builders: buildpacks and their order on a stack
     #[command(subcommand)]
     Builder(BuilderCommand),
+    /// Build and run slugs with classic Heroku buildpacks
+    #[command(subcommand)]
+    Slug(SlugCommand),
     /// Say what this machine allows, and what would allow more
     #[command(after_help = "Examples:\n  lifecycle doctor\n  lifecycle doctor --output json")]
     Doctor {

@@ -61,15 +61,16 @@ fn console(global: &Global, environment: &Environment) -> Console {
 }
 
 fn run(command: Command, session: &Session) -> Result<ExitCode, Failure> {
-    // These two enter a namespace, which must happen before there is a second thread.
+    // These enter a namespace, which must happen before there is a second thread.
     let command = match command {
         Command::Build(arguments) => return commands::build::run(&arguments, session),
         Command::Run(arguments) => return commands::run::run(&arguments, session),
+        Command::Slug(command) => return commands::slug::run(&command, session),
         command => command,
     };
     session.interruption.listen(&session.console)?;
     match command {
-        Command::Build(_) | Command::Run(_) => Ok(()),
+        Command::Build(_) | Command::Run(_) | Command::Slug(_) => Ok(()),
         Command::Inspect(arguments) => commands::inspect::run(&arguments, session),
         Command::Sbom(arguments) => commands::sbom::run(&arguments, session),
         Command::Push(arguments) => commands::push::run(&arguments, session),

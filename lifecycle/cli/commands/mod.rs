@@ -14,5 +14,6 @@ pub(crate) mod push;
 pub(crate) mod rmi;
 pub(crate) mod run;
 pub(crate) mod sbom;
+pub(crate) mod slug;
 pub(crate) mod stack;
 pub(crate) mod tag;

@@ -1,0 +1,123 @@
+//! The images that slugs are built and run on.
+
+use std::error::Error;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use lifecycle_builder::Folder;
+use lifecycle_builder::stack::{Definition, Part};
+use lifecycle_heroku::Room;
+use lifecycle_image::{Image, Platform, Progress};
+use lifecycle_platform::{ImageRoot, Isolation, network_files};
+use lifecycle_sandbox::{Root, Rung};
+use lifecycle_store::Store;
+
+use crate::arguments::SlugStackArguments;
+use crate::commands::stack as stacks;
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// The build image and the run image of a stack, by name.
+pub(super) struct Stacks<'a> {
+    arguments: &'a SlugStackArguments,
+}
+
+impl<'a> Stacks<'a> {
+    pub(super) fn new(arguments: &'a SlugStackArguments) -> Self {
+        Self { arguments }
+    }
+
+    /// Makes an embedded stack unless the store has it. In a process of its own: the package tools need the user's ids as
+    /// they are, and start threads.
+    pub(super) fn make(&mut self, session: &Session) -> Result<(), Failure> {
+        if self.arguments.build_image.is_some() && self.arguments.run_image.is_some() {
+            return Ok(());
+        }
+        let Some(definition) = self.embedded()? else { return Ok(()) };
+        if stacks::missing(&definition, session)?.is_empty() {
+            return Ok(());
+        }
+        session.console.info(format!("the stack {} is not here yet; making it takes about a minute", definition.id));
+        let status = Command::new(std::env::current_exe()?)
+            .arg("--store")
+            .arg(session.store_directory()?)
+            .args(["stack", "create", &definition.id])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .status()?;
+        if status.success() {
+            return Ok(());
+        }
+        Err(Failure::new("stack", format!("the stack {} could not be made", definition.id)))
+    }
+
+    pub(super) fn build_image(&self, session: &Session) -> Result<Image, Failure> {
+        let name = self.name(Part::Build, self.arguments.build_image.as_ref())?;
+        session.find(&name)?.image(&Platform::host())
+    }
+
+    /// The run image and its name.
+    pub(super) fn run_image(&self, session: &Session) -> Result<(String, Image), Failure> {
+        let name = self.name(Part::Run, self.arguments.run_image.as_ref())?;
+        let image = session.find(&name)?.image(&Platform::host())?;
+        Ok((name, image))
+    }
+
+    fn name(&self, part: Part, named: Option<&String>) -> Result<String, Failure> {
+        if let Some(name) = named {
+            return Ok(name.clone());
+        }
+        if let Some(definition) = self.embedded()? {
+            return Ok(definition.reference(part)?.familiar());
+        }
+        let stack = &self.arguments.stack;
+        match (stack.strip_prefix("heroku-"), part) {
+            (Some(release), Part::Build) => Ok(format!("heroku/heroku:{release}-build")),
+            (Some(release), Part::Run) => Ok(format!("heroku/heroku:{release}")),
+            (None, _) => Err(Failure::new("stack", format!("{stack:?} is no stack that is known here"))
+                .help("name its images with --build-image and --run-image; `lifecycle stack list` shows the embedded ones")),
+        }
+    }
+
+    fn embedded(&self) -> Result<Option<Definition>, Failure> {
+        for folder in Folder::embedded("stack") {
+            let definition = Definition::read(&folder)?;
+            if definition.id == self.arguments.stack {
+                return Ok(Some(definition));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Fresh roots of an image.
+#[derive(Debug)]
+pub(super) struct Rooms<'a> {
+    root: ImageRoot,
+    isolation: &'a Isolation,
+    store: &'a Store,
+    progress: Arc<dyn Progress>,
+}
+
+impl<'a> Rooms<'a> {
+    pub(super) fn new(image: &Image, isolation: &'a Isolation, session: &'a Session) -> Result<Self, Failure> {
+        let (store, progress) = (session.store()?, session.progress());
+        let root = ImageRoot::prepare(image, store, isolation, &*progress)?;
+        Ok(Self { root, isolation, store, progress })
+    }
+}
+
+impl lifecycle_heroku::Rooms for Rooms<'_> {
+    fn open(&self) -> Result<Room, Box<dyn Error + Send + Sync>> {
+        let mut fresh = self.root.fresh(self.store, &*self.progress)?;
+        Ok(Room {
+            isolation: self.isolation.of_command(),
+            root: std::mem::replace(&mut fresh.root, Root::Host),
+            users: std::mem::take(&mut fresh.users),
+            one_user: self.isolation.rung() == Rung::SingleId,
+            mounts: network_files(),
+            // The root's changes go when the command has ended.
+            keep: Some(Box::new(fresh)),
+        })
+    }
+}
