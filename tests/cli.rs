@@ -1,29 +1,406 @@
 //! The command line as a user meets it: help, errors, exit codes.
 
-#![expect(missing_docs, reason = "a test program")]
+#![expect(clippy::unwrap_used, reason = "a test")]
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
 
 use snapbox::cmd::{Command, cargo_bin};
+use snapbox::str;
 
-/// The program without anything of this machine's environment.
-fn lifecycle() -> Command {
-    Command::new(cargo_bin!("lifecycle")).env_clear()
+/// The program without anything of this machine's environment, and with a store of its own.
+fn lifecycle(directory: &Path) -> Command {
+    Command::new(cargo_bin!("lifecycle"))
+        .env_clear()
+        .env("LIFECYCLE_STORE", directory.join("store"))
+        .current_dir(directory)
+}
+
+/// The program under the name of a phase.
+fn phase(name: &str, directory: &Path) -> Command {
+    let link = directory.join(name);
+    if !link.exists() {
+        symlink(cargo_bin!("lifecycle"), &link).unwrap();
+    }
+    Command::new(link)
+        .env_clear()
+        .env("CNB_PLATFORM_API", "0.12")
+        .env("CNB_NO_COLOR", "true")
+        .current_dir(directory)
+}
+
+fn scratch() -> tempfile::TempDir {
+    tempfile::tempdir().unwrap()
 }
 
 #[test]
 fn version_says_the_version() {
     let version = concat!("lifecycle ", env!("CARGO_PKG_VERSION"), "\n");
-    lifecycle().arg("--version").assert().success().stdout_eq(version).stderr_eq("");
+    let directory = scratch();
+    lifecycle(directory.path())
+        .arg("--version")
+        .assert()
+        .success()
+        .stdout_eq(version)
+        .stderr_eq("");
+    assert!(!directory.path().join("store").exists());
 }
 
 #[test]
-fn without_a_home_the_store_has_to_be_named() {
-    if rustix::process::geteuid().is_root() {
-        // Root's store has a place of its own.
-        return;
+fn every_command_explains_itself_with_an_example() {
+    let directory = scratch();
+    for words in [
+        "build",
+        "run",
+        "inspect",
+        "sbom",
+        "push",
+        "pull",
+        "copy",
+        "tag",
+        "images",
+        "rmi",
+        "cache ls",
+        "cache prune",
+        "cache verify",
+        "stack create",
+        "stack list",
+        "stack inspect",
+        "builder create",
+        "builder inspect",
+        "doctor",
+        "completions",
+        "man",
+    ] {
+        let output = lifecycle(directory.path())
+            .args(words.split(' '))
+            .arg("--help")
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(output.status.success(), "{words}");
+        assert!(text.contains(&format!("Usage: lifecycle {words}")), "{text}");
+        let example = format!("  lifecycle {words}");
+        assert!(
+            text.contains("\nExample") && text.lines().any(|line| line.starts_with(&example)),
+            "{text}"
+        );
+        assert!(text.lines().all(|line| line.chars().count() <= 110), "{text}");
     }
-    lifecycle().arg("images").assert().code(1).stderr_eq(snapbox::str![[r#"
-error[no-store]: there is no place for the local store: HOME is not set
- = help: name a directory with --store or LIFECYCLE_STORE
+}
+
+#[test]
+fn help_of_tag() {
+    lifecycle(scratch().path())
+        .args(["tag", "-h"])
+        .assert()
+        .success()
+        .stdout_eq(str![[r#"
+Give an image of the store another name
+
+Usage: lifecycle tag [OPTIONS] <IMAGE> <NAMES>...
+
+Arguments:
+  <IMAGE>     Present name or digest
+  <NAMES>...  New names
+
+Options:
+...
+Registry options:
+...
+Example:
+  lifecycle tag demo registry.example.com/me/demo:1
 
 "#]]);
+}
+
+#[test]
+fn errors_say_what_to_do_next() {
+    let directory = scratch();
+    let run = |words: &str| {
+        lifecycle(directory.path())
+            .args(words.split(' '))
+            .assert()
+            .code(1)
+            .stdout_eq("")
+    };
+    run("tag nope other").stderr_eq(str![[r#"
+error[not-found]: the store has no image index.docker.io/library/nope:latest
+ |
+ = help: `lifecycle images` lists what the store has
+
+"#]]);
+    run("copy oci:missing oci:other").stderr_eq(str![[r#"
+error[not-found]: cannot open the OCI layout missing
+ |
+ = caused by: failed to open file `missing/oci-layout`: No such file or directory (os error 2)
+
+"#]]);
+    run("pull Upper").stderr_eq(str![[r#"
+error[failed]: "Upper" does not name an image: the repository must be in lower case
+
+"#]]);
+    run("builder create -t b -o nowhere debian-12").stderr_eq(str![[r#"
+error[output]: "nowhere" is no place for an image
+ |
+ = help: --output is store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE; --tag names the image
+
+"#]]);
+}
+
+#[test]
+fn a_flaw_in_a_file_is_pointed_at() {
+    let directory = scratch();
+    std::fs::write(directory.path().join("stack.toml"), "schema = 1\nid = 3\n").unwrap();
+    lifecycle(directory.path())
+        .args(["stack", "inspect", "stack.toml"])
+        .assert()
+        .code(1)
+        .stderr_eq(str![[r#"
+error[document]: invalid type: integer `3`, expected a string
+ --> stack.toml:2:6
+  |
+2 | id = 3
+  |      ^ [..]
+
+"#]]);
+}
+
+#[test]
+fn errors_are_json_on_request() {
+    let output = lifecycle(scratch().path())
+        .args(["push", "nope", "--log-format", "json"])
+        .output()
+        .unwrap();
+    let line: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(line["event"], "diagnostic");
+    assert_eq!(line["diagnostic"]["code"], "not-found");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let directory = scratch();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let program = std::process::Command::new(cargo_bin!("lifecycle"))
+        .args(["completions", "bash"])
+        .env("LIFECYCLE_STORE", directory.path().join("store"))
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(program.status.code(), Some(141));
+    assert_eq!(String::from_utf8_lossy(&program.stderr), "");
+}
+
+#[test]
+fn an_empty_store_is_no_error() {
+    let directory = scratch();
+    lifecycle(directory.path())
+        .args(["images", "--output", "json"])
+        .assert()
+        .success()
+        .stdout_eq("[]\n");
+    lifecycle(directory.path())
+        .args(["cache", "verify"])
+        .assert()
+        .success()
+        .stdout_eq(str![[r#"
+0 blobs (0 B) and 0 extracted layers checked, all whole
+
+"#]]);
+    lifecycle(directory.path())
+        .args(["cache", "prune"])
+        .assert()
+        .success()
+        .stdout_eq(str![[r#"
+freed 0 B (0 entries)
+
+"#]]);
+}
+
+#[test]
+fn manual_pages_are_written_for_every_command() {
+    let directory = scratch();
+    lifecycle(directory.path())
+        .args(["man", "pages"])
+        .assert()
+        .success();
+    for page in ["lifecycle.1", "lifecycle-build.1", "lifecycle-cache-prune.1"] {
+        assert!(directory.path().join("pages").join(page).is_file(), "{page}");
+    }
+}
+
+#[test]
+fn the_platform_api_comes_first_gen_01_x_01() {
+    let directory = scratch();
+    for (api, text) in [
+        (
+            "",
+            "failed to get platform API version; please set 'CNB_PLATFORM_API' to specify the desired platform API version",
+        ),
+        ("x", "failed to parse platform API 'x'"),
+        (
+            "0.99",
+            "failed to set platform API: platform API version '0.99' is incompatible with the lifecycle",
+        ),
+    ] {
+        let run = phase("analyzer", directory.path())
+            .env("CNB_PLATFORM_API", api)
+            .arg("-nope");
+        run.assert()
+            .code(11)
+            .stdout_eq("")
+            .stderr_eq(format!("ERROR: {text}\n\n"));
+    }
+}
+
+#[test]
+fn flags_are_gos_1_1() {
+    let directory = scratch();
+    let run = |name: &str, words: &str| phase(name, directory.path()).args(words.split(' ')).assert();
+    run("analyzer", "-version")
+        .success()
+        .stdout_eq(concat!(env!("CARGO_PKG_VERSION"), "\n"));
+    run("detector", "-h").success().stderr_eq(str![[r#"
+Usage of detector:
+  -analyzed string
+    	path to analyzed.toml (default "<layers>/analyzed.toml") [$CNB_ANALYZED_PATH]
+...
+"#]]);
+    run("detector", "-uid 1").code(2).stderr_eq(str![[r#"
+flag provided but not defined: -uid
+Usage of detector:
+...
+"#]]);
+    run("exporter", "-daemon=maybe x").code(2).stderr_eq(str![[r#"
+invalid boolean value "maybe" for -daemon: parse error
+Usage of exporter:
+...
+"#]]);
+}
+
+#[test]
+fn wrong_arguments_end_with_3_1_3() {
+    let directory = scratch();
+    for (name, words, text) in [
+        (
+            "analyzer",
+            "a b",
+            "failed to parse arguments: received 2 arguments, but expected 1",
+        ),
+        (
+            "creator",
+            "-skip-restore",
+            "failed to parse arguments: received 0 arguments, but expected 1",
+        ),
+        (
+            "detector",
+            "x",
+            "failed to parse arguments: received unexpected arguments",
+        ),
+        (
+            "builder",
+            "x",
+            "failed to parse arguments: received unexpected arguments",
+        ),
+        (
+            "restorer",
+            "x",
+            "failed to parse arguments: received unexpected Args",
+        ),
+        ("exporter", "-tag", "flag"),
+        (
+            "exporter",
+            "-run-image r x",
+            "failed to parse arguments: -run-image is unsupported",
+        ),
+        (
+            "exporter",
+            "-layers l",
+            "failed to parse arguments: at least one image argument is required",
+        ),
+        (
+            "rebaser",
+            "-run-image a -image b x",
+            "failed to parse arguments: supply only one of -run-image or (deprecated) -image",
+        ),
+    ] {
+        let assert = phase(name, directory.path()).args(words.split(' ')).assert();
+        if text == "flag" {
+            assert.code(2);
+        } else {
+            assert.code(3).stderr_eq(format!("ERROR: {text}\n\n"));
+        }
+    }
+}
+
+#[test]
+fn the_phases_have_verbs_and_the_launcher_is_another_program_gen_08() {
+    let directory = scratch();
+    let verb = |words: &str| {
+        lifecycle(directory.path())
+            .env("CNB_PLATFORM_API", "0.12")
+            .env("NO_COLOR", "1")
+            .args(words.split(' '))
+            .assert()
+    };
+    verb("restore x")
+        .code(3)
+        .stderr_eq("ERROR: failed to parse arguments: received unexpected Args\n\n");
+    verb("build -log-level loud").code(1).stderr_eq(str![[r#"
+ERROR: failed to parse log level: "loud" is not a level: it is one of debug, info, warn, error and fatal
+
+
+"#]]);
+    phase("launcher", directory.path()).assert().code(82).stderr_eq(str![[r#"
+ERROR: failed to launch: the launcher is a program of its own; app images have it as /cnb/lifecycle/launcher, `lifecycle run` starts them
+
+
+"#]]);
+    phase("extender", directory.path())
+        .assert()
+        .code(102)
+        .stderr_eq("ERROR: failed to extend: [..]\n\n");
+}
+
+#[test]
+fn credentials_that_cannot_be_read_are_told_without_them_1_10() {
+    let directory = scratch();
+    let run = phase("exporter", directory.path())
+        .env("CNB_REGISTRY_AUTH", "{s3cr3t")
+        .arg("r.test/x");
+    run.assert().code(1).stderr_eq(str![[r#"
+ERROR: failed to resolve keychain: failed to parse CNB_REGISTRY_AUTH value: cannot use the credentials in CNB_REGISTRY_AUTH: it is not valid JSON at line 1, column 2
+
+
+"#]]);
+}
+
+#[test]
+fn layouts_are_an_experiment_mode_01() {
+    let directory = scratch();
+    let run = |mode: &str| {
+        phase("exporter", directory.path())
+            .env("CNB_EXPERIMENTAL_MODE", mode)
+            .args([
+                "-layers",
+                "layers",
+                "-layout",
+                "-layout-dir",
+                "layouts",
+                "r.test/x",
+            ])
+            .assert()
+    };
+    run("").code(1).stderr_eq(str![[r#"
+Warning: Platform requested experimental feature 'export to OCI layout format'
+ERROR: failed to resolve inputs: experimental features are disabled by CNB_EXPERIMENTAL_MODE=error
+
+
+"#]]);
+    // It gets further: to the files of a build that there never was.
+    run("silent").code(62).stderr_eq(
+        "ERROR: failed to export: failed to open file `[..]`: No such file or directory (os error 2)\n\n",
+    );
 }

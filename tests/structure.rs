@@ -1,5 +1,7 @@
 //! Holds the structure that docs/architecture.md draws: which crate may use which.
 
+#![expect(clippy::unwrap_used, reason = "a test")]
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -15,11 +17,20 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("layers", &["image"]),
     ("registry", &["image"]),
     ("store", &["image", "layers"]),
-    ("executor", &["diagnostics", "dockerfile", "image", "layers", "sandbox", "store"]),
+    (
+        "executor",
+        &["diagnostics", "dockerfile", "image", "layers", "sandbox", "store"],
+    ),
     ("phases", &["image", "layers", "spec", "store"]),
     ("builder", &["image", "layers", "spec", "store"]),
-    ("heroku", &["builder", "image", "layers", "sandbox", "spec", "store"]),
-    ("platform", &["builder", "image", "layers", "phases", "sandbox", "spec", "store"]),
+    (
+        "heroku",
+        &["builder", "image", "layers", "sandbox", "spec", "store"],
+    ),
+    (
+        "platform",
+        &["builder", "image", "layers", "phases", "sandbox", "spec", "store"],
+    ),
 ];
 
 /// Longer files are hard to find one's way in.
@@ -33,16 +44,27 @@ fn dependencies(manifest: &Path) -> Vec<String> {
     let text = std::fs::read_to_string(manifest).unwrap();
     let table: toml::Table = text.parse().unwrap();
     let names = |section: &str| -> Vec<String> {
-        table.get(section).and_then(toml::Value::as_table).map(|t| t.keys().cloned().collect()).unwrap_or_default()
+        table
+            .get(section)
+            .and_then(toml::Value::as_table)
+            .map(|t| t.keys().cloned().collect())
+            .unwrap_or_default()
     };
-    let ours = names("dependencies").into_iter().chain(names("build-dependencies"));
-    ours.filter_map(|name| name.strip_prefix("lifecycle-").map(str::to_owned)).collect()
+    let ours = names("dependencies")
+        .into_iter()
+        .chain(names("build-dependencies"));
+    ours.filter_map(|name| name.strip_prefix("lifecycle-").map(str::to_owned))
+        .collect()
 }
 
 fn crates() -> Vec<String> {
     let entries = std::fs::read_dir(root().join("lifecycle")).unwrap();
-    let manifests = entries.map(|entry| entry.unwrap()).filter(|entry| entry.path().join("Cargo.toml").exists());
-    let mut names: Vec<String> = manifests.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    let manifests = entries
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.path().join("Cargo.toml").exists());
+    let mut names: Vec<String> = manifests
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -51,9 +73,14 @@ fn crates() -> Vec<String> {
 fn arrows_point_only_along_may_use() {
     let may_use: BTreeMap<&str, &[&str]> = MAY_USE.iter().copied().collect();
     for name in crates() {
-        let allowed = may_use.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the table of arrows"));
+        let allowed = may_use
+            .get(name.as_str())
+            .unwrap_or_else(|| panic!("{name} is not in the table of arrows"));
         for dependency in dependencies(&root().join("lifecycle").join(&name).join("Cargo.toml")) {
-            assert!(allowed.contains(&dependency.as_str()), "{name} may not use {dependency}");
+            assert!(
+                allowed.contains(&dependency.as_str()),
+                "{name} may not use {dependency}"
+            );
         }
     }
 }

@@ -4,6 +4,8 @@
 //! binary a dependency of another, so this script builds it, in a target directory of its own (cargo holds
 //! the lock of the main one) and with the size profile whatever the profile of the main build is.
 
+#![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts in variables")]
+
 use std::env;
 use std::error::Error;
 use std::path::{Path, PathBuf};

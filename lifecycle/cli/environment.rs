@@ -14,9 +14,10 @@ pub(crate) struct Environment {
 
 impl Environment {
     /// The environment this process was started with.
-    #[expect(clippy::disallowed_methods, reason = "this is the environment module")]
     pub(crate) fn of_process() -> Self {
-        Self { variables: std::env::vars_os().collect() }
+        Self {
+            variables: std::env::vars_os().collect(),
+        }
     }
 
     /// The value of a variable. Empty counts as absent: job templates set what they do not use to nothing.
@@ -37,19 +38,26 @@ impl Environment {
 
     /// Whether a variable holds what Go's `ParseBool` takes for true (reference lifecycle, GEN-13).
     pub(crate) fn flag(&self, name: &str) -> bool {
-        self.text(name).is_some_and(|value| matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True"))
+        self.text(name)
+            .is_some_and(|value| matches!(value, "1" | "t" | "T" | "TRUE" | "true" | "True"))
     }
 
     /// The comma-separated items of a variable, without blank ones (KB-03).
     pub(crate) fn list(&self, name: &str) -> Vec<String> {
         let items = self.text(name).unwrap_or_default().split(',');
-        items.map(str::trim).filter(|item| !item.is_empty()).map(str::to_owned).collect()
+        items
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+            .map(str::to_owned)
+            .collect()
     }
 
     /// The directories in a variable that has colons between them, as `PATH` does.
     pub(crate) fn paths(&self, name: &str) -> Vec<PathBuf> {
         let value = self.os(name).cloned().unwrap_or_default();
-        std::env::split_paths(&value).filter(|path| !path.as_os_str().is_empty()).collect()
+        std::env::split_paths(&value)
+            .filter(|path| !path.as_os_str().is_empty())
+            .collect()
     }
 
     /// Where programs are looked for.
@@ -81,14 +89,19 @@ impl Environment {
         if is_root {
             return Some(PathBuf::from("/var/lib/lifecycle"));
         }
-        let data = self.path("XDG_DATA_HOME").or_else(|| Some(self.home()?.join(".local/share")))?;
+        let data = self
+            .path("XDG_DATA_HOME")
+            .or_else(|| Some(self.home()?.join(".local/share")))?;
         Some(data.join("lifecycle"))
     }
 
     /// The file of certificate authorities that this machine trusts: `SSL_CERT_FILE`, else the system's bundle.
     pub(crate) fn certificates(&self) -> Option<PathBuf> {
-        const BUNDLES: [&str; 3] =
-            ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+        const BUNDLES: [&str; 3] = [
+            "/etc/ssl/certs/ca-certificates.crt",
+            "/etc/pki/tls/certs/ca-bundle.crt",
+            "/etc/ssl/cert.pem",
+        ];
         let bundle = || BUNDLES.iter().map(PathBuf::from).find(|path| path.is_file());
         self.path("SSL_CERT_FILE").or_else(bundle)
     }
@@ -105,7 +118,10 @@ impl Environment {
             "ALL_PROXY",
             "all_proxy",
         ];
-        NAMES.iter().filter_map(|&name| Some((name.to_owned(), self.text(name)?.to_owned()))).collect()
+        NAMES
+            .iter()
+            .filter_map(|&name| Some((name.to_owned(), self.text(name)?.to_owned())))
+            .collect()
     }
 }
 
@@ -113,7 +129,12 @@ impl Environment {
 impl Environment {
     /// A made-up environment.
     pub(crate) fn from_pairs(pairs: &[(&str, &str)]) -> Self {
-        Self { variables: pairs.iter().map(|&(key, value)| (key.into(), value.into())).collect() }
+        Self {
+            variables: pairs
+                .iter()
+                .map(|&(key, value)| (key.into(), value.into()))
+                .collect(),
+        }
     }
 }
 
@@ -123,8 +144,19 @@ mod tests {
 
     #[test]
     fn booleans_are_read_as_go_does_gen_13() {
-        for (value, expected) in [("1", true), ("True", true), ("t", true), ("yes", false), ("0", false), ("", false)] {
-            assert_eq!(Environment::from_pairs(&[("X", value)]).flag("X"), expected, "{value:?}");
+        for (value, expected) in [
+            ("1", true),
+            ("True", true),
+            ("t", true),
+            ("yes", false),
+            ("0", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                Environment::from_pairs(&[("X", value)]).flag("X"),
+                expected,
+                "{value:?}"
+            );
         }
     }
 

@@ -11,8 +11,8 @@ use lifecycle_builder::BuilderError;
 use lifecycle_diagnostics::{Diagnostic, Source};
 use lifecycle_image::{TransferError, TransferErrorKind};
 use lifecycle_phases::{
-    AnalyzeError, BuildError, CreateError, DetectError, ExportError, FileError, ImagesError, ModuleError, RebaseError,
-    RestoreError,
+    AnalyzeError, BuildError, CreateError, DetectError, ExportError, FileError, ImagesError, ModuleError,
+    RebaseError, RestoreError,
 };
 use lifecycle_registry::Error as RegistryError;
 use lifecycle_spec::Flaw;
@@ -35,7 +35,10 @@ pub(crate) struct ResultsUnwanted(#[source] pub(crate) io::Error);
 impl Failure {
     /// A failure of the user's request itself, with what to do instead.
     pub(crate) fn new(code: &'static str, message: impl Into<String>) -> Self {
-        Self { diagnostic: Some(Diagnostic::error(code, message)), code: 1 }
+        Self {
+            diagnostic: Some(Diagnostic::error(code, message)),
+            code: 1,
+        }
     }
 
     /// Adds what to do next.
@@ -63,9 +66,15 @@ impl<E: Error + 'static> From<E> for Failure {
             && cause.kind() == io::ErrorKind::BrokenPipe
         {
             // As a program that does not know better ends, killed by SIGPIPE.
-            return Self { diagnostic: None, code: 128 + 13 };
+            return Self {
+                diagnostic: None,
+                code: 128 + 13,
+            };
         }
-        Self { diagnostic: Some(diagnostic(error)), code: 1 }
+        Self {
+            diagnostic: Some(diagnostic(error)),
+            code: 1,
+        }
     }
 }
 
@@ -103,7 +112,9 @@ pub(crate) fn diagnostic(error: &(dyn Error + 'static)) -> Diagnostic {
 /// on lines of its own.
 pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
     let diagnostic = diagnostic(error);
-    let texts: Vec<String> = std::iter::once(diagnostic.to_string()).chain(diagnostic.causes.clone()).collect();
+    let texts: Vec<String> = std::iter::once(diagnostic.to_string())
+        .chain(diagnostic.causes.clone())
+        .collect();
     let help = diagnostic.help.iter().map(|help| format!("\n  help: {help}"));
     texts.join(": ") + &help.collect::<String>()
 }
@@ -121,8 +132,9 @@ fn message(error: &(dyn Error + 'static)) -> String {
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> Vec<&'a (dyn Error + 'static)> {
     let mut chain: Vec<_> =
         std::iter::successors(Some(behind(error)), |&error| Error::source(error).map(behind)).collect();
-    let is_unreachable =
-        |error: &&(dyn Error + 'static)| matches!(error.downcast_ref(), Some(RegistryError::Unreachable { .. }));
+    let is_unreachable = |error: &&(dyn Error + 'static)| {
+        matches!(error.downcast_ref(), Some(RegistryError::Unreachable { .. }))
+    };
     if let Some(position) = chain.iter().position(is_unreachable)
         && let Some(innermost) = chain.len().checked_sub(1)
         && innermost > position
@@ -158,7 +170,9 @@ fn behind<'a>(error: &'a (dyn Error + 'static)) -> &'a (dyn Error + 'static) {
     }
     match error.downcast_ref() {
         // It only says that the store failed.
-        Some(TransferError { cause: Some(cause), .. }) if cause.is::<StoreError>() => behind(&**cause),
+        Some(TransferError {
+            cause: Some(cause), ..
+        }) if cause.is::<StoreError>() => behind(&**cause),
         _ => error,
     }
 }
@@ -206,7 +220,11 @@ fn help(error: &(dyn Error + 'static)) -> Option<String> {
         return Some("`lifecycle images` lists what the store has".to_owned());
     }
     let cause = error.downcast_ref::<io::Error>()?;
-    matches!(cause.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded).then(|| {
+    matches!(
+        cause.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+    .then(|| {
         "`lifecycle cache prune` removes what the store no longer needs; --store and TMPDIR name other disks"
             .to_owned()
     })
@@ -215,8 +233,16 @@ fn help(error: &(dyn Error + 'static)) -> Option<String> {
 fn help_with_registry(error: &RegistryError) -> Option<String> {
     match error {
         RegistryError::Unreachable { url, reason, .. } if reason.contains("TLS") => {
-            let host = url.split("//").nth(1).unwrap_or(url).split('/').next().unwrap_or_default();
-            Some(format!("a registry without TLS is reached with --insecure-registry {host}"))
+            let host = url
+                .split("//")
+                .nth(1)
+                .unwrap_or(url)
+                .split('/')
+                .next()
+                .unwrap_or_default();
+            Some(format!(
+                "a registry without TLS is reached with --insecure-registry {host}"
+            ))
         }
         RegistryError::Unreachable { reason, .. } if reason.contains("certificate") => {
             Some("the certificate of a private authority is trusted with --registry-ca FILE".to_owned())
@@ -243,7 +269,9 @@ mod tests {
 
     #[test]
     fn a_cause_that_is_in_the_message_is_not_repeated() {
-        let outer = Outer { cause: io::Error::other("the moon is full") };
+        let outer = Outer {
+            cause: io::Error::other("the moon is full"),
+        };
         let failure = Failure::from(outer);
         let diagnostic = failure.diagnostic.unwrap();
         assert_eq!(diagnostic.message, "cannot build: the moon is full");
@@ -252,8 +280,16 @@ mod tests {
 
     #[test]
     fn a_flaw_is_pointed_at_wherever_it_is_in_the_chain() {
-        let flaw = Flaw::at(Path::new("builder.toml"), "a = 1\nb = x\n", 10..11, "expected a value");
-        for error in [Failure::from(flaw.clone()), Failure::from(BuilderError::Flaw(flaw))] {
+        let flaw = Flaw::at(
+            Path::new("builder.toml"),
+            "a = 1\nb = x\n",
+            10..11,
+            "expected a value",
+        );
+        for error in [
+            Failure::from(flaw.clone()),
+            Failure::from(BuilderError::Flaw(flaw)),
+        ] {
             let diagnostic = error.diagnostic.unwrap();
             assert_eq!(diagnostic.to_string(), "builder.toml:2:5: expected a value");
             assert_eq!(diagnostic.code, "document");
@@ -264,14 +300,22 @@ mod tests {
     fn a_full_disk_names_the_way_out() {
         let full = TransferError::from_io("cannot write x", io::ErrorKind::StorageFull.into());
         let diagnostic = Failure::from(BuilderError::Transfer(full)).diagnostic.unwrap();
-        assert!(diagnostic.help[0].contains("lifecycle cache prune"), "{:?}", diagnostic.help);
+        assert!(
+            diagnostic.help[0].contains("lifecycle cache prune"),
+            "{:?}",
+            diagnostic.help
+        );
     }
 
     #[test]
     fn a_refusal_says_where_credentials_come_from() {
         let refused = TransferError::new(TransferErrorKind::Unauthorized, "cannot push");
         let diagnostic = Failure::from(StoreError::Transfer(refused)).diagnostic.unwrap();
-        assert!(diagnostic.help[0].contains("CNB_REGISTRY_AUTH"), "{:?}", diagnostic.help);
+        assert!(
+            diagnostic.help[0].contains("CNB_REGISTRY_AUTH"),
+            "{:?}",
+            diagnostic.help
+        );
         assert_eq!(diagnostic.code, "unauthorized");
     }
 

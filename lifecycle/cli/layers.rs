@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use lifecycle_image::{Image, ImageError};
+use lifecycle_image::{DiffId, Image, ImageError};
 use lifecycle_spec::label::{AppLayers, LifecycleLabel};
 use serde::Serialize;
 
@@ -56,7 +56,11 @@ pub(crate) enum Origin {
 /// The layers of an image, lowest first.
 pub(crate) fn report(image: &Image, label: Option<&LifecycleLabel>) -> Result<Vec<LayerReport>, ImageError> {
     let origins = label.map(origins).unwrap_or_default();
-    let diff_ids = &image.config().rootfs.diff_ids;
+    let diff_ids: Vec<DiffId> = image
+        .layers()
+        .iter()
+        .map(|layer| layer.diff_id())
+        .collect::<Result<_, _>>()?;
     // A label that names a top layer which is not there says nothing about the base.
     let base = label.and_then(|label| {
         let top = &label.run_image.top_layer;
@@ -65,8 +69,8 @@ pub(crate) fn report(image: &Image, label: Option<&LifecycleLabel>) -> Result<Ve
     let history = image.config().history.iter().filter(|entry| !entry.empty_layer);
     let mut created_by = history.map(|entry| entry.created_by.clone().filter(|text| !text.is_empty()));
     let mut reports = Vec::new();
-    for (position, layer) in image.layers().iter().enumerate() {
-        let diff_id = layer.diff_id()?.to_string();
+    for (position, (layer, diff_id)) in image.layers().iter().zip(&diff_ids).enumerate() {
+        let diff_id = diff_id.to_string();
         let descriptor = layer.descriptor()?;
         let origin = match base {
             Some(top) if position <= top => Origin::Base,
@@ -92,7 +96,13 @@ fn origins(label: &LifecycleLabel) -> BTreeMap<String, Origin> {
     for buildpack in &label.buildpacks {
         for (name, layer) in &buildpack.layers {
             let buildpack = format!("{}@{}", buildpack.key, buildpack.version);
-            origins.insert(layer.sha.clone(), Origin::Buildpack { buildpack, name: name.clone() });
+            origins.insert(
+                layer.sha.clone(),
+                Origin::Buildpack {
+                    buildpack,
+                    name: name.clone(),
+                },
+            );
         }
     }
     let own = [
@@ -132,17 +142,22 @@ impl LayerReport {
 mod tests {
     use std::sync::Arc;
 
-    use lifecycle_image::{BytesLayer, DiffId, Digest, History, MediaType, Platform, mutate};
+    use lifecycle_image::{BytesLayer, Digest, History, MediaType, Platform, mutate};
 
     use super::*;
 
     fn image(names: &[&str]) -> Image {
-        names.iter().fold(Image::empty(&Platform::linux("amd64")), |image, name| {
-            let media_type = MediaType::new("application/vnd.oci.image.layer.v1.tar");
-            let layer = BytesLayer::new(media_type, name.as_bytes(), DiffId(Digest::of(name.as_bytes())));
-            let history = History { created_by: Some(format!("made {name}")), ..History::default() };
-            mutate::append(image, Arc::new(layer), history)
-        })
+        names
+            .iter()
+            .fold(Image::empty(&Platform::linux("amd64")), |image, name| {
+                let media_type = MediaType::new("application/vnd.oci.image.layer.v1.tar");
+                let layer = BytesLayer::new(media_type, name.as_bytes(), DiffId(Digest::of(name.as_bytes())));
+                let history = History {
+                    created_by: Some(format!("made {name}")),
+                    ..History::default()
+                };
+                mutate::append(image, Arc::new(layer), history)
+            })
     }
 
     fn sha(name: &str) -> String {
@@ -154,17 +169,31 @@ mod tests {
         let json = format!(
             r#"{{"app":[{{"sha":"{}"}}],"sbom":{{"sha":"{}"}},"buildpacks":[{{"key":"a/b","version":"1","layers":{{"deps":{{"sha":"{}"}}}}}}],
             "config":{{"sha":""}},"launcher":{{"sha":""}},"runImage":{{"topLayer":"{}","reference":"r"}}}}"#,
-            sha("app"), sha("sbom"), sha("deps"), sha("base-2"),
+            sha("app"),
+            sha("sbom"),
+            sha("deps"),
+            sha("base-2"),
         );
         let label = LifecycleLabel::parse(&json).unwrap();
         let image = image(&["base-1", "base-2", "deps", "sbom", "app", "odd"]);
-        let makers: Vec<_> = report(&image, Some(&label)).unwrap().iter().map(LayerReport::maker).collect();
-        assert_eq!(makers, ["base", "base", "a/b@1  deps", "SBOM", "application", "made odd"]);
+        let makers: Vec<_> = report(&image, Some(&label))
+            .unwrap()
+            .iter()
+            .map(LayerReport::maker)
+            .collect();
+        assert_eq!(
+            makers,
+            ["base", "base", "a/b@1  deps", "SBOM", "application", "made odd"]
+        );
     }
 
     #[test]
     fn without_a_label_history_speaks() {
-        let makers: Vec<_> = report(&image(&["one"]), None).unwrap().iter().map(LayerReport::maker).collect();
+        let makers: Vec<_> = report(&image(&["one"]), None)
+            .unwrap()
+            .iter()
+            .map(LayerReport::maker)
+            .collect();
         assert_eq!(makers, ["made one"]);
     }
 }

@@ -37,14 +37,20 @@ pub(crate) enum InvalidPlace {
 impl Place {
     /// Reads a place; a name without a prefix stands for `default`.
     pub(crate) fn parse(text: &str, default: fn(Reference) -> Place) -> Result<Self, InvalidPlace> {
-        let Some((kind, rest)) = text.split_once(':') else { return Ok(default(text.parse()?)) };
+        let Some((kind, rest)) = text.split_once(':') else {
+            return Ok(default(text.parse()?));
+        };
         let path = |make: fn(PathBuf, Option<String>) -> Place| {
             // The name may hold colons of its own, the path may not.
             let (path, name) = match rest.split_once(':') {
                 Some((path, name)) if !name.is_empty() => (path, Some(name.to_owned())),
                 _ => (rest.trim_end_matches(':'), None),
             };
-            if path.is_empty() { Err(InvalidPlace::NoPath(format!("{kind}:"))) } else { Ok(make(path.into(), name)) }
+            if path.is_empty() {
+                Err(InvalidPlace::NoPath(format!("{kind}:")))
+            } else {
+                Ok(make(path.into(), name))
+            }
         };
         match kind {
             "store" => Ok(Self::Store(rest.parse()?)),
@@ -71,7 +77,9 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, path, name) = match self {
             Self::Store(reference) => return write!(f, "store:{}", reference.familiar()),
-            Self::Nearest(reference) | Self::Registry(reference) => return f.write_str(&reference.familiar()),
+            Self::Nearest(reference) | Self::Registry(reference) => {
+                return f.write_str(&reference.familiar());
+            }
             Self::Layout(path, name) => ("oci", path, name),
             Self::OciArchive(path, name) => ("oci-archive", path, name),
             Self::DockerArchive(path, name) => ("docker-archive", path, name),
@@ -90,13 +98,25 @@ mod tests {
         let parse = |text: &str| text.parse::<Place>().unwrap();
         let reference = |text: &str| text.parse::<Reference>().unwrap();
         assert_eq!(parse("app:1"), Place::Registry(reference("app:1")));
-        assert_eq!(parse("localhost:5000/app"), Place::Registry(reference("localhost:5000/app")));
+        assert_eq!(
+            parse("localhost:5000/app"),
+            Place::Registry(reference("localhost:5000/app"))
+        );
         assert_eq!(parse("docker://app"), Place::Registry(reference("app")));
         assert_eq!(parse("store:app"), Place::Store(reference("app")));
         assert_eq!(parse("oci:out"), Place::Layout("out".into(), None));
-        assert_eq!(parse("oci:out:r.test/app:1"), Place::Layout("out".into(), Some("r.test/app:1".into())));
-        assert_eq!(parse("oci-archive:a.tar:v1"), Place::OciArchive("a.tar".into(), Some("v1".into())));
-        assert_eq!(parse("docker-archive:a.tar"), Place::DockerArchive("a.tar".into(), None));
+        assert_eq!(
+            parse("oci:out:r.test/app:1"),
+            Place::Layout("out".into(), Some("r.test/app:1".into()))
+        );
+        assert_eq!(
+            parse("oci-archive:a.tar:v1"),
+            Place::OciArchive("a.tar".into(), Some("v1".into()))
+        );
+        assert_eq!(
+            parse("docker-archive:a.tar"),
+            Place::DockerArchive("a.tar".into(), None)
+        );
         assert!("oci:".parse::<Place>().is_err());
         assert!("App".parse::<Place>().is_err());
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lifecycle_registry::{Keychain, KeychainError, Mirrors, Pem, Proxies, Roots, Secret, Settings, Trust, TrustRule};
+use lifecycle_registry::{
+    Keychain, KeychainError, Mirrors, Pem, Proxies, Roots, Secret, Settings, Trust, TrustRule,
+};
 
 use crate::arguments::RegistryArguments;
 use crate::environment::Environment;
@@ -15,7 +17,10 @@ const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RegistrySettingsError {
-    /// Credentials cannot be used.
+    /// The variable with credentials cannot be used. Platforms know the text (lifecycle.md 1.10).
+    #[error("failed to parse {AUTH_MAP} value")]
+    Map(#[source] KeychainError),
+    /// A file with credentials cannot be used.
     #[error(transparent)]
     Keychain(#[from] KeychainError),
     /// A certificate cannot be read.
@@ -48,10 +53,12 @@ pub(crate) fn settings(
 }
 
 /// Credentials: the map of `CNB_REGISTRY_AUTH`, then the files (AUTH-01, AUTH-02).
-fn keychain(environment: &Environment) -> Result<Keychain, KeychainError> {
+fn keychain(environment: &Environment) -> Result<Keychain, RegistrySettingsError> {
     let mut keychain = Keychain::default();
     if let Some(map) = environment.text(AUTH_MAP) {
-        keychain = keychain.with_map(AUTH_MAP, map)?;
+        keychain = keychain
+            .with_map(AUTH_MAP, map)
+            .map_err(RegistrySettingsError::Map)?;
     }
     for file in credential_files(environment) {
         keychain = keychain.with_file(&file)?;
@@ -65,22 +72,44 @@ pub(crate) const AUTH_MAP: &str = "CNB_REGISTRY_AUTH";
 /// Where credentials may lie, docker's file first (KB-09), then podman's. Named files that do not exist are among
 /// them.
 pub(crate) fn credential_files(environment: &Environment) -> Vec<PathBuf> {
-    let docker = environment.path("DOCKER_CONFIG").or_else(|| Some(environment.home()?.join(".docker")));
+    let docker = environment
+        .path("DOCKER_CONFIG")
+        .or_else(|| Some(environment.home()?.join(".docker")));
     let podman = environment.path("REGISTRY_AUTH_FILE").map_or_else(
         || {
             let runtime = environment.path("XDG_RUNTIME_DIR");
-            let config = environment.path("XDG_CONFIG_HOME").or_else(|| Some(environment.home()?.join(".config")));
-            [runtime, config].into_iter().flatten().map(|directory| directory.join("containers/auth.json")).collect()
+            let config = environment
+                .path("XDG_CONFIG_HOME")
+                .or_else(|| Some(environment.home()?.join(".config")));
+            [runtime, config]
+                .into_iter()
+                .flatten()
+                .map(|directory| directory.join("containers/auth.json"))
+                .collect()
         },
         |file| vec![file],
     );
-    docker.map(|directory| directory.join("config.json")).into_iter().chain(podman).collect()
+    docker
+        .map(|directory| directory.join("config.json"))
+        .into_iter()
+        .chain(podman)
+        .collect()
 }
 
 fn trust(arguments: &RegistryArguments, environment: &Environment) -> Vec<TrustRule> {
-    let listed = arguments.insecure_registry.iter().map(|item| item.trim().to_owned());
-    let listed = listed.filter(|item| !item.is_empty()).chain(environment.list("CNB_INSECURE_REGISTRIES"));
-    listed.map(|prefix| TrustRule { prefix, trust: Trust::Insecure }).collect()
+    let listed = arguments
+        .insecure_registry
+        .iter()
+        .map(|item| item.trim().to_owned());
+    let listed = listed
+        .filter(|item| !item.is_empty())
+        .chain(environment.list("CNB_INSECURE_REGISTRIES"));
+    listed
+        .map(|prefix| TrustRule {
+            prefix,
+            trust: Trust::Insecure,
+        })
+        .collect()
 }
 
 /// Certificate authorities: `SSL_CERT_FILE` and `SSL_CERT_DIR` take the place of the system's, `--registry-ca` comes
@@ -100,14 +129,24 @@ fn roots(arguments: &RegistryArguments, environment: &Environment) -> Result<Roo
 }
 
 fn pem(path: &Path, named_by: &'static str) -> Result<Pem, RegistrySettingsError> {
-    let text = fs_err::read(path)
-        .map_err(|cause| RegistrySettingsError::Certificates { path: path.to_owned(), named_by, cause })?;
-    Ok(Pem { origin: path.display().to_string(), text })
+    let text = fs_err::read(path).map_err(|cause| RegistrySettingsError::Certificates {
+        path: path.to_owned(),
+        named_by,
+        cause,
+    })?;
+    Ok(Pem {
+        origin: path.display().to_string(),
+        text,
+    })
 }
 
 /// The certificates of a directory: links by hash among them, so a file may come twice.
 fn pems(directory: &Path, named_by: &'static str) -> Result<Vec<Pem>, RegistrySettingsError> {
-    let failed = |cause| RegistrySettingsError::Certificates { path: directory.to_owned(), named_by, cause };
+    let failed = |cause| RegistrySettingsError::Certificates {
+        path: directory.to_owned(),
+        named_by,
+        cause,
+    };
     let mut paths = Vec::new();
     for entry in fs_err::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
@@ -136,7 +175,14 @@ fn mirrors(arguments: &RegistryArguments) -> Vec<Mirrors> {
     for (of, at) in &arguments.registry_mirror {
         by_registry.entry(of).or_default().push(at.clone());
     }
-    by_registry.into_iter().map(|(of, at)| Mirrors { of: of.to_owned(), at, fallback: true }).collect()
+    by_registry
+        .into_iter()
+        .map(|(of, at)| Mirrors {
+            of: of.to_owned(),
+            at,
+            fallback: true,
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -144,7 +190,11 @@ mod tests {
     use super::*;
 
     fn arguments() -> RegistryArguments {
-        RegistryArguments { insecure_registry: Vec::new(), registry_ca: Vec::new(), registry_mirror: Vec::new() }
+        RegistryArguments {
+            insecure_registry: Vec::new(),
+            registry_ca: Vec::new(),
+            registry_mirror: Vec::new(),
+        }
     }
 
     #[test]
@@ -152,9 +202,20 @@ mod tests {
         for (variables, files) in [
             (
                 &[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/run/u")][..],
-                &["/h/.docker/config.json", "/run/u/containers/auth.json", "/h/.config/containers/auth.json"][..],
+                &[
+                    "/h/.docker/config.json",
+                    "/run/u/containers/auth.json",
+                    "/h/.config/containers/auth.json",
+                ][..],
             ),
-            (&[("HOME", "/h"), ("DOCKER_CONFIG", "/d"), ("REGISTRY_AUTH_FILE", "/a.json")], &["/d/config.json", "/a.json"]),
+            (
+                &[
+                    ("HOME", "/h"),
+                    ("DOCKER_CONFIG", "/d"),
+                    ("REGISTRY_AUTH_FILE", "/a.json"),
+                ],
+                &["/d/config.json", "/a.json"],
+            ),
             (&[], &[]),
         ] {
             let found = credential_files(&Environment::from_pairs(variables));
@@ -165,7 +226,10 @@ mod tests {
     #[test]
     fn insecure_registries_come_from_both_places_kb_03() {
         let environment = Environment::from_pairs(&[("CNB_INSECURE_REGISTRIES", "a:5000,, b/c ,")]);
-        let arguments = RegistryArguments { insecure_registry: vec!["x".to_owned(), String::new()], ..arguments() };
+        let arguments = RegistryArguments {
+            insecure_registry: vec!["x".to_owned(), String::new()],
+            ..arguments()
+        };
         let rules = trust(&arguments, &environment);
         let prefixes: Vec<&str> = rules.iter().map(|rule| rule.prefix.as_str()).collect();
         assert_eq!(prefixes, ["x", "a:5000", "b/c"]);
@@ -175,23 +239,39 @@ mod tests {
     #[test]
     fn a_broken_map_is_an_error_that_shows_no_secret() {
         let environment = Environment::from_pairs(&[(AUTH_MAP, r#"{"r": "Basic s3cr3t!"#)]);
-        let error = settings(&arguments(), &environment).unwrap_err().to_string();
-        assert!(error.contains(AUTH_MAP) && !error.contains("s3cr3t"), "{error}");
+        let error = settings(&arguments(), &environment).unwrap_err();
+        let text = crate::failure::sentence(&error);
+        assert!(
+            text.starts_with("failed to parse CNB_REGISTRY_AUTH value: "),
+            "{text}"
+        );
+        assert!(!text.contains("s3cr3t"), "{text}");
     }
 
     #[test]
     fn mirrors_keep_their_order() {
         let pair = |of: &str, at: &str| (of.to_owned(), at.to_owned());
         let registry_mirror = vec![pair("r", "m1"), pair("s", "m2"), pair("r", "m3")];
-        let found = mirrors(&RegistryArguments { registry_mirror, ..arguments() });
+        let found = mirrors(&RegistryArguments {
+            registry_mirror,
+            ..arguments()
+        });
         assert_eq!(found[0].at, ["m1", "m3"]);
         assert_eq!(found[1].of, "s");
     }
 
     #[test]
     fn a_certificate_that_is_not_there_is_named_with_its_option() {
-        let arguments = RegistryArguments { registry_ca: vec!["/nowhere/ca.pem".into()], ..arguments() };
-        let error = settings(&arguments, &Environment::default()).unwrap_err().to_string();
-        assert_eq!(error, "cannot read the certificates in /nowhere/ca.pem, which --registry-ca names");
+        let arguments = RegistryArguments {
+            registry_ca: vec!["/nowhere/ca.pem".into()],
+            ..arguments()
+        };
+        let error = settings(&arguments, &Environment::default())
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            error,
+            "cannot read the certificates in /nowhere/ca.pem, which --registry-ca names"
+        );
     }
 }

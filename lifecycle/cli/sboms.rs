@@ -14,7 +14,10 @@ use lifecycle_spec::label::LifecycleLabel;
 use serde_json::{Map, Value, json};
 
 /// More than any honest SBOM layer holds.
-const LIMITS: Limits = Limits { entries: Some(100_000), bytes: Some(1 << 30) };
+const LIMITS: Limits = Limits {
+    entries: Some(100_000),
+    bytes: Some(1 << 30),
+};
 
 /// An image's SBOM could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -58,11 +61,19 @@ pub(crate) struct SbomFile {
 
 /// The SBOM layer that the label names.
 pub(crate) fn layer(image: &Image, label: &LifecycleLabel) -> Result<Arc<dyn Layer>, SbomError> {
-    let sha = label.sbom.as_ref().map(|sbom| sbom.sha.as_str()).filter(|sha| !sha.is_empty());
+    let sha = label
+        .sbom
+        .as_ref()
+        .map(|sbom| sbom.sha.as_str())
+        .filter(|sha| !sha.is_empty());
     let sha = sha.ok_or(SbomError::None)?;
-    let position = image.config().rootfs.diff_ids.iter().position(|diff_id| diff_id.as_str() == sha);
-    let layer = position.and_then(|position| image.layers().get(position));
-    layer.cloned().ok_or_else(|| SbomError::Missing(sha.to_owned()))
+    let is_it = |layer: &&Arc<dyn Layer>| layer.diff_id().is_ok_and(|diff_id| diff_id.as_str() == sha);
+    image
+        .layers()
+        .iter()
+        .find(is_it)
+        .cloned()
+        .ok_or_else(|| SbomError::Missing(sha.to_owned()))
 }
 
 /// Reads the SBOM files of an image. Of its layers, only the one with them is read; it is unpacked in `scratch`.
@@ -87,7 +98,10 @@ pub(crate) fn read(
     lifecycle_layers::extract(layer.open(0)?, None, directory.as_fd(), &options, &*meter)?;
     meter.finish(lifecycle_image::Outcome::Done);
     let layers = image.config().config.env("CNB_LAYERS_DIR").unwrap_or("/layers");
-    let launch = root.path().join(layers.trim_start_matches('/')).join("sbom/launch");
+    let launch = root
+        .path()
+        .join(layers.trim_start_matches('/'))
+        .join("sbom/launch");
     let mut files = Vec::new();
     collect(&launch, Path::new(""), &mut files)?;
     files.sort_by(|one, other| one.path.cmp(&other.path));
@@ -106,7 +120,11 @@ fn collect(root: &Path, below: &Path, files: &mut Vec<SbomFile>) -> io::Result<(
         if kind.is_dir() {
             collect(root, &path, files)?;
         } else if let Some(format) = format(&path).filter(|_| kind.is_file()) {
-            files.push(SbomFile { format, bytes: fs::read(root.join(&path))?, path });
+            files.push(SbomFile {
+                format,
+                bytes: fs::read(root.join(&path))?,
+                path,
+            });
         }
     }
     Ok(())
@@ -115,13 +133,17 @@ fn collect(root: &Path, below: &Path, files: &mut Vec<SbomFile>) -> io::Result<(
 /// The format of an SBOM file, by its name.
 fn format(path: &Path) -> Option<SbomFormat> {
     let extension = path.file_name()?.to_str()?.strip_prefix("sbom.")?;
-    SbomFormat::ALL.into_iter().find(|format| format.extension() == extension)
+    SbomFormat::ALL
+        .into_iter()
+        .find(|format| format.extension() == extension)
 }
 
 impl SbomFile {
     fn document(&self) -> Result<Map<String, Value>, SbomError> {
-        serde_json::from_slice(&self.bytes)
-            .map_err(|cause| SbomError::Document { path: self.path.clone(), cause })
+        serde_json::from_slice(&self.bytes).map_err(|cause| SbomError::Document {
+            path: self.path.clone(),
+            cause,
+        })
     }
 }
 
@@ -173,13 +195,23 @@ fn list(document: &mut Map<String, Value>, key: &str) -> Vec<Value> {
 fn identity(component: &Value) -> String {
     let text = |key: &str| component.get(key).and_then(Value::as_str).unwrap_or_default();
     match text("purl") {
-        "" => format!("{}\0{}\0{}\0{}", text("type"), text("group"), text("name"), text("version")),
+        "" => format!(
+            "{}\0{}\0{}\0{}",
+            text("type"),
+            text("group"),
+            text("name"),
+            text("version")
+        ),
         purl => purl.to_owned(),
     }
 }
 
 fn newer(one: &str, other: &str) -> bool {
-    let parts = |text: &str| text.split('.').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u32>>();
+    let parts = |text: &str| {
+        text.split('.')
+            .map(|part| part.parse().unwrap_or(0))
+            .collect::<Vec<u32>>()
+    };
     parts(one) > parts(other)
 }
 
@@ -203,14 +235,24 @@ mod tests {
     use super::*;
 
     fn file(path: &str, text: &str) -> SbomFile {
-        SbomFile { path: path.into(), format: SbomFormat::CycloneDx, bytes: text.as_bytes().to_vec() }
+        SbomFile {
+            path: path.into(),
+            format: SbomFormat::CycloneDx,
+            bytes: text.as_bytes().to_vec(),
+        }
     }
 
     #[test]
     fn a_component_is_listed_once() {
         let files = [
-            file("a/sbom.cdx.json", r#"{"specVersion":"1.10","components":[{"purl":"pkg:pypi/x@1"},{"name":"y","version":"2"}]}"#),
-            file("b/sbom.cdx.json", r#"{"specVersion":"1.5","components":[{"purl":"pkg:pypi/x@1"},{"name":"y","version":"3"}],"dependencies":[{"ref":"x"}]}"#),
+            file(
+                "a/sbom.cdx.json",
+                r#"{"specVersion":"1.10","components":[{"purl":"pkg:pypi/x@1"},{"name":"y","version":"2"}]}"#,
+            ),
+            file(
+                "b/sbom.cdx.json",
+                r#"{"specVersion":"1.5","components":[{"purl":"pkg:pypi/x@1"},{"name":"y","version":"3"}],"dependencies":[{"ref":"x"}]}"#,
+            ),
         ];
         let merged = merge(&files, "demo", "sha256:0").unwrap();
         assert_eq!(merged["specVersion"], "1.10");

@@ -59,14 +59,19 @@ impl Session {
     /// Where the local store is or will be.
     pub(crate) fn store_directory(&self) -> Result<&Path, Failure> {
         self.store_directory.as_deref().ok_or_else(|| {
-            Failure::new("no-store", "there is no place for the local store: HOME is not set")
-                .help("name a directory with --store or LIFECYCLE_STORE")
+            Failure::new(
+                "no-store",
+                "there is no place for the local store: HOME is not set",
+            )
+            .help("name a directory with --store or LIFECYCLE_STORE")
         })
     }
 
     /// The local store.
     pub(crate) fn store(&self) -> Result<&Store, Failure> {
-        once(&self.store, || Ok(Store::open(self.store_directory()?)?.watched(self.progress())))
+        once(&self.store, || {
+            Ok(Store::open(self.store_directory()?)?.watched(self.progress()))
+        })
     }
 
     /// All registries.
@@ -83,7 +88,10 @@ impl Session {
             let parent = self.environment.temporary_directory();
             let scratch = tempfile::Builder::new().prefix("lifecycle-").tempdir_in(&parent);
             let scratch = scratch.map_err(|cause| {
-                TransferError::from_io(format!("cannot create a directory in {}", parent.display()), cause)
+                TransferError::from_io(
+                    format!("cannot create a directory in {}", parent.display()),
+                    cause,
+                )
             })?;
             self.interruption.remove_at_end(scratch.path());
             Ok(scratch)
@@ -93,7 +101,10 @@ impl Session {
 
     /// Images by name, from wherever they are nearest: the store, else a registry.
     pub(crate) fn images(&self) -> Result<Nearest, Failure> {
-        Ok(Nearest { store: self.store()?.clone(), registry: self.registry()?.clone() })
+        Ok(Nearest {
+            store: self.store()?.clone(),
+            registry: self.registry()?.clone(),
+        })
     }
 
     /// Finds what a user names. A name without a prefix is looked for in the store, then in its registry.
@@ -139,11 +150,20 @@ impl Session {
                 (Box::new(archive), artifact, name)
             }
         };
-        Ok(Found { place: place.clone(), name, artifact, source })
+        Ok(Found {
+            place: place.clone(),
+            name,
+            artifact,
+            source,
+        })
     }
 
     /// Makes ready to write to a place. `name` is what an image is called there when the place does not say.
-    pub(crate) fn destination(&self, place: &Place, name: Option<&Reference>) -> Result<Destination, Failure> {
+    pub(crate) fn destination(
+        &self,
+        place: &Place,
+        name: Option<&Reference>,
+    ) -> Result<Destination, Failure> {
         let progress = self.progress();
         let names = || name.cloned().into_iter().collect::<Vec<_>>();
         let (sink, names): (Box<dyn Sink>, _) = match place {
@@ -183,16 +203,21 @@ impl Session {
         let sink: Box<dyn Sink> = match output {
             "store" => Box::new(self.store()?.clone()),
             "registry" => Box::new(self.registry()?.clone()),
-            _ => match Place::parse(output, Place::Nearest)? {
-                Place::Nearest(_) | Place::Store(_) | Place::Registry(_) => {
-                    return Err(Failure::new("output", format!("{output:?} is no place for an image"))
+            _ => {
+                match Place::parse(output, Place::Nearest)? {
+                    Place::Nearest(_) | Place::Store(_) | Place::Registry(_) => {
+                        return Err(Failure::new("output", format!("{output:?} is no place for an image"))
                         .help("--output is store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE; \
                                --tag names the image"));
+                    }
+                    place => return Ok(self.destination(&place, None)?.named(names)),
                 }
-                place => return Ok(self.destination(&place, None)?.named(names)),
-            },
+            }
         };
-        Ok(Destination { sink, names: names.to_vec() })
+        Ok(Destination {
+            sink,
+            names: names.to_vec(),
+        })
     }
 }
 
@@ -224,7 +249,10 @@ impl Nearest {
             answer => return answer,
         }
         ask(&self.registry).map_err(|error| {
-            let message = format!("the local store has no {}, and its registry gave none", reference.familiar());
+            let message = format!(
+                "the local store has no {}, and its registry gave none",
+                reference.familiar()
+            );
             TransferError::caused(error.kind, message, error)
         })
     }
@@ -271,7 +299,11 @@ impl Found {
                 Some(member) => self.member(&member.digest),
                 None => Err(TransferError::new(
                     TransferErrorKind::NoPlatform,
-                    format!("{} has no image for {platform}, only for {}", self.place, index.platforms()),
+                    format!(
+                        "{} has no image for {platform}, only for {}",
+                        self.place,
+                        index.platforms()
+                    ),
                 )
                 .into()),
             },

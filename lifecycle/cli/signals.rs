@@ -1,7 +1,7 @@
 //! Ctrl-C and its relatives.
 //!
-//! Whoever works says what a signal means to it: [`Interruption::during`] is called with the signal and the work
-//! ends by itself. Otherwise, and at the second signal in any case, the process ends here: what it has open under a
+//! Work that can end by itself says how it is told ([`Interruption::during`]). Otherwise, at the second signal, and
+//! when the work has not ended some seconds after the first, the process ends here: what it has open under a
 //! temporary name is removed, and nothing half-written keeps a name.
 
 use std::fs;
@@ -10,6 +10,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -34,7 +35,10 @@ struct State {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("listening", &self.listening).field("told", &self.told).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("listening", &self.listening)
+            .field("told", &self.told)
+            .finish_non_exhaustive()
     }
 }
 
@@ -66,13 +70,13 @@ impl Interruption {
     }
 
     /// The same, for a log that is no console.
-    pub(crate) fn listen_saying(&self, say: impl Fn(&str) + Send + 'static) -> io::Result<()> {
+    pub(crate) fn listen_saying(&self, say: impl Fn(&str) + Send + Sync + 'static) -> io::Result<()> {
         let mut state = self.state();
         if state.listening {
             return Ok(());
         }
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
-        let all = self.clone();
+        let (all, say) = (self.clone(), Arc::new(say) as Say);
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
                 all.handle(signal, &say);
@@ -103,28 +107,57 @@ impl Interruption {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn handle(&self, signal: i32, say: &dyn Fn(&str)) {
+    fn handle(&self, signal: i32, say: &Say) {
         let mut state = self.state();
         match &state.tell {
             Some(Tell::Always(forward)) => return forward(signal),
             Some(Tell::Once(stop)) if !state.told => {
                 stop();
                 state.told = true;
+                drop(state);
                 say("stopping; once more to stop at once");
-                return;
+                return self.end_unless_done(signal, say);
             }
-            _ => {}
+            _ => drop(state),
         }
+        self.end(signal, say);
+    }
+
+    /// Not all work notices that it was told to stop: a transfer looks up only when it is through.
+    fn end_unless_done(&self, signal: i32, say: &Say) {
+        let (all, later) = (self.clone(), Arc::clone(say));
+        let watch = move || {
+            thread::sleep(GRACE);
+            if all.state().tell.is_some() {
+                all.end(signal, &later);
+            }
+        };
+        if thread::Builder::new()
+            .name("grace".to_owned())
+            .spawn(watch)
+            .is_err()
+        {
+            self.end(signal, say);
+        }
+    }
+
+    fn end(&self, signal: i32, say: &Say) {
         say("stopped");
         for path in unfinished_files() {
             drop(fs::remove_file(path));
         }
-        for directory in &state.scratch {
+        for directory in &self.state().scratch {
             drop(fs::remove_dir_all(directory));
         }
         end(128 + signal);
     }
 }
+
+/// Tells the user.
+type Say = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// How long work may take to end after it was told to. Programs of a build have five seconds of it.
+const GRACE: Duration = Duration::from_secs(7);
 
 /// The main thread is in the middle of something; nothing would bring it back here.
 #[expect(clippy::exit, reason = "the signal thread cannot return from main")]
@@ -135,7 +168,9 @@ fn end(code: i32) -> ! {
 /// The files that this process has open under a temporary name: `.tmp-…`, as everything below writes what is not
 /// whole yet, in layouts, beside archives and in the store.
 fn unfinished_files() -> Vec<PathBuf> {
-    let Ok(descriptors) = fs::read_dir("/proc/self/fd") else { return Vec::new() };
+    let Ok(descriptors) = fs::read_dir("/proc/self/fd") else {
+        return Vec::new();
+    };
     let path = |descriptor: io::Result<fs::DirEntry>| {
         let path = fs::read_link(descriptor.ok()?.path()).ok()?;
         let name = path.file_name()?.to_str()?;

@@ -17,14 +17,20 @@ static LAUNCHER: &[u8] = include_bytes!(env!("LAUNCHER"));
 
 pub(crate) fn run(command: &BuilderCommand, session: &Session) -> Result<(), Failure> {
     match command {
-        BuilderCommand::Create { definition, tags, output } => {
+        BuilderCommand::Create {
+            definition,
+            tags,
+            output,
+        } => {
             let folder = Folder::find("builder", definition, "builder.toml")?;
             let names: Vec<Reference> = tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?;
             let destination = session.output(output, &names)?;
             let image = create(&folder, session)?;
             let receipt = transfer::write(&image, &destination)?;
             for name in &receipt.names {
-                session.console.info(format!("made the builder {}", name.familiar()));
+                session
+                    .console
+                    .info(format!("made the builder {}", name.familiar()));
             }
             Ok(session.console.result(receipt.digest.as_str())?)
         }
@@ -49,9 +55,16 @@ pub(crate) fn create(folder: &Folder, session: &Session) -> Result<Image, Failur
     }
     let name: Reference = definition.toml.build_image.parse()?;
     make_embedded_stack(&name, session)?;
-    let build_image = session.find(&definition.toml.build_image)?.image(&Platform::host())?;
-    let image =
-        lifecycle_builder::create(&definition, build_image, &own_lifecycle()?, session.store()?, &session.progress())?;
+    let build_image = session
+        .find(&definition.toml.build_image)?
+        .image(&Platform::host())?;
+    let image = lifecycle_builder::create(
+        &definition,
+        build_image,
+        &own_lifecycle()?,
+        session.store()?,
+        &session.progress(),
+    )?;
     Ok(image)
 }
 
@@ -60,7 +73,10 @@ pub(crate) fn make_embedded_stack(image: &Reference, session: &Session) -> Resul
     for folder in Folder::embedded("stack") {
         let definition = stack::Definition::read(&folder)?;
         let parts = stack::Part::BOTH.map(|part| definition.reference(part));
-        let is_one = parts.into_iter().collect::<Result<Vec<_>, BuilderError>>()?.contains(image);
+        let is_one = parts
+            .into_iter()
+            .collect::<Result<Vec<_>, BuilderError>>()?
+            .contains(image);
         if is_one && !stacks::missing(&definition, session)?.is_empty() {
             stacks::create(&folder, &definition, session)?;
         }
@@ -73,10 +89,21 @@ fn inspect(builder: &str, form: OutputForm, session: &Session) -> Result<(), Fai
     let image = found.image(&Platform::host())?;
     let config = image.config();
     let Some(text) = config.label(label::BUILDER) else {
-        return Err(Failure::new("no-builder", format!("{} is not a builder: it has no label {}", found.place, label::BUILDER)));
+        return Err(Failure::new(
+            "no-builder",
+            format!(
+                "{} is not a builder: it has no label {}",
+                found.place,
+                label::BUILDER
+            ),
+        ));
     };
     let builder = BuilderLabel::parse(text)?;
-    let order = config.label(label::BUILDPACK_ORDER).map(OrderLabel::parse).transpose()?.unwrap_or_default();
+    let order = config
+        .label(label::BUILDPACK_ORDER)
+        .map(OrderLabel::parse)
+        .transpose()?
+        .unwrap_or_default();
     if form == OutputForm::Json {
         let order: Value = serde_json::from_str(&order.to_json())?;
         return session.console.json(&json!({
@@ -95,16 +122,30 @@ fn inspect(builder: &str, form: OutputForm, session: &Session) -> Result<(), Fai
         facts.row(["About".to_owned(), builder.description.clone()]);
     }
     facts.row(["Lifecycle".to_owned(), builder.lifecycle.version.clone()]);
-    facts.row(["Platform APIs".to_owned(), builder.lifecycle.apis.platform.supported.join(" ")]);
-    facts.row(["Buildpack APIs".to_owned(), builder.lifecycle.apis.buildpack.supported.join(" ")]);
-    let run_images = if builder.images.is_empty() { vec![builder.stack.run_image.clone()] } else { builder.images.clone() };
+    facts.row([
+        "Platform APIs".to_owned(),
+        builder.lifecycle.apis.platform.supported.join(" "),
+    ]);
+    facts.row([
+        "Buildpack APIs".to_owned(),
+        builder.lifecycle.apis.buildpack.supported.join(" "),
+    ]);
+    let run_images = if builder.images.is_empty() {
+        vec![builder.stack.run_image.clone()]
+    } else {
+        builder.images.clone()
+    };
     for run_image in &run_images {
         facts.row(["Run image".to_owned(), run_image.image.clone()]);
         for mirror in &run_image.mirrors {
             facts.row(["  mirror".to_owned(), mirror.clone()]);
         }
     }
-    let mut buildpacks = Table::new([Column::Left("BUILDPACK"), Column::Left("VERSION"), Column::Left("NAME")]);
+    let mut buildpacks = Table::new([
+        Column::Left("BUILDPACK"),
+        Column::Left("VERSION"),
+        Column::Left("NAME"),
+    ]);
     for buildpack in &builder.buildpacks {
         let name = buildpack.name.clone().unwrap_or_default();
         buildpacks.row([buildpack.id.to_string(), buildpack.version.to_string(), name]);
@@ -112,11 +153,21 @@ fn inspect(builder: &str, form: OutputForm, session: &Session) -> Result<(), Fai
     let mut groups = Table::new([Column::Right("ORDER"), Column::Left("")]);
     for (number, group) in order.0.iter().enumerate() {
         for (position, entry) in group.group.iter().enumerate() {
-            let number = if position == 0 { (number + 1).to_string() } else { String::new() };
-            let version = entry.version.as_ref().map(|version| format!("@{version}")).unwrap_or_default();
+            let number = if position == 0 {
+                (number + 1).to_string()
+            } else {
+                String::new()
+            };
+            let version = entry
+                .version
+                .as_ref()
+                .map(|version| format!("@{version}"))
+                .unwrap_or_default();
             let optional = if entry.optional { " (optional)" } else { "" };
             groups.row([number, format!("{}{version}{optional}", entry.id)]);
         }
     }
-    Ok(session.console.result(&format!("{facts}\n{buildpacks}\n{groups}"))?)
+    Ok(session
+        .console
+        .result(&format!("{facts}\n{buildpacks}\n{groups}"))?)
 }

@@ -14,11 +14,24 @@ pub(crate) fn run(command: &CacheCommand, session: &Session) -> Result<(), Failu
     let store = session.store()?;
     match command {
         CacheCommand::Ls { output } => list(store, *output, session),
-        CacheCommand::Prune { max_size, older_than, all, dry_run } => {
+        CacheCommand::Prune {
+            max_size,
+            older_than,
+            all,
+            dry_run,
+        } => {
             let policy = Prune {
-                unused_for: if *all { Some(Duration::ZERO) } else { older_than.map(days) },
+                unused_for: if *all {
+                    Some(Duration::ZERO)
+                } else {
+                    older_than.map(days)
+                },
                 max_size: *max_size,
-                grace: if *all { Duration::ZERO } else { Prune::default().grace },
+                grace: if *all {
+                    Duration::ZERO
+                } else {
+                    Prune::default().grace
+                },
                 dry_run: *dry_run,
                 ..Prune::default()
             };
@@ -55,7 +68,11 @@ fn list(store: &Store, form: OutputForm, session: &Session) -> Result<(), Failur
             "caches": caches,
         }));
     }
-    let mut parts = Table::new([Column::Left("PART"), Column::Right("COUNT"), Column::Right("SIZE")]);
+    let mut parts = Table::new([
+        Column::Left("PART"),
+        Column::Right("COUNT"),
+        Column::Right("SIZE"),
+    ]);
     parts.row(["image names".to_owned(), usage.images.to_string(), String::new()]);
     for (name, amount) in [
         ("blobs", usage.blobs),
@@ -64,7 +81,11 @@ fn list(store: &Store, form: OutputForm, session: &Session) -> Result<(), Failur
         ("records", usage.records),
         ("unfinished", usage.temporary),
     ] {
-        parts.row([name.to_owned(), amount.count.to_string(), human_size(amount.bytes)]);
+        parts.row([
+            name.to_owned(),
+            amount.count.to_string(),
+            human_size(amount.bytes),
+        ]);
     }
     parts.row(["total".to_owned(), String::new(), human_size(usage.total())]);
     let mut text = format!("{}\n\n{parts}", store.path().display());
@@ -85,9 +106,16 @@ fn prune(store: &Store, policy: &Prune, session: &Session) -> Result<(), Failure
     }
     let verb = if policy.dry_run { "would free" } else { "freed" };
     let count = pruned.removed.len();
-    let mut text = format!("{verb} {} ({count} {})", human_size(pruned.freed), plural(count, "entry", "entries"));
+    let mut text = format!(
+        "{verb} {} ({count} {})",
+        human_size(pruned.freed),
+        plural(count, "entry", "entries")
+    );
     if pruned.spared > 0 {
-        text = format!("{text}; {} may still be needed by running or recent builds", human_size(pruned.spared));
+        text = format!(
+            "{text}; {} may still be needed by running or recent builds",
+            human_size(pruned.spared)
+        );
     }
     Ok(session.console.result(&text)?)
 }
@@ -106,14 +134,19 @@ fn verify(store: &Store, repair: bool, session: &Session) -> Result<(), Failure>
         return Ok(session.console.result(&format!("{summary}, all whole"))?);
     }
     for damage in &found.damage {
-        session.console.result(&format!("{}: {}", damage.path.display(), damage.reason))?;
+        session
+            .console
+            .result(&format!("{}: {}", damage.path.display(), damage.reason))?;
     }
     if repair {
-        session.console.info(format!("{summary}, {} removed", found.damage.len()));
+        session
+            .console
+            .info(format!("{summary}, {} removed", found.damage.len()));
         return Ok(());
     }
     let failure = Failure::new("damaged", format!("{summary}, {} damaged", found.damage.len()));
-    Err(failure.help("remove what is damaged with `lifecycle cache verify --repair`; it is fetched or made again"))
+    Err(failure
+        .help("remove what is damaged with `lifecycle cache verify --repair`; it is fetched or made again"))
 }
 
 fn plural<'a>(count: usize, one: &'a str, many: &'a str) -> &'a str {

@@ -9,9 +9,17 @@ use crate::transfer;
 
 pub(crate) fn run(arguments: &CopyArguments, session: &Session) -> Result<(), Failure> {
     // What is wrong with a destination is said before the first byte moves.
-    let places: Vec<Place> = arguments.to.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let places: Vec<Place> = arguments
+        .to
+        .iter()
+        .map(|text| text.parse())
+        .collect::<Result<_, _>>()?;
     let found = session.find(&arguments.from)?;
-    let single = arguments.platform.as_ref().map(|platform| found.image(platform)).transpose()?;
+    let single = arguments
+        .platform
+        .as_ref()
+        .map(|platform| found.image(platform))
+        .transpose()?;
     let mut digest = None;
     for place in places {
         let to = session.destination(&place, found.name.as_ref())?;
@@ -19,7 +27,9 @@ pub(crate) fn run(arguments: &CopyArguments, session: &Session) -> Result<(), Fa
             Some(image) => transfer::write(image, &to)?,
             None => transfer::copy(&found, &to)?,
         };
-        session.console.info(format!("copied to {place} ({})", human_size(receipt.sent)));
+        session
+            .console
+            .info(format!("copied to {place} ({})", human_size(receipt.sent)));
         digest = Some(receipt.digest);
     }
     match digest {

@@ -56,7 +56,9 @@ pub(crate) fn run(form: OutputForm, session: &Session) -> Result<(), Failure> {
 fn examine(session: &Session) -> Result<Report, Failure> {
     let store = session.store()?;
     // Whether overlay works depends on the file system that roots will lie on.
-    let scratch = tempfile::Builder::new().prefix("lifecycle-doctor-").tempdir_in(store.path().join("tmp"));
+    let scratch = tempfile::Builder::new()
+        .prefix("lifecycle-doctor-")
+        .tempdir_in(store.path().join("tmp"));
     let scratch = match scratch {
         Ok(scratch) => scratch,
         Err(_) => tempfile::tempdir_in(session.scratch()?)?,
@@ -80,21 +82,39 @@ fn examine(session: &Session) -> Result<Report, Failure> {
 }
 
 fn rung(report: RungReport) -> Rung {
-    let (missing, grant) = report.missing.map(|missing| (missing.reason, missing.grant)).unzip();
-    Rung { number: report.rung.number(), name: report.rung.to_string(), missing, grant }
+    let (missing, grant) = report
+        .missing
+        .map(|missing| (missing.reason, missing.grant))
+        .unzip();
+    Rung {
+        number: report.rung.number(),
+        name: report.rung.to_string(),
+        missing,
+        grant,
+    }
 }
 
 /// Where a program is, as the shell would find it.
 fn program(name: &str, environment: &Environment) -> Option<PathBuf> {
-    let mut found = environment.program_directories().into_iter().map(|directory| directory.join(name));
+    let mut found = environment
+        .program_directories()
+        .into_iter()
+        .map(|directory| directory.join(name));
     found.find(|path| path.is_file() && access(path, Access::EXEC_OK).is_ok())
 }
 
 /// Where credentials for registries are. What they are is nobody's business.
 fn credentials(environment: &Environment) -> Vec<String> {
-    let variable = environment.text(registry::AUTH_MAP).map(|_| format!("variable {}", registry::AUTH_MAP));
-    let files = registry::credential_files(environment).into_iter().filter(|path| path.is_file());
-    variable.into_iter().chain(files.map(|path| path.display().to_string())).collect()
+    let variable = environment
+        .text(registry::AUTH_MAP)
+        .map(|_| format!("variable {}", registry::AUTH_MAP));
+    let files = registry::credential_files(environment)
+        .into_iter()
+        .filter(|path| path.is_file());
+    variable
+        .into_iter()
+        .chain(files.map(|path| path.display().to_string()))
+        .collect()
 }
 
 fn text(report: &Report) -> String {
@@ -107,18 +127,34 @@ fn text(report: &Report) -> String {
     );
     facts.row(["Isolation", &isolation]);
     let used = report.store.bytes.map_or_else(|| "?".to_owned(), human_size);
-    let store = format!("{} ({used} used, {} free)", report.store.path.display(), human_size(report.store.free));
+    let store = format!(
+        "{} ({used} used, {} free)",
+        report.store.path.display(),
+        human_size(report.store.free)
+    );
     facts.row(["Store", &store]);
     let mmdebstrap = report.mmdebstrap.as_ref().map_or_else(
         || "missing: stacks cannot be made from packages here (`apt install mmdebstrap`)".to_owned(),
         |path| path.display().to_string(),
     );
     facts.row(["mmdebstrap", &mmdebstrap]);
-    let credentials = if report.credentials.is_empty() { "none".to_owned() } else { report.credentials.join(", ") };
+    let credentials = if report.credentials.is_empty() {
+        "none".to_owned()
+    } else {
+        report.credentials.join(", ")
+    };
     facts.row(["Credentials", &credentials]);
-    let mut ladder = Table::new([Column::Right("RUNG"), Column::Left("ISOLATION"), Column::Left("HERE"), Column::Left("")]);
+    let mut ladder = Table::new([
+        Column::Right("RUNG"),
+        Column::Left("ISOLATION"),
+        Column::Left("HERE"),
+        Column::Left(""),
+    ]);
     for rung in &report.rungs {
-        let (holds, why) = rung.missing.as_deref().map_or(("yes", ""), |reason| ("no", reason));
+        let (holds, why) = rung
+            .missing
+            .as_deref()
+            .map_or(("yes", ""), |reason| ("no", reason));
         ladder.row([rung.number.to_string().as_str(), &rung.name, holds, why]);
         if let Some(grant) = &rung.grant {
             ladder.row(["", "", "", &format!("to allow it: {grant}")]);

@@ -35,7 +35,9 @@ pub(crate) fn run(arguments: &ImagesArguments, session: &Session) -> Result<(), 
             digest: image.descriptor.digest.to_string(),
             platforms,
             size,
-            used: jiff::Timestamp::try_from(image.used).unwrap_or_default().to_string(),
+            used: jiff::Timestamp::try_from(image.used)
+                .unwrap_or_default()
+                .to_string(),
             used_at: image.used,
             shown: image.name.familiar(),
         });
@@ -43,7 +45,9 @@ pub(crate) fn run(arguments: &ImagesArguments, session: &Session) -> Result<(), 
     match arguments.output {
         OutputForm::Json => session.console.json(&images),
         OutputForm::Text if images.is_empty() => {
-            session.console.info("the store has no images yet; `lifecycle build` and `lifecycle pull` bring some");
+            session
+                .console
+                .info("the store has no images yet; `lifecycle build` and `lifecycle pull` bring some");
             Ok(())
         }
         OutputForm::Text => Ok(session.console.result(&table(&images).to_string())?),
@@ -76,15 +80,25 @@ fn table(images: &[Listed]) -> Table {
 fn summary(store: &Store, name: &Reference) -> (Vec<String>, Option<u64>) {
     match store.artifact(name) {
         Ok(Artifact::Image(image)) => {
-            let sizes: Option<u64> =
-                image.layers().iter().map(|layer| layer.known().map(|known| known.size)).sum();
+            let sizes: Option<u64> = image
+                .layers()
+                .iter()
+                .map(|layer| layer.known().map(|known| known.size))
+                .sum();
             (vec![image.platform().to_string()], sizes)
         }
         Ok(Artifact::Index(index)) => {
             let platforms = index.images().filter_map(|member| member.platform.as_ref());
-            let layers = index.images().filter_map(|member| store.member(name, &member.digest).ok());
-            let size = layers.flat_map(|image| image.layers().to_vec()).filter_map(|layer| layer.known());
-            (platforms.map(ToString::to_string).collect(), Some(size.map(|known| known.size).sum()))
+            let layers = index
+                .images()
+                .filter_map(|member| store.member(name, &member.digest).ok());
+            let size = layers
+                .flat_map(|image| image.layers().to_vec())
+                .filter_map(|layer| layer.known());
+            (
+                platforms.map(ToString::to_string).collect(),
+                Some(size.map(|known| known.size).sum()),
+            )
         }
         Err(_) => (Vec::new(), None),
     }

@@ -122,17 +122,25 @@ fn show_index(index: &Index, name: &str, form: OutputForm, session: &Session) ->
     }
     let mut table = Table::new([Column::Left("PLATFORM"), Column::Left("DIGEST")]);
     for member in index.images() {
-        let platform = member.platform.as_ref().map_or_else(|| "–".to_owned(), ToString::to_string);
+        let platform = member
+            .platform
+            .as_ref()
+            .map_or_else(|| "–".to_owned(), ToString::to_string);
         table.row([platform, member.digest.to_string()]);
     }
-    session.console.result(&format!("Index     {name}\nDigest    {digest}\n\n{table}"))?;
+    session
+        .console
+        .result(&format!("Index     {name}\nDigest    {digest}\n\n{table}"))?;
     session.console.info("an image of it is shown with --platform");
     Ok(())
 }
 
 fn report(image: &Image, name: String, session: &Session) -> Result<Report, Failure> {
     let config = image.config();
-    let lifecycle = config.label(label::LIFECYCLE).map(LifecycleLabel::parse).transpose()?;
+    let lifecycle = config
+        .label(label::LIFECYCLE)
+        .map(LifecycleLabel::parse)
+        .transpose()?;
     let build = config.label(label::BUILD).map(BuildLabel::parse).transpose()?;
     let layers = layers::report(image, lifecycle.as_ref())?;
     let sbom = match &lifecycle {
@@ -147,7 +155,10 @@ fn report(image: &Image, name: String, session: &Session) -> Result<Report, Fail
         created: config.created.clone(),
         size: layers.iter().map(|layer| layer.size).sum(),
         base: lifecycle.as_ref().and_then(|label| base(image, label, &layers)),
-        buildpacks: build.as_ref().map(|build| buildpacks(build, &layers)).unwrap_or_default(),
+        buildpacks: build
+            .as_ref()
+            .map(|build| buildpacks(build, &layers))
+            .unwrap_or_default(),
         processes: build.as_ref().map(processes).unwrap_or_default(),
         sbom,
         layers,
@@ -210,7 +221,9 @@ fn processes(build: &BuildLabel) -> Vec<ProcessReport> {
 
 /// What the SBOM layer holds; a damaged SBOM is worth a warning, not a failed inspection.
 fn sbom(image: &Image, label: &LifecycleLabel, session: &Session) -> Result<Option<Sbom>, Failure> {
-    let Ok(layer) = sboms::layer(image, label) else { return Ok(None) };
+    let Ok(layer) = sboms::layer(image, label) else {
+        return Ok(None);
+    };
     let files = match sboms::read_quietly(image, label, session.scratch()?) {
         Ok(files) => files,
         Err(error) => {
@@ -223,33 +236,75 @@ fn sbom(image: &Image, label: &LifecycleLabel, session: &Session) -> Result<Opti
         layer: layer.diff_id()?.to_string(),
         components: sboms::count_components(&files).unwrap_or_default(),
         files: files.iter().map(|file| file.path.display().to_string()).collect(),
-        formats: SbomFormat::ALL.iter().filter(|format| has(format)).map(|format| format.media_type()).collect(),
+        formats: SbomFormat::ALL
+            .iter()
+            .filter(|format| has(format))
+            .map(|format| format.media_type())
+            .collect(),
     }))
 }
 
 fn text(report: &Report) -> Result<String, Failure> {
     let mut text = facts(report).to_string();
     if !report.buildpacks.is_empty() {
-        let titles = [Column::Left("BUILDPACK"), Column::Left("VERSION"), Column::Right("SIZE"), Column::Left("HOMEPAGE")];
+        let titles = [
+            Column::Left("BUILDPACK"),
+            Column::Left("VERSION"),
+            Column::Right("SIZE"),
+            Column::Left("HOMEPAGE"),
+        ];
         let mut table = Table::new(titles);
         for buildpack in &report.buildpacks {
             let homepage = buildpack.homepage.as_deref().unwrap_or_default();
-            table.row([buildpack.id.as_str(), &buildpack.version, &human_size(buildpack.size), homepage]);
+            table.row([
+                buildpack.id.as_str(),
+                &buildpack.version,
+                &human_size(buildpack.size),
+                homepage,
+            ]);
         }
         write!(text, "\n{table}")?;
     }
     if !report.processes.is_empty() {
-        let mut table = Table::new([Column::Left("PROCESS"), Column::Left("COMMAND"), Column::Left("FROM")]);
+        let mut table = Table::new([
+            Column::Left("PROCESS"),
+            Column::Left("COMMAND"),
+            Column::Left("FROM"),
+        ]);
         for process in &report.processes {
-            let name = if process.default { format!("{} (default)", process.process_type) } else { process.process_type.clone() };
-            let words: Vec<String> = process.command.iter().chain(&process.args).map(|word| quoted(word)).collect();
-            table.row([name, words.join(" "), process.buildpack.clone().unwrap_or_default()]);
+            let name = if process.default {
+                format!("{} (default)", process.process_type)
+            } else {
+                process.process_type.clone()
+            };
+            let words: Vec<String> = process
+                .command
+                .iter()
+                .chain(&process.args)
+                .map(|word| quoted(word))
+                .collect();
+            table.row([
+                name,
+                words.join(" "),
+                process.buildpack.clone().unwrap_or_default(),
+            ]);
         }
         write!(text, "\n{table}")?;
     }
-    let mut table = Table::new([Column::Left("LAYER"), Column::Right("SIZE"), Column::Left("MADE BY")]);
+    let mut table = Table::new([
+        Column::Left("LAYER"),
+        Column::Right("SIZE"),
+        Column::Left("MADE BY"),
+    ]);
     for layer in &report.layers {
-        let digest: String = layer.diff_id.split(':').nth(1).unwrap_or_default().chars().take(12).collect();
+        let digest: String = layer
+            .diff_id
+            .split(':')
+            .nth(1)
+            .unwrap_or_default()
+            .chars()
+            .take(12)
+            .collect();
         table.row([digest, human_size(layer.size), layer.maker()]);
     }
     if !table.is_empty() {
@@ -269,26 +324,48 @@ fn facts(report: &Report) -> Table {
     }
     let count = report.layers.len();
     let layers = if count == 1 { "layer" } else { "layers" };
-    facts.row(["Size", &format!("{} in {count} {layers}", human_size(report.size))]);
+    facts.row([
+        "Size",
+        &format!("{} in {count} {layers}", human_size(report.size)),
+    ]);
     if let Some(base) = &report.base {
-        let name = if base.image.is_empty() { &base.reference } else { &base.image };
-        let distribution = base.distribution.as_ref().map(|text| format!(", {text}")).unwrap_or_default();
+        let name = if base.image.is_empty() {
+            &base.reference
+        } else {
+            &base.image
+        };
+        let distribution = base
+            .distribution
+            .as_ref()
+            .map(|text| format!(", {text}"))
+            .unwrap_or_default();
         let rebasable = if base.rebasable { "" } else { ", not rebasable" };
-        facts.row(["Base", &format!("{name} ({}{distribution}{rebasable})", human_size(base.size))]);
+        facts.row([
+            "Base",
+            &format!("{name} ({}{distribution}{rebasable})", human_size(base.size)),
+        ]);
     }
     if let Some(user) = &report.config.user {
         facts.row(["User", user]);
     }
     if report.processes.is_empty() {
-        let words: Vec<String> =
-            report.config.entrypoint.iter().chain(&report.config.cmd).map(|word| quoted(word)).collect();
+        let words: Vec<String> = report
+            .config
+            .entrypoint
+            .iter()
+            .chain(&report.config.cmd)
+            .map(|word| quoted(word))
+            .collect();
         if !words.is_empty() {
             facts.row(["Command", &words.join(" ")]);
         }
     }
     if let Some(sbom) = &report.sbom {
         let (components, files) = (sbom.components, sbom.files.len());
-        facts.row(["SBOM", &format!("{components} components in {files} files; see `lifecycle sbom`")]);
+        facts.row([
+            "SBOM",
+            &format!("{components} components in {files} files; see `lifecycle sbom`"),
+        ]);
     }
     facts
 }
@@ -308,7 +385,12 @@ mod tests {
 
     #[test]
     fn words_are_quoted_when_they_need_it() {
-        for (word, text) in [("a-b", "a-b"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'")] {
+        for (word, text) in [
+            ("a-b", "a-b"),
+            ("", "''"),
+            ("a b", "'a b'"),
+            ("it's", r"'it'\''s'"),
+        ] {
             assert_eq!(quoted(word), text);
         }
     }

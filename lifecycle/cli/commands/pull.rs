@@ -12,8 +12,10 @@ pub(crate) fn run(arguments: &PullArguments, session: &Session) -> Result<(), Fa
         (Some(tag), _) => tag.parse()?,
         (None, Some(name)) => name.clone(),
         (None, None) => {
-            return Err(Failure::new("name", format!("{} has no name for the store", found.place))
-                .help("give it one with --tag NAME"));
+            return Err(
+                Failure::new("name", format!("{} has no name for the store", found.place))
+                    .help("give it one with --tag NAME"),
+            );
         }
     };
     let store = session.destination(&Place::Store(name), None)?;

@@ -3,6 +3,7 @@
 use lifecycle_image::Reference;
 
 use crate::arguments::PushArguments;
+use crate::console::human_size;
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::session::Session;
@@ -13,8 +14,10 @@ pub(crate) fn run(arguments: &PushArguments, session: &Session) -> Result<(), Fa
     let destinations: Vec<Reference> = match (arguments.destinations.as_slice(), &found.name) {
         ([], Some(name)) => vec![name.clone()],
         ([], None) => {
-            return Err(Failure::new("name", format!("{} has no name to push to", found.place))
-                .help("say where it shall go: lifecycle push IMAGE REGISTRY/NAME"));
+            return Err(
+                Failure::new("name", format!("{} has no name to push to", found.place))
+                    .help("say where it shall go: lifecycle push IMAGE REGISTRY/NAME"),
+            );
         }
         (given, _) => given.iter().map(|name| name.parse()).collect::<Result<_, _>>()?,
     };
@@ -22,16 +25,28 @@ pub(crate) fn run(arguments: &PushArguments, session: &Session) -> Result<(), Fa
         let mut destination = session.destination(&Place::Registry(names[0].clone()), None)?;
         destination.names = names;
         let receipt = transfer::copy(&found, &destination)?;
-        session.console.debug(format!("{registry}: {} blobs were there, {} mounted", receipt.existed, receipt.mounted));
+        session.console.debug(format!(
+            "{registry}: {} blobs were there, {} mounted",
+            receipt.existed, receipt.mounted
+        ));
+        let mut pushed: Vec<String> = Vec::new();
         for name in &receipt.names {
-            session.console.info(format!("pushed {} ({})", name.familiar(), crate::console::human_size(receipt.sent)));
-            session.console.result(&name.repository().at(&receipt.digest).to_string())?;
+            session.console.info(format!(
+                "pushed {} ({})",
+                name.familiar(),
+                human_size(receipt.sent)
+            ));
+            let exact = name.repository().at(&receipt.digest).to_string();
+            if !pushed.contains(&exact) {
+                session.console.result(&exact)?;
+                pushed.push(exact);
+            }
         }
     }
     Ok(())
 }
 
-/// All names of one repository are written at once: the blobs move once.
+/// All names on one registry are written at once: the blobs move once.
 fn by_registry(names: Vec<Reference>) -> Vec<(String, Vec<Reference>)> {
     let mut groups: Vec<(String, Vec<Reference>)> = Vec::new();
     for name in names {
@@ -52,7 +67,10 @@ mod tests {
     fn names_on_one_registry_are_written_together() {
         let names = ["a.test/x:1", "b.test/x:1", "a.test/y:2"].map(|name| name.parse().unwrap());
         let groups = by_registry(names.to_vec());
-        let sizes: Vec<_> = groups.iter().map(|(registry, names)| (registry.as_str(), names.len())).collect();
+        let sizes: Vec<_> = groups
+            .iter()
+            .map(|(registry, names)| (registry.as_str(), names.len()))
+            .collect();
         assert_eq!(sizes, [("a.test", 2), ("b.test", 1)]);
     }
 }

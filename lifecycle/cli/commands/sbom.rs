@@ -15,8 +15,15 @@ pub(crate) fn run(arguments: &SbomArguments, session: &Session) -> Result<(), Fa
     let found = session.find(&arguments.image)?;
     let image = found.image(arguments.platform.as_ref().unwrap_or(&Platform::host()))?;
     let Some(text) = image.config().label(label::LIFECYCLE) else {
-        return Err(Failure::new("no-sbom", format!("{} is not an app image: it has no label {}", found.place, label::LIFECYCLE))
-            .help("`lifecycle sbom` reads what buildpacks wrote down; other images carry nothing of that kind"));
+        return Err(Failure::new(
+            "no-sbom",
+            format!(
+                "{} is not an app image: it has no label {}",
+                found.place,
+                label::LIFECYCLE
+            ),
+        )
+        .help("`lifecycle sbom` reads what buildpacks wrote down; other images carry nothing of that kind"));
     };
     let label = LifecycleLabel::parse(text)?;
     let files = sboms::read(&image, &label, session.scratch()?, &session.console)?;
@@ -38,8 +45,11 @@ fn save(files: &[SbomFile], directory: &Path, session: &Session) -> Result<(), F
 
 fn print(files: &[SbomFile], image: &Image, name: &str, session: &Session) -> Result<(), Failure> {
     if !files.iter().any(|file| file.format == SbomFormat::CycloneDx) {
-        return Err(Failure::new("no-sbom", format!("no buildpack of {name} wrote a CycloneDX file"))
-            .help("files of other formats are saved with --directory"));
+        return Err(Failure::new(
+            "no-sbom",
+            format!("no buildpack of {name} wrote a CycloneDX file"),
+        )
+        .help("files of other formats are saved with --directory"));
     }
     let merged = sboms::merge(files, name, image.digest()?.as_str())?;
     session.console.json(&merged)

@@ -21,13 +21,18 @@ pub(crate) fn run(command: &StackCommand, session: &Session) -> Result<(), Failu
             let folder = find(stack)?;
             let definition = Definition::read(&folder)?;
             if !*force && missing(&definition, session)?.is_empty() {
-                session.console.info(format!("the store has the stack {} already; --force makes it again", definition.id));
+                session.console.info(format!(
+                    "the store has the stack {} already; --force makes it again",
+                    definition.id
+                ));
                 return Ok(());
             }
             create(&folder, &definition, session)
         }
         StackCommand::List { output } => list(*output, session),
-        StackCommand::Inspect { stack, output } => inspect(&Definition::read(&find(stack)?)?, *output, session),
+        StackCommand::Inspect { stack, output } => {
+            inspect(&Definition::read(&find(stack)?)?, *output, session)
+        }
     }
 }
 
@@ -55,7 +60,9 @@ pub(crate) fn create(folder: &Folder, definition: &Definition, session: &Session
         apt_options: Vec::new(),
         temporary: session.scratch()?.to_owned(),
     };
-    session.console.phase(&format!("Making the stack {} from packages", definition.id));
+    session
+        .console
+        .phase(&format!("Making the stack {} from packages", definition.id));
     let (console, progress) = (&session.console, &session.progress());
     let make = |part: Part| -> Result<Image, BuilderError> {
         let say = |line: &str| console.debug(format!("{}: {line}", part.as_str()));
@@ -64,14 +71,23 @@ pub(crate) fn create(folder: &Folder, definition: &Definition, session: &Session
         Ok(image)
     };
     let images = thread::scope(|scope| {
-        Part::BOTH.map(|part| scope.spawn(move || make(part))).map(|maker| {
-            maker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        Part::BOTH
+            .map(|part| scope.spawn(move || make(part)))
+            .map(|maker| {
+                maker
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
     });
     for (part, image) in Part::BOTH.into_iter().zip(images) {
         let reference = definition.reference(part)?;
-        let receipt = transfer::write(&image?, &session.destination(&Place::Store(reference.clone()), None)?)?;
-        session.console.result(&format!("{}@{}", reference.familiar(), receipt.digest))?;
+        let receipt = transfer::write(
+            &image?,
+            &session.destination(&Place::Store(reference.clone()), None)?,
+        )?;
+        session
+            .console
+            .result(&format!("{}@{}", reference.familiar(), receipt.digest))?;
     }
     Ok(())
 }
@@ -82,11 +98,17 @@ fn machine_sources(suite: &str) -> Vec<String> {
 }
 
 fn sources_in(apt: &Path, suite: &str) -> Vec<String> {
-    let listed = fs_err::read_dir(apt.join("sources.list.d")).into_iter().flatten().flatten();
+    let listed = fs_err::read_dir(apt.join("sources.list.d"))
+        .into_iter()
+        .flatten()
+        .flatten();
     let mut files: Vec<PathBuf> = listed.map(|entry| entry.path()).collect();
     files.sort();
     files.insert(0, apt.join("sources.list"));
-    let is_source = |path: &PathBuf| path.extension().is_some_and(|kind| kind == "list" || kind == "sources");
+    let is_source = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|kind| kind == "list" || kind == "sources")
+    };
     let names_suite = |path: &PathBuf| fs_err::read_to_string(path).is_ok_and(|text| names(&text, suite));
     files.retain(|path| is_source(path) && names_suite(path));
     files.into_iter().map(|path| path.display().to_string()).collect()
@@ -94,19 +116,30 @@ fn sources_in(apt: &Path, suite: &str) -> Vec<String> {
 
 /// Whether a file of apt sources, in the old form or the new one, takes packages from exactly this suite.
 fn names(text: &str, suite: &str) -> bool {
-    text.lines().map(str::trim).filter(|line| !line.starts_with('#')).any(|line| {
-        let is_source = line.starts_with("deb ") || line.to_ascii_lowercase().starts_with("suites:");
-        is_source && line.split_whitespace().any(|word| word == suite)
-    })
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.starts_with('#'))
+        .any(|line| {
+            let is_source = line.starts_with("deb ") || line.to_ascii_lowercase().starts_with("suites:");
+            is_source && line.split_whitespace().any(|word| word == suite)
+        })
 }
 
 fn list(form: OutputForm, session: &Session) -> Result<(), Failure> {
-    let mut table = Table::new([Column::Left("STACK"), Column::Left("IN THE STORE"), Column::Left("DESCRIPTION")]);
+    let mut table = Table::new([
+        Column::Left("STACK"),
+        Column::Left("IN THE STORE"),
+        Column::Left("DESCRIPTION"),
+    ]);
     let mut stacks = Vec::new();
     for folder in Folder::embedded("stack") {
         let definition = Definition::read(&folder)?;
         let made = missing(&definition, session)?.is_empty();
-        table.row([definition.id.as_str(), if made { "yes" } else { "no" }, &definition.description]);
+        table.row([
+            definition.id.as_str(),
+            if made { "yes" } else { "no" },
+            &definition.description,
+        ]);
         stacks.push(json!({ "id": definition.id, "description": definition.description, "inStore": made }));
     }
     match form {
@@ -116,8 +149,10 @@ fn list(form: OutputForm, session: &Session) -> Result<(), Failure> {
 }
 
 fn inspect(definition: &Definition, form: OutputForm, session: &Session) -> Result<(), Failure> {
-    let images: Vec<Value> =
-        Part::BOTH.into_iter().map(|part| image(definition, part, session)).collect::<Result<_, _>>()?;
+    let images: Vec<Value> = Part::BOTH
+        .into_iter()
+        .map(|part| image(definition, part, session))
+        .collect::<Result<_, _>>()?;
     if form == OutputForm::Json {
         return session.console.json(&json!({
             "id": definition.id,
@@ -131,8 +166,18 @@ fn inspect(definition: &Definition, form: OutputForm, session: &Session) -> Resu
     let mut facts = Table::new([Column::Left(""), Column::Left("")]);
     facts.row(["Stack", &definition.id]);
     facts.row(["About", &definition.description]);
-    facts.row(["Distribution", &format!("{} {}", definition.distro.name, definition.distro.version)]);
-    facts.row(["Suite", &format!("{} ({})", definition.mmdebstrap.suite, definition.mmdebstrap.components.join(", "))]);
+    facts.row([
+        "Distribution",
+        &format!("{} {}", definition.distro.name, definition.distro.version),
+    ]);
+    facts.row([
+        "Suite",
+        &format!(
+            "{} ({})",
+            definition.mmdebstrap.suite,
+            definition.mmdebstrap.components.join(", ")
+        ),
+    ]);
     let mut text = facts.to_string();
     for (part, image) in Part::BOTH.into_iter().zip(&images) {
         let parts = definition.image(part);
@@ -143,8 +188,14 @@ fn inspect(definition: &Definition, form: OutputForm, session: &Session) -> Resu
         };
         facts.row(["Name", image["name"].as_str().unwrap_or_default()]);
         facts.row(["Digest", &state]);
-        facts.row(["User", &format!("{} ({}:{})", parts.user.name, parts.user.uid, parts.user.gid)]);
-        facts.row(["Packages", &format!("{} and {}", parts.variant, parts.packages.join(" "))]);
+        facts.row([
+            "User",
+            &format!("{} ({}:{})", parts.user.name, parts.user.uid, parts.user.gid),
+        ]);
+        facts.row([
+            "Packages",
+            &format!("{} and {}", parts.variant, parts.packages.join(" ")),
+        ]);
         let title = match part {
             Part::Build => "Build image",
             Part::Run => "Run image",
@@ -164,7 +215,12 @@ fn image(definition: &Definition, part: Part, session: &Session) -> Result<Value
         "user": { "name": parts.user.name, "uid": parts.user.uid, "gid": parts.user.gid },
     });
     if let Ok(image) = session.store()?.image(&reference, &Platform::host()) {
-        let size: u64 = image.layers().iter().filter_map(|layer| layer.known()).map(|known| known.size).sum();
+        let size: u64 = image
+            .layers()
+            .iter()
+            .filter_map(|layer| layer.known())
+            .map(|known| known.size)
+            .sum();
         value["digest"] = image.digest()?.to_string().into();
         value["size"] = size.into();
     }
@@ -200,7 +256,10 @@ mod tests {
         write("sources.list.d/a.list.save", "deb http://m.test bookworm main\n");
         write("sources.list", "deb http://m.test trixie main\n");
         let found = sources_in(apt.path(), "bookworm");
-        let names: Vec<_> = found.iter().map(|path| path.rsplit('/').next().unwrap()).collect();
+        let names: Vec<_> = found
+            .iter()
+            .map(|path| path.rsplit('/').next().unwrap())
+            .collect();
         assert_eq!(names, ["a.list", "b.sources"]);
         assert!(sources_in(apt.path(), "sid").is_empty());
     }

@@ -18,7 +18,12 @@ impl Renderer for Json {
             Event::Diagnostic(diagnostic) => {
                 json!({ "event": "diagnostic", "diagnostic": serde_json::to_value(diagnostic).unwrap_or_default() })
             }
-            Event::Moved { step, name, bytes, outcome } => json!({
+            Event::Moved {
+                step,
+                name,
+                bytes,
+                outcome,
+            } => json!({
                 "event": "blob",
                 "step": step_name(*step),
                 "name": name,

@@ -31,7 +31,11 @@ impl Live {
             "  {prefix:9} {wide_msg} {bytes:>10}"
         };
         let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        let bar = self.bars.add(total.map_or_else(ProgressBar::no_length, ProgressBar::new).with_style(style));
+        let bar = self.bars.add(
+            total
+                .map_or_else(ProgressBar::no_length, ProgressBar::new)
+                .with_style(style),
+        );
         bar.set_prefix(verb(step));
         bar.set_message(name.to_owned());
         Bar(bar)

@@ -61,7 +61,12 @@ pub(crate) enum Event<'a> {
     /// Something is wrong.
     Diagnostic(&'a Diagnostic),
     /// A blob was dealt with.
-    Moved { step: Step, name: &'a str, bytes: u64, outcome: Outcome },
+    Moved {
+        step: Step,
+        name: &'a str,
+        bytes: u64,
+        outcome: Outcome,
+    },
 }
 
 impl Event<'_> {
@@ -86,12 +91,13 @@ pub(crate) struct Console {
     renderer: Arc<dyn Renderer>,
     level: Level,
     live: Option<live::Live>,
-    color: bool,
 }
 
 impl fmt::Debug for Console {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Console").field("level", &self.level).finish_non_exhaustive()
+        f.debug_struct("Console")
+            .field("level", &self.level)
+            .finish_non_exhaustive()
     }
 }
 
@@ -104,18 +110,18 @@ impl Console {
             LogFormat::Text => Arc::new(text::Text::new(color)),
             LogFormat::Json => Arc::new(json::Json),
         };
-        let live = (terminal && format == LogFormat::Text && level < Level::Warning).then(live::Live::default);
-        Self { renderer, level, live, color }
+        let live =
+            (terminal && format == LogFormat::Text && level < Level::Warning).then(live::Live::default);
+        Self {
+            renderer,
+            level,
+            live,
+        }
     }
 
     /// Whether everything is said.
     pub(crate) fn is_verbose(&self) -> bool {
         self.level == Level::Debug
-    }
-
-    /// Whether messages may be coloured.
-    pub(crate) fn color(&self) -> bool {
-        self.color
     }
 
     /// Tells an event.
@@ -198,7 +204,13 @@ impl Console {
 impl Progress for Console {
     fn begin(&self, step: Step, name: &str, total: Option<u64>) -> Box<dyn Meter> {
         let bar = self.live.as_ref().map(|live| live.bar(step, name, total));
-        Box::new(Watched { console: self.clone(), step, name: name.to_owned(), bytes: 0.into(), bar })
+        Box::new(Watched {
+            console: self.clone(),
+            step,
+            name: name.to_owned(),
+            bytes: 0.into(),
+            bar,
+        })
     }
 }
 
@@ -224,6 +236,11 @@ impl Meter for Watched {
             bar.clear();
         }
         let bytes = self.bytes.load(std::sync::atomic::Ordering::Relaxed);
-        self.console.tell(&Event::Moved { step: self.step, name: &self.name, bytes, outcome });
+        self.console.tell(&Event::Moved {
+            step: self.step,
+            name: &self.name,
+            bytes,
+            outcome,
+        });
     }
 }

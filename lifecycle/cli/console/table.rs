@@ -22,7 +22,11 @@ pub(crate) struct Table {
 impl Table {
     /// A table with these columns. Its titles are printed unless all are empty.
     pub(crate) fn new(columns: impl Into<Vec<Column>>) -> Self {
-        Self { columns: columns.into(), rows: Vec::new(), indent: 0 }
+        Self {
+            columns: columns.into(),
+            rows: Vec::new(),
+            indent: 0,
+        }
     }
 
     /// The same table, moved to the right.
@@ -50,11 +54,22 @@ impl Column {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let titles: Vec<String> = self.columns.iter().map(|column| column.title().to_owned()).collect();
+        let titles: Vec<String> = self
+            .columns
+            .iter()
+            .map(|column| column.title().to_owned())
+            .collect();
         let titles = titles.iter().any(|title| !title.is_empty()).then_some(&titles);
         let rows = || titles.into_iter().chain(&self.rows);
-        let width = |column: usize| rows().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-        let widths: Vec<usize> = (0..self.columns.len()).map(|column| width(column).unwrap_or_default()).collect();
+        let width = |column: usize| {
+            rows()
+                .filter_map(|row| row.get(column))
+                .map(|cell| cell.chars().count())
+                .max()
+        };
+        let widths: Vec<usize> = (0..self.columns.len())
+            .map(|column| width(column).unwrap_or_default())
+            .collect();
         for row in rows() {
             let mut line = " ".repeat(self.indent);
             for ((cell, column), width) in row.iter().zip(&self.columns).zip(&widths) {
@@ -76,10 +91,14 @@ mod tests {
 
     #[test]
     fn columns_are_aligned_without_trailing_blanks() {
-        let mut table = Table::new([Column::Left("NAME"), Column::Right("SIZE"), Column::Left("")]).indented(1);
+        let mut table =
+            Table::new([Column::Left("NAME"), Column::Right("SIZE"), Column::Left("")]).indented(1);
         table.row(["é", "1 kB", ""]);
         table.row(["longer", "12 kB", "x"]);
-        assert_eq!(table.to_string(), " NAME     SIZE\n é        1 kB\n longer  12 kB  x\n");
+        assert_eq!(
+            table.to_string(),
+            " NAME     SIZE\n é        1 kB\n longer  12 kB  x\n"
+        );
     }
 
     #[test]

@@ -21,7 +21,11 @@ impl Text {
     }
 
     fn painted(&self, style: &str, text: &str) -> String {
-        if self.color { format!("{style}{text}{RESET}") } else { text.to_owned() }
+        if self.color {
+            format!("{style}{text}{RESET}")
+        } else {
+            text.to_owned()
+        }
     }
 }
 
@@ -32,12 +36,22 @@ impl Renderer for Text {
             Event::Output(line) => [line, b"\n".as_slice()].concat(),
             Event::Info(message) => format!("{message}\n").into_bytes(),
             Event::Debug(message) => format!("{}\n", self.painted(GREY, message)).into_bytes(),
-            Event::Warning(message) => format!("{} {message}\n", self.painted(YELLOW, "warning:")).into_bytes(),
+            Event::Warning(message) => {
+                format!("{} {message}\n", self.painted(YELLOW, "warning:")).into_bytes()
+            }
             Event::Diagnostic(diagnostic) => {
-                let options = RenderOptions { colour: self.color, ..RenderOptions::default() };
+                let options = RenderOptions {
+                    colour: self.color,
+                    ..RenderOptions::default()
+                };
                 format!("{}\n", diagnostic.render(options)).into_bytes()
             }
-            Event::Moved { step, name, bytes, outcome } => moved(*step, name, *bytes, *outcome).into_bytes(),
+            Event::Moved {
+                step,
+                name,
+                bytes,
+                outcome,
+            } => moved(*step, name, *bytes, *outcome).into_bytes(),
         }
     }
 }
@@ -65,7 +79,13 @@ mod tests {
 
     #[test]
     fn colour_only_when_asked() {
-        assert_eq!(Text::new(false).render(&Event::Phase("DETECTING")), b"===> DETECTING\n");
-        assert_eq!(Text::new(true).render(&Event::Phase("DETECTING")), b"\x1b[36;1m===> DETECTING\x1b[0m\n");
+        assert_eq!(
+            Text::new(false).render(&Event::Phase("DETECTING")),
+            b"===> DETECTING\n"
+        );
+        assert_eq!(
+            Text::new(true).render(&Event::Phase("DETECTING")),
+            b"\x1b[36;1m===> DETECTING\x1b[0m\n"
+        );
     }
 }

@@ -68,7 +68,9 @@ pub(super) fn parse(
     let mut parsed = Parsed::default();
     let mut rest = arguments;
     while let Some((argument, after)) = rest.split_first() {
-        let Some(text) = argument.strip_prefix('-').filter(|text| !text.is_empty()) else { break };
+        let Some(text) = argument.strip_prefix('-').filter(|text| !text.is_empty()) else {
+            break;
+        };
         rest = after;
         if text == "-" {
             break;
@@ -91,7 +93,9 @@ pub(super) fn parse(
             (Kind::Boolean, attached) => attached.unwrap_or_else(|| "true".to_owned()),
             (_, Some(value)) => value,
             (_, None) => {
-                let (value, after) = rest.split_first().ok_or_else(|| FlagError::NoValue(name.to_owned()))?;
+                let (value, after) = rest
+                    .split_first()
+                    .ok_or_else(|| FlagError::NoValue(name.to_owned()))?;
                 rest = after;
                 value.clone()
             }
@@ -107,8 +111,12 @@ fn check(name: &str, kind: Kind, value: &str) -> Result<(), FlagError> {
     let (name, value) = (name.to_owned(), value.to_owned());
     match kind {
         // Pipelines hand on parameters that nobody set (KB-01, KB-02).
-        Kind::Boolean if !value.is_empty() && boolean(&value).is_none() => Err(FlagError::Boolean { name, value }),
-        Kind::Number if !value.is_empty() && number(&value).is_none() => Err(FlagError::Number { name, value }),
+        Kind::Boolean if !value.is_empty() && boolean(&value).is_none() => {
+            Err(FlagError::Boolean { name, value })
+        }
+        Kind::Number if !value.is_empty() && number(&value).is_none() => {
+            Err(FlagError::Number { name, value })
+        }
         _ => Ok(()),
     }
 }
@@ -133,7 +141,10 @@ pub(super) fn number(text: &str) -> Option<u32> {
         _ => (lower.as_str(), 10),
     };
     // `from_str_radix` would take a sign in the middle of `0x+1`.
-    digits.bytes().all(|byte| byte.is_ascii_alphanumeric()).then(|| u32::from_str_radix(digits, base).ok())?
+    digits
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric())
+        .then(|| u32::from_str_radix(digits, base).ok())?
 }
 
 #[cfg(test)]
@@ -143,14 +154,23 @@ mod tests {
     fn parse_words(text: &str) -> Result<Parsed, FlagError> {
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
         parse(&words, |name| {
-            let known = [("s", Kind::Text), ("b", Kind::Boolean), ("n", Kind::Number), ("l", Kind::List)];
+            let known = [
+                ("s", Kind::Text),
+                ("b", Kind::Boolean),
+                ("n", Kind::Number),
+                ("l", Kind::List),
+            ];
             known.into_iter().find(|(known, _)| *known == name)
         })
     }
 
     #[test]
     fn flags_are_read_as_go_reads_them_1_1() {
-        type Case = (&'static str, &'static [(&'static str, &'static str)], &'static [&'static str]);
+        type Case = (
+            &'static str,
+            &'static [(&'static str, &'static str)],
+            &'static [&'static str],
+        );
         let cases: &[Case] = &[
             ("-s v x", &[("s", "v")], &["x"]),
             ("--s v", &[("s", "v")], &[]),
@@ -170,7 +190,11 @@ mod tests {
         ];
         for (text, values, positionals) in cases {
             let parsed = parse_words(text).unwrap();
-            let found: Vec<_> = parsed.values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+            let found: Vec<_> = parsed
+                .values
+                .iter()
+                .map(|(name, value)| (*name, value.as_str()))
+                .collect();
             assert_eq!(found, *values, "{text}");
             assert_eq!(parsed.positionals, *positionals, "{text}");
         }

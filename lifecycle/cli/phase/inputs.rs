@@ -30,20 +30,32 @@ impl<'a> Inputs<'a> {
         environment: &'a Environment,
         working_directory: PathBuf,
     ) -> Self {
-        Self { phase, api, parsed, environment, working_directory }
+        Self {
+            phase,
+            api,
+            parsed,
+            environment,
+            working_directory,
+        }
     }
 
     /// The value of an input.
     pub(super) fn text(&self, name: &str) -> Option<String> {
         let input = table::known(name, self.phase)?;
-        let given = table::counts(input, self.phase, self.api).then(|| self.given(input)).flatten();
+        let given = table::counts(input, self.phase, self.api)
+            .then(|| self.given(input))
+            .flatten();
         given.or_else(|| match input.default {
             Default::None => None,
             Default::Fixed(value) => Some(value.to_owned()),
             Default::InLayers(file) => Some(self.in_layers(file)),
             Default::InLayersOr(file, otherwise) => {
                 let path = self.in_layers(file);
-                Some(if Path::new(&path).exists() { path } else { otherwise.to_owned() })
+                Some(if Path::new(&path).exists() {
+                    path
+                } else {
+                    otherwise.to_owned()
+                })
             }
         })
     }
@@ -62,12 +74,15 @@ impl<'a> Inputs<'a> {
 
     /// The layers directory.
     pub(super) fn layers(&self) -> PathBuf {
-        self.directory("layers").unwrap_or_else(|| PathBuf::from("/layers"))
+        self.directory("layers")
+            .unwrap_or_else(|| PathBuf::from("/layers"))
     }
 
     /// A file, made absolute: what it means must not change with a program's working directory.
     pub(super) fn file(&self, name: &str) -> PathBuf {
-        self.text(name).map(|path| self.working_directory.join(path)).unwrap_or_default()
+        self.text(name)
+            .map(|path| self.working_directory.join(path))
+            .unwrap_or_default()
     }
 
     /// A directory, made absolute (GEN-16).
@@ -82,7 +97,10 @@ impl<'a> Inputs<'a> {
 
     /// A boolean. A variable that is none means false (GEN-13).
     pub(super) fn boolean(&self, name: &str) -> bool {
-        self.text(name).as_deref().and_then(flags::boolean).unwrap_or_default()
+        self.text(name)
+            .as_deref()
+            .and_then(flags::boolean)
+            .unwrap_or_default()
     }
 
     /// A number. A variable that is none is not set.
@@ -92,15 +110,28 @@ impl<'a> Inputs<'a> {
 
     /// A list: the flag as often as it was given, each with commas or without, else the variable (KB-03).
     pub(super) fn list(&self, name: &str) -> Vec<String> {
-        let Some(input) = table::known(name, self.phase) else { return Vec::new() };
+        let Some(input) = table::known(name, self.phase) else {
+            return Vec::new();
+        };
         if !table::counts(input, self.phase, self.api) {
             return Vec::new();
         }
-        let given: Vec<_> = self.parsed.values.iter().filter(|(flag, _)| *flag == name).collect();
+        let given: Vec<_> = self
+            .parsed
+            .values
+            .iter()
+            .filter(|(flag, _)| *flag == name)
+            .collect();
         if given.is_empty() {
-            return input.variable.map(|variable| self.environment.list(variable)).unwrap_or_default();
+            return input
+                .variable
+                .map(|variable| self.environment.list(variable))
+                .unwrap_or_default();
         }
-        let items = given.iter().flat_map(|(_, value)| value.split(',')).map(str::trim);
+        let items = given
+            .iter()
+            .flat_map(|(_, value)| value.split(','))
+            .map(str::trim);
         items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
     }
 
@@ -114,13 +145,20 @@ impl<'a> Inputs<'a> {
         match self.positionals() {
             [name] if name.is_empty() => Err(PhaseError::arguments("image argument is required")),
             [name] => reference(name),
-            others => Err(PhaseError::arguments(format!("received {} arguments, but expected 1", others.len()))),
+            others => Err(PhaseError::arguments(format!(
+                "received {} arguments, but expected 1",
+                others.len()
+            ))),
         }
     }
 
     /// The images that this phase takes, at least one.
     pub(super) fn images(&self) -> Result<Vec<Reference>, PhaseError> {
-        let images: Vec<_> = self.positionals().iter().filter(|name| !name.is_empty()).collect();
+        let images: Vec<_> = self
+            .positionals()
+            .iter()
+            .filter(|name| !name.is_empty())
+            .collect();
         if images.is_empty() {
             return Err(PhaseError::arguments("at least one image argument is required"));
         }
@@ -133,7 +171,11 @@ impl<'a> Inputs<'a> {
             PhaseName::Restore => "received unexpected Args",
             _ => "received unexpected arguments",
         };
-        if self.positionals().is_empty() { Ok(()) } else { Err(PhaseError::arguments(text)) }
+        if self.positionals().is_empty() {
+            Ok(())
+        } else {
+            Err(PhaseError::arguments(text))
+        }
     }
 
     /// Names of images in a list input.
@@ -143,7 +185,10 @@ impl<'a> Inputs<'a> {
 
     /// Arguments that were probably meant as flags.
     pub(super) fn flag_like(&self) -> impl Iterator<Item = &str> {
-        self.positionals().iter().map(String::as_str).filter(|argument| argument.starts_with('-'))
+        self.positionals()
+            .iter()
+            .map(String::as_str)
+            .filter(|argument| argument.starts_with('-'))
     }
 }
 
@@ -155,50 +200,77 @@ pub(super) fn reference(name: &str) -> Result<Reference, PhaseError> {
 }
 
 /// Reads the arguments of a phase.
-pub(super) fn parse(arguments: &[String], phase: PhaseName, api: PlatformApi) -> Result<Parsed, flags::FlagError> {
-    flags::parse(arguments, |name| table::flag(name, phase, api).map(|input| (input.name, input.kind)))
+pub(super) fn parse(
+    arguments: &[String],
+    phase: PhaseName,
+    api: PlatformApi,
+) -> Result<Parsed, flags::FlagError> {
+    flags::parse(arguments, |name| {
+        table::flag(name, phase, api).map(|input| (input.name, input.kind))
+    })
 }
 
 /// What `-h` shows.
 pub(super) fn usage(phase: PhaseName, api: PlatformApi) -> String {
-    let mut text = format!("Usage of {}:\n", phase.program());
-    for input in table::flags(phase, api) {
-        let value = match input.kind {
-            Kind::Boolean => "",
-            Kind::Number => " int",
-            Kind::List => " value",
-            Kind::Text | Kind::Directory => " string",
-        };
-        text.push_str(&format!("  -{}{value}\n    \t{}", input.name, input.about));
-        match input.default {
-            Default::None | Default::Fixed("false") => {}
-            Default::Fixed(default) => text.push_str(&format!(" (default {default:?})")),
-            Default::InLayers(file) => text.push_str(&format!(" (default \"<layers>/{file}\")")),
-            Default::InLayersOr(file, otherwise) => {
-                text.push_str(&format!(" (default \"<layers>/{file}\" if it exists, else {otherwise:?})"));
-            }
+    let flags: String = table::flags(phase, api).map(describe).collect();
+    format!("Usage of {}:\n{flags}", phase.program())
+}
+
+/// A flag, in the form of Go's flag package.
+fn describe(input: &table::Input) -> String {
+    let value = match input.kind {
+        Kind::Boolean => "",
+        Kind::Number => " int",
+        Kind::List => " value",
+        Kind::Text | Kind::Directory => " string",
+    };
+    let default = match input.default {
+        Default::None | Default::Fixed("false") => String::new(),
+        Default::Fixed(default) => format!(" (default {default:?})"),
+        Default::InLayers(file) => format!(" (default \"<layers>/{file}\")"),
+        Default::InLayersOr(file, otherwise) => {
+            format!(" (default \"<layers>/{file}\" if it exists, else {otherwise:?})")
         }
-        if let Some(variable) = input.variable {
-            text.push_str(&format!(" [${variable}]"));
-        }
-        text.push('\n');
-    }
-    text
+    };
+    let variable = input
+        .variable
+        .map(|variable| format!(" [${variable}]"))
+        .unwrap_or_default();
+    format!(
+        "  -{}{value}\n    \t{}{default}{variable}\n",
+        input.name, input.about
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn inputs<'a>(phase: PhaseName, api: PlatformApi, text: &str, environment: &'a Environment) -> Inputs<'a> {
+    fn inputs<'a>(
+        phase: PhaseName,
+        api: PlatformApi,
+        text: &str,
+        environment: &'a Environment,
+    ) -> Inputs<'a> {
         let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
-        Inputs::new(phase, api, parse(&words, phase, api).unwrap(), environment, "/cwd".into())
+        Inputs::new(
+            phase,
+            api,
+            parse(&words, phase, api).unwrap(),
+            environment,
+            "/cwd".into(),
+        )
     }
 
     #[test]
     fn flag_beats_variable_beats_default_gen_06() {
         let environment = Environment::from_pairs(&[("CNB_APP_DIR", "/env"), ("CNB_PLAN_PATH", "")]);
-        for (text, app) in [("", "/env"), ("-app /flag", "/flag"), ("-app rel", "/cwd/rel"), ("-app=", "/workspace")] {
+        for (text, app) in [
+            ("", "/env"),
+            ("-app /flag", "/flag"),
+            ("-app rel", "/cwd/rel"),
+            ("-app=", "/workspace"),
+        ] {
             let inputs = inputs(PhaseName::Detect, PlatformApi::V0_12, text, &environment);
             assert_eq!(inputs.directory_or_default("app"), Path::new(app), "{text}");
             assert_eq!(inputs.file("plan"), Path::new("/layers/plan.toml"));
@@ -233,10 +305,13 @@ mod tests {
 
     #[test]
     fn booleans_take_values_kb_02_gen_13() {
-        let environment = Environment::from_pairs(&[("CNB_SKIP_RESTORE", "yes"), ("CNB_SKIP_LAYERS", "True")]);
-        let create = |text| inputs(PhaseName::Create, PlatformApi::V0_12, text, &environment).boolean("skip-restore");
+        let environment =
+            Environment::from_pairs(&[("CNB_SKIP_RESTORE", "yes"), ("CNB_SKIP_LAYERS", "True")]);
+        let create =
+            |text| inputs(PhaseName::Create, PlatformApi::V0_12, text, &environment).boolean("skip-restore");
         assert!(!create("") && create("-skip-restore") && !create("-skip-restore=false"));
-        let restore = |text| inputs(PhaseName::Restore, PlatformApi::V0_12, text, &environment).boolean("skip-layers");
+        let restore =
+            |text| inputs(PhaseName::Restore, PlatformApi::V0_12, text, &environment).boolean("skip-layers");
         assert!(restore("") && !restore("-skip-layers=false"));
     }
 
@@ -247,9 +322,16 @@ mod tests {
             ("", &["a", "b"][..]),
             ("-insecure-registry c -insecure-registry d,e,", &["c", "d", "e"]),
         ] {
-            assert_eq!(inputs(PhaseName::Export, PlatformApi::V0_13, text, &environment).list("insecure-registry"), list);
+            assert_eq!(
+                inputs(PhaseName::Export, PlatformApi::V0_13, text, &environment).list("insecure-registry"),
+                list
+            );
         }
-        assert!(inputs(PhaseName::Export, PlatformApi::V0_12, "", &environment).list("insecure-registry").is_empty());
+        assert!(
+            inputs(PhaseName::Export, PlatformApi::V0_12, "", &environment)
+                .list("insecure-registry")
+                .is_empty()
+        );
     }
 
     #[test]
@@ -265,10 +347,14 @@ mod tests {
             assert_eq!(found, format!("failed to parse arguments: {expected}"));
         }
         let found = message(make(PhaseName::Export, "").images().unwrap_err());
-        assert_eq!(found, "failed to parse arguments: at least one image argument is required");
-        for (phase, expected) in
-            [(PhaseName::Build, "received unexpected arguments"), (PhaseName::Restore, "received unexpected Args")]
-        {
+        assert_eq!(
+            found,
+            "failed to parse arguments: at least one image argument is required"
+        );
+        for (phase, expected) in [
+            (PhaseName::Build, "received unexpected arguments"),
+            (PhaseName::Restore, "received unexpected Args"),
+        ] {
             let found = message(make(phase, "x").no_arguments().unwrap_err());
             assert_eq!(found, format!("failed to parse arguments: {expected}"));
         }

@@ -54,27 +54,35 @@ enum Stream {
 
 impl Log {
     /// A final error, set off from what was before.
-    pub(super) fn error(&self, text: &str) {
-        write(Stream::Err, format!("{} {text}\n\n", self.painted(BOLD_RED, "ERROR:")).as_bytes());
+    pub(super) fn error(self, text: &str) {
+        write(
+            Stream::Err,
+            format!("{} {text}\n\n", self.painted(BOLD_RED, "ERROR:")).as_bytes(),
+        );
     }
 
-    fn painted(&self, style: &str, text: &str) -> String {
-        if self.color { format!("{style}{text}{RESET}") } else { text.to_owned() }
+    fn painted(self, style: &str, text: &str) -> String {
+        if self.color {
+            format!("{style}{text}{RESET}")
+        } else {
+            text.to_owned()
+        }
     }
 
-    fn line(&self, level: Level, text: &str) -> Option<(Stream, String)> {
+    fn line(self, level: Level, text: &str) -> Option<(Stream, String)> {
         if level < self.level {
             return None;
         }
         Some(match level {
             Level::Debug | Level::Info => (Stream::Out, format!("{text}\n")),
-            Level::Warn | Level::Error => {
-                (Stream::Err, format!("{} {text}\n", self.painted(BOLD_YELLOW, "Warning:")))
-            }
+            Level::Warn | Level::Error => (
+                Stream::Err,
+                format!("{} {text}\n", self.painted(BOLD_YELLOW, "Warning:")),
+            ),
         })
     }
 
-    fn say(&self, level: Level, text: &str) {
+    fn say(self, level: Level, text: &str) {
         if let Some((stream, line)) = self.line(level, text) {
             write(stream, line.as_bytes());
         }
@@ -101,7 +109,10 @@ impl Progress for Log {
 impl Reporter for Log {
     fn phase(&self, phase: Phase) {
         if self.headlines {
-            self.say(Level::Info, &self.painted(CYAN, &format!("===> {}", phase.title())));
+            self.say(
+                Level::Info,
+                &self.painted(CYAN, &format!("===> {}", phase.title())),
+            );
         }
     }
 
@@ -121,7 +132,11 @@ impl Reporter for Log {
         if self.level > Level::Info {
             return;
         }
-        let mut bytes = if self.color { line.to_vec() } else { without_styles(line) };
+        let mut bytes = if self.color {
+            line.to_vec()
+        } else {
+            without_styles(line)
+        };
         bytes.push(b'\n');
         write(Stream::Out, &bytes);
     }
@@ -150,13 +165,20 @@ mod tests {
 
     #[test]
     fn lines_have_the_reference_forms_1_5() {
-        let plain = Log { level: Level::Debug, ..Log::default() };
+        let plain = Log {
+            level: Level::Debug,
+            ..Log::default()
+        };
         let color = Log { color: true, ..plain };
         for (log, level, line) in [
             (plain, Level::Info, (Stream::Out, "text\n")),
             (plain, Level::Debug, (Stream::Out, "text\n")),
             (plain, Level::Warn, (Stream::Err, "Warning: text\n")),
-            (color, Level::Warn, (Stream::Err, "\x1b[1;33mWarning:\x1b[0m text\n")),
+            (
+                color,
+                Level::Warn,
+                (Stream::Err, "\x1b[1;33mWarning:\x1b[0m text\n"),
+            ),
             (color, Level::Info, (Stream::Out, "text\n")),
         ] {
             assert_eq!(log.line(level, "text"), Some((line.0, line.1.to_owned())));
@@ -176,7 +198,10 @@ mod tests {
         ] {
             assert_eq!(Level::parse(text), level, "{text}");
         }
-        let quiet = Log { level: Level::Error, ..Log::default() };
+        let quiet = Log {
+            level: Level::Error,
+            ..Log::default()
+        };
         assert_eq!(quiet.line(Level::Warn, "text"), None);
     }
 

@@ -41,7 +41,10 @@ impl Invocation {
     /// The phase that the program's name or its first argument asks for, if any. `build` is the phase only with a
     /// Platform API and arguments that are the phase's; otherwise it is the command for people.
     pub(crate) fn of(arguments: &[OsString], environment: &Environment) -> Option<Self> {
-        let words: Vec<String> = arguments.iter().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<String> = arguments
+            .iter()
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
         let (program, rest) = words.split_first()?;
         let program = Path::new(program).file_name()?.to_str()?;
         if program.split('.').next() == Some("launcher") {
@@ -60,7 +63,9 @@ impl Invocation {
 }
 
 fn is_build_phase(arguments: &[String], environment: &Environment) -> bool {
-    let Some(requested) = environment.text(API) else { return false };
+    let Some(requested) = environment.text(API) else {
+        return false;
+    };
     let api = PlatformApi::negotiate(Some(requested)).unwrap_or(PlatformApi::LATEST);
     inputs::parse(arguments, PhaseName::Build, api).is_ok_and(|parsed| parsed.positionals.is_empty())
 }
@@ -79,19 +84,30 @@ pub(crate) struct PhaseError {
 
 impl PhaseError {
     fn new(action: impl Into<String>, cause: impl Into<String>, code: lifecycle_spec::ExitCode) -> Self {
-        Self { action: action.into(), cause: cause.into(), code: code.number() }
+        Self {
+            action: action.into(),
+            cause: cause.into(),
+            code: code.number(),
+        }
     }
 
     /// Wrong arguments.
     fn arguments(cause: impl Into<String>) -> Self {
-        Self::new("parse arguments", cause, lifecycle_spec::ExitCode::InvalidArguments)
+        Self::new(
+            "parse arguments",
+            cause,
+            lifecycle_spec::ExitCode::InvalidArguments,
+        )
     }
 }
 
 /// Runs what was asked for, and says how it ended.
 pub(crate) fn run(invocation: Invocation, environment: Environment) -> ExitCode {
     // There are no flags yet that would say otherwise.
-    let log = Log { color: !no_color(&environment), ..Log::default() };
+    let log = Log {
+        color: !no_color(&environment),
+        ..Log::default()
+    };
     let (phase, arguments) = match invocation {
         Invocation::Phase(phase, arguments) => (phase, arguments),
         Invocation::Launcher => {
@@ -131,7 +147,10 @@ fn refuse(error: &FlagError, phase: PhaseName, api: PlatformApi) -> ExitCode {
     use std::io::Write;
     let (text, code) = match error {
         FlagError::Help => (inputs::usage(phase, api), ExitCode::SUCCESS),
-        error => (format!("{error}\n{}", inputs::usage(phase, api)), lifecycle_spec::ExitCode::Flags.into()),
+        error => (
+            format!("{error}\n{}", inputs::usage(phase, api)),
+            lifecycle_spec::ExitCode::Flags.into(),
+        ),
     };
     // Whoever closed stderr does not want to read it.
     drop(std::io::stderr().write_all(text.as_bytes()));
@@ -145,10 +164,20 @@ fn begin(
     parsed: Parsed,
     environment: &Environment,
 ) -> Result<(), (Log, PhaseError)> {
-    let mut log = Log { color: !no_color(environment), headlines: phase == PhaseName::Create, ..Log::default() };
+    let mut log = Log {
+        color: !no_color(environment),
+        headlines: phase == PhaseName::Create,
+        ..Log::default()
+    };
     let failed = |log: Log| move |error: PhaseError| (log, error);
     let directory = std::env::current_dir()
-        .map_err(|error| PhaseError::new("find the working directory", error.to_string(), lifecycle_spec::ExitCode::Generic))
+        .map_err(|error| {
+            PhaseError::new(
+                "find the working directory",
+                error.to_string(),
+                lifecycle_spec::ExitCode::Generic,
+            )
+        })
         .map_err(failed(log))?;
     let inputs = Inputs::new(phase, api, parsed, environment, directory);
     log.color &= !inputs.boolean("no-color");
@@ -187,7 +216,10 @@ mod tests {
             ("lifecycle rebase x", PhaseName::Rebase),
             ("/usr/bin/lifecycle export x", PhaseName::Export),
         ] {
-            assert!(matches!(of(words, &[]), Some(Invocation::Phase(found, _)) if found == phase), "{words}");
+            assert!(
+                matches!(of(words, &[]), Some(Invocation::Phase(found, _)) if found == phase),
+                "{words}"
+            );
         }
         assert_eq!(of("/cnb/lifecycle/launcher", &[]), Some(Invocation::Launcher));
         for words in ["lifecycle", "lifecycle run x", "lifecycle --version", ""] {

@@ -100,7 +100,9 @@ impl Sink for Layouts {
             let layout = Layout::create(self.path(name))?.sparse();
             layout.begin(std::slice::from_ref(name))
         };
-        Ok(Box::new(Uploads(names.iter().map(begin).collect::<Result<_, _>>()?)))
+        Ok(Box::new(Uploads(
+            names.iter().map(begin).collect::<Result<_, _>>()?,
+        )))
     }
 }
 
@@ -124,14 +126,20 @@ impl Uploads {
                 None => whole = Some(receipt),
             }
         }
-        whole.ok_or_else(|| TransferError::from_io("cannot write an image", io::Error::other("it has no name")))
+        whole.ok_or_else(|| {
+            TransferError::from_io("cannot write an image", io::Error::other("it has no name"))
+        })
     }
 }
 
 impl Upload for Uploads {
     /// Base layers need not be there, and stay away then (LAY-03).
     fn layer(&mut self, layer: Arc<dyn Layer>) {
-        let is_missing = || layer.open(0).is_err_and(|error| error.cause.kind() == io::ErrorKind::NotFound);
+        let is_missing = || {
+            layer
+                .open(0)
+                .is_err_and(|error| error.cause.kind() == io::ErrorKind::NotFound)
+        };
         if layer.known().is_some() && is_missing() {
             return;
         }
@@ -141,7 +149,11 @@ impl Upload for Uploads {
     }
 
     fn member(&mut self, image: &Image) -> Result<Receipt, TransferError> {
-        let receipts = self.0.iter_mut().map(|upload| upload.member(image)).collect::<Result<Vec<_>, _>>()?;
+        let receipts = self
+            .0
+            .iter_mut()
+            .map(|upload| upload.member(image))
+            .collect::<Result<Vec<_>, _>>()?;
         let none = || TransferError::from_io("cannot write an image", io::Error::other("it has no name"));
         receipts.into_iter().next_back().ok_or_else(none)
     }
@@ -165,16 +177,26 @@ mod tests {
     fn an_image_lies_under_each_of_its_names_lay_01_lay_04() {
         let directory = tempfile::tempdir().unwrap();
         let place = ReadyPlace::layouts(directory.path().to_owned());
-        let names: Vec<Reference> = ["r.test/a:1", "r.test/b:2"].map(|name| name.parse().unwrap()).to_vec();
-        let image = mutate::configure(Image::empty(&Platform::linux("amd64")), |config| config.author = Some("me".into()));
+        let names: Vec<Reference> = ["r.test/a:1", "r.test/b:2"]
+            .map(|name| name.parse().unwrap())
+            .to_vec();
+        let image = mutate::configure(Image::empty(&Platform::linux("amd64")), |config| {
+            config.author = Some("me".into())
+        });
         let receipt = place.images().sink.begin(&names).unwrap().finish(&image).unwrap();
         assert_eq!(receipt.names, names);
         for (name, path) in names.iter().zip(["r.test/a/1", "r.test/b/2"]) {
             assert!(directory.path().join(path).join("index.json").is_file());
-            let Artifact::Image(read) = place.images().source.artifact(name).unwrap() else { panic!("an index") };
+            let Artifact::Image(read) = place.images().source.artifact(name).unwrap() else {
+                panic!("an index")
+            };
             assert_eq!(read.digest().unwrap(), receipt.digest);
         }
-        let missing = place.images().source.artifact(&"r.test/c".parse().unwrap()).unwrap_err();
+        let missing = place
+            .images()
+            .source
+            .artifact(&"r.test/c".parse().unwrap())
+            .unwrap_err();
         assert_eq!(missing.kind, lifecycle_image::TransferErrorKind::NotFound);
     }
 }

@@ -25,19 +25,25 @@ pub(super) struct User {
 impl User {
     /// The present one.
     pub(super) fn present() -> Self {
-        Self { uid: geteuid().as_raw(), gid: getegid().as_raw() }
+        Self {
+            uid: geteuid().as_raw(),
+            gid: getegid().as_raw(),
+        }
     }
 
     /// The one that was asked for; what nobody named stays as it is.
     pub(super) fn wanted(uid: Option<u32>, gid: Option<u32>) -> Self {
         let present = Self::present();
-        Self { uid: uid.unwrap_or(present.uid), gid: gid.unwrap_or(present.gid) }
+        Self {
+            uid: uid.unwrap_or(present.uid),
+            gid: gid.unwrap_or(present.gid),
+        }
     }
 }
 
 /// Gives `directories` to `user` where that is needed, and becomes that user. Nothing is attempted when it is the
 /// present one (KB-08).
-pub(super) fn assume(user: User, directories: &[PathBuf], log: &Log) -> Result<(), PhaseError> {
+pub(super) fn assume(user: User, directories: &[PathBuf], log: Log) -> Result<(), PhaseError> {
     let present = User::present();
     if present != user {
         if present.uid == 0 {
@@ -59,17 +65,28 @@ pub(super) fn assume(user: User, directories: &[PathBuf], log: &Log) -> Result<(
 }
 
 /// Gives a tree away, unless its top belongs to the user already: then an earlier build has done it.
-fn give(directory: &Path, user: User, log: &Log) -> io::Result<()> {
+fn give(directory: &Path, user: User, log: Log) -> io::Result<()> {
     let found = fs_err::metadata(directory)?;
     if can_write(&found, user) {
         return Ok(());
     }
-    log.debug(&format!("giving {} to {}:{}", directory.display(), user.uid, user.gid));
+    log.debug(&format!(
+        "giving {} to {}:{}",
+        directory.display(),
+        user.uid,
+        user.gid
+    ));
     let mut open = vec![directory.to_owned()];
     while let Some(path) = open.pop() {
         // Links are given away themselves, never what they point at.
         let flags = AtFlags::SYMLINK_NOFOLLOW;
-        chownat(CWD, &path, Some(Uid::from_raw(user.uid)), Some(Gid::from_raw(user.gid)), flags)?;
+        chownat(
+            CWD,
+            &path,
+            Some(Uid::from_raw(user.uid)),
+            Some(Gid::from_raw(user.gid)),
+            flags,
+        )?;
         if fs_err::symlink_metadata(&path)?.is_dir() {
             for entry in fs_err::read_dir(&path)? {
                 open.push(entry?.path());
@@ -113,7 +130,11 @@ mod tests {
         ] {
             fs_err::set_permissions(directory.path(), std::fs::Permissions::from_mode(mode)).unwrap();
             let found = fs_err::metadata(directory.path()).unwrap();
-            assert_eq!(can_write(&found, User { uid, gid }), expected, "{mode:o} {uid} {gid}");
+            assert_eq!(
+                can_write(&found, User { uid, gid }),
+                expected,
+                "{mode:o} {uid} {gid}"
+            );
         }
     }
 

@@ -6,13 +6,15 @@ use std::sync::Arc;
 use lifecycle_image::{Platform, Reference};
 use lifecycle_layers::{Owner, Packing};
 use lifecycle_phases::{
-    AnalyzeOptions, BuildOptions, CacheImage, CacheOptions, Cancellation, CreateOptions, DetectOptions, ExportOptions,
-    Place, RebaseOptions, Reporter, RestoreOptions, Surroundings,
+    AnalyzeOptions, BuildOptions, CacheImage, CacheOptions, Cancellation, CreateOptions, DetectOptions,
+    ExportOptions, Place, RebaseOptions, Reporter, RestoreOptions, Surroundings,
 };
 use lifecycle_registry::Registry;
 use lifecycle_sandbox::Users;
 use lifecycle_spec::label::LauncherVersion;
-use lifecycle_spec::{Environment as Variables, ExecEnv, ExitCode, ExperimentalMode};
+use lifecycle_spec::{
+    AnalyzedToml, Environment as Variables, ExecEnv, ExitCode, ExperimentalMode, Flaw, RunToml, StackToml,
+};
 use lifecycle_store::Store;
 
 use super::PhaseError;
@@ -30,7 +32,16 @@ use crate::signals::Interruption;
 
 /// Runs the phase that the inputs are for.
 pub(super) fn run(inputs: &Inputs<'_>, environment: &Environment, log: Log) -> Result<(), PhaseError> {
-    let phase = Phase { inputs, environment, log };
+    let interruption = Interruption::default();
+    interruption
+        .listen_saying(move |text| log.warning(text))
+        .map_err(|error| PhaseError::new("listen for signals", error.to_string(), ExitCode::Generic))?;
+    let phase = Phase {
+        inputs,
+        environment,
+        log,
+        interruption,
+    };
     match inputs.phase {
         PhaseName::Analyze => phase.analyze(),
         PhaseName::Detect => phase.detect(),
@@ -52,6 +63,7 @@ struct Phase<'a> {
     inputs: &'a Inputs<'a>,
     environment: &'a Environment,
     log: Log,
+    interruption: Interruption,
 }
 
 /// What phases that deal with images need besides their options.
@@ -64,22 +76,25 @@ struct Dealings {
 impl Phase<'_> {
     fn analyze(&self) -> Result<(), PhaseError> {
         let options = self.analyze_options()?;
-        let dealings = self.deal(&references(&options))?;
+        let dealings = self.deal(&[references(&options), self.known_images()].concat())?;
         self.become_user()?;
         let access = RegistryAccess(dealings.registry.clone());
         let cache = self.cache(&dealings, &access)?;
-        self.interruptible(|_| {
-            lifecycle_phases::analyze(&options, &dealings.place.images(), cache.image.as_ref(), &self.log)
-                .map(drop)
-                .map_err(|error| self.failed(&error, error.exit_code()))
-        })
+        lifecycle_phases::analyze(
+            &options,
+            &dealings.place.images(),
+            cache.image.as_ref(),
+            &self.log,
+        )
+        .map(drop)
+        .map_err(|error| self.failed(&error, error.exit_code()))
     }
 
     fn detect(&self) -> Result<(), PhaseError> {
         self.inputs.no_arguments()?;
         let options = self.detect_options()?;
         self.become_user()?;
-        self.interruptible(|cancellation| {
+        self.stoppable(|cancellation| {
             lifecycle_phases::detect(&options, cancellation, &self.log)
                 .map(drop)
                 .map_err(|error| self.failed(&error, error.exit_code()))
@@ -89,22 +104,20 @@ impl Phase<'_> {
     fn restore(&self) -> Result<(), PhaseError> {
         self.inputs.no_arguments()?;
         let options = self.restore_options();
-        let dealings = self.deal(&[])?;
+        let dealings = self.deal(&self.known_images())?;
         self.become_user()?;
         let access = RegistryAccess(dealings.registry.clone());
         let cache = self.cache(&dealings, &access)?;
-        self.interruptible(|_| {
-            lifecycle_phases::restore(&options, Some(&dealings.place.images()), &cache, &self.log)
-                .map(drop)
-                .map_err(|error| self.failed(&error, error.exit_code()))
-        })
+        lifecycle_phases::restore(&options, Some(&dealings.place.images()), &cache, &self.log)
+            .map(drop)
+            .map_err(|error| self.failed(&error, error.exit_code()))
     }
 
     fn build(&self) -> Result<(), PhaseError> {
         self.inputs.no_arguments()?;
         let options = self.build_options()?;
         self.become_user()?;
-        self.interruptible(|cancellation| {
+        self.stoppable(|cancellation| {
             lifecycle_phases::build(&options, cancellation, &self.log)
                 .map(drop)
                 .map_err(|error| self.failed(&error, error.exit_code()))
@@ -118,7 +131,7 @@ impl Phase<'_> {
             }
         }
         let options = self.export_options(self.inputs.images()?)?;
-        let dealings = self.deal(&options.images)?;
+        let dealings = self.deal(&[options.images.clone(), self.known_images()].concat())?;
         self.become_user()?;
         let access = RegistryAccess(dealings.registry.clone());
         let cache = self.cache(&dealings, &access)?;
@@ -134,7 +147,7 @@ impl Phase<'_> {
         let analyze = self.analyze_options()?;
         let names = references(&analyze);
         let export = self.export_options(names.clone())?;
-        let dealings = self.deal(&names)?;
+        let dealings = self.deal(&[names, self.known_images()].concat())?;
         let user = self.become_user()?;
         let mut detect = self.detect_options()?;
         let mut build = self.build_options()?;
@@ -142,19 +155,25 @@ impl Phase<'_> {
             surroundings.uid = user.uid;
             set_home(&mut surroundings.inherited, user);
         }
-        let options = CreateOptions { analyze, detect, restore: self.restore_options(), build, export };
+        let options = CreateOptions {
+            analyze,
+            detect,
+            restore: self.restore_options(),
+            build,
+            export,
+        };
         let access = RegistryAccess(dealings.registry.clone());
         let cache = self.cache(&dealings, &access)?;
         let reporter: Arc<dyn Reporter> = Arc::new(self.log);
         self.with_store(|store| {
-            self.interruptible(|cancellation| {
+            self.stoppable(|cancellation| {
                 let images = dealings.place.images();
-                lifecycle_phases::create(&options, &images, &cache, store, cancellation, &reporter).map(drop).map_err(
-                    |error| {
+                lifecycle_phases::create(&options, &images, &cache, store, cancellation, &reporter)
+                    .map(drop)
+                    .map_err(|error| {
                         let cause = failure::sentence(&error);
                         PhaseError::new(error.phase().to_string(), cause, error.exit_code())
-                    },
-                )
+                    })
             })
         })
     }
@@ -163,7 +182,9 @@ impl Phase<'_> {
         let inputs = self.inputs;
         let run_image = match (inputs.text("run-image"), inputs.text("image")) {
             (Some(_), Some(_)) => {
-                return Err(PhaseError::arguments("supply only one of -run-image or (deprecated) -image"));
+                return Err(PhaseError::arguments(
+                    "supply only one of -run-image or (deprecated) -image",
+                ));
             }
             (run_image, image) => run_image.or(image),
         };
@@ -175,15 +196,11 @@ impl Phase<'_> {
             force: inputs.boolean("force"),
             report: inputs.file("report"),
         };
-        let mut names = options.images.clone();
-        names.extend(options.run_image.as_deref().and_then(|name| name.parse().ok()));
-        let dealings = self.deal(&names)?;
+        let dealings = self.deal(&[options.images.clone(), self.known_images()].concat())?;
         self.become_user()?;
-        self.interruptible(|_| {
-            lifecycle_phases::rebase(&options, &dealings.place.images(), &self.log)
-                .map(drop)
-                .map_err(|error| self.failed(&error, error.exit_code()))
-        })
+        lifecycle_phases::rebase(&options, &dealings.place.images(), &self.log)
+            .map(drop)
+            .map_err(|error| self.failed(&error, error.exit_code()))
     }
 
     fn analyze_options(&self) -> Result<AnalyzeOptions, PhaseError> {
@@ -281,7 +298,10 @@ impl Phase<'_> {
 
     fn surroundings(&self) -> Result<Surroundings, PhaseError> {
         let inputs = self.inputs;
-        let own = self.environment.all().map(|(name, value)| (name.clone(), value.clone()));
+        let own = self
+            .environment
+            .all()
+            .map(|(name, value)| (name.clone(), value.clone()));
         Ok(Surroundings {
             api: inputs.api,
             app: inputs.directory_or_default("app"),
@@ -301,45 +321,85 @@ impl Phase<'_> {
 
     fn experimental(&self) -> Result<ExperimentalMode, PhaseError> {
         let mode = self.inputs.text("experimental").unwrap_or_default();
-        mode.parse().map_err(|error: lifecycle_spec::ModeError| resolving(error.to_string()))
+        mode.parse()
+            .map_err(|error: lifecycle_spec::ModeError| resolving(error.to_string()))
     }
 
     fn user(&self) -> User {
         User::wanted(self.inputs.number("uid"), self.inputs.number("gid"))
     }
 
+    /// Every image that inputs and files name, as far as they can be read: the phase itself says what is wrong with
+    /// them. Looking up credentials for one too many costs little, for one too few the build.
+    fn known_images(&self) -> Vec<Reference> {
+        let inputs = self.inputs;
+        let mut names: Vec<String> = [
+            "previous-image",
+            "run-image",
+            "image",
+            "build-image",
+            "cache-image",
+        ]
+        .into_iter()
+        .filter_map(|name| inputs.text(name))
+        .collect();
+        if let Some(analyzed) = read(&inputs.file("analyzed"), AnalyzedToml::parse) {
+            names.extend(analyzed.previous_image);
+            names.extend(analyzed.run_image.map(|image| image.reference));
+        }
+        let run = read(&inputs.file("run"), RunToml::parse)
+            .map(|run| run.images)
+            .unwrap_or_default();
+        let stack = read(&inputs.file("stack"), StackToml::parse).map(|stack| stack.run_image);
+        for entry in run.into_iter().chain(stack) {
+            names.push(entry.image);
+            names.extend(entry.mirrors);
+        }
+        names.iter().filter_map(|name| name.parse().ok()).collect()
+    }
+
     /// The place of images, with credentials looked up while whoever holds them can be asked (AUTH-04).
     fn deal(&self, names: &[Reference]) -> Result<Dealings, PhaseError> {
         let inputs = self.inputs;
         if inputs.boolean("daemon") {
-            return Err(resolving("-daemon is unsupported: this lifecycle writes to registries and OCI layouts"));
+            return Err(resolving(
+                "-daemon is unsupported: this lifecycle writes to registries and OCI layouts",
+            ));
         }
         if inputs.text("launch-cache").is_some() {
-            self.log.warning("Ignoring -launch-cache, only intended for use with -daemon");
+            self.log
+                .warning("Ignoring -launch-cache, only intended for use with -daemon");
         }
         let arguments = RegistryArguments {
             insecure_registry: inputs.list("insecure-registry"),
             registry_ca: Vec::new(),
             registry_mirror: Vec::new(),
         };
-        let settings = registry::settings(&arguments, self.environment)
-            .map_err(|error| PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic))?;
-        let registry = Registry::new(settings)
-            .map_err(|error| PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic))?;
+        let settings = registry::settings(&arguments, self.environment).map_err(|error| {
+            PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic)
+        })?;
+        let registry = Registry::new(settings).map_err(|error| {
+            PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic)
+        })?;
         let place = if inputs.boolean("layout") {
             self.check_layout()?;
             let directory = inputs.directory("layout-dir");
             let directory = directory.ok_or_else(|| resolving("-layout-dir is required with -layout"))?;
             ReadyPlace::layouts(directory)
         } else {
-            let cache = inputs.text("cache-image").and_then(|name| name.parse::<Reference>().ok());
-            let repositories: Vec<_> = names.iter().chain(&cache).map(|name| name.repository().clone()).collect();
-            registry
-                .look_up_credentials(&repositories)
-                .map_err(|error| PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic))?;
+            let mut repositories: Vec<_> = names.iter().map(|name| name.repository().clone()).collect();
+            repositories.sort();
+            repositories.dedup();
+            registry.look_up_credentials(&repositories).map_err(|error| {
+                PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic)
+            })?;
             ReadyPlace::registry(registry.clone())
         };
-        Ok(Dealings { place, registry, host: Platform::host() })
+        Ok(Dealings {
+            place,
+            registry,
+            host: Platform::host(),
+        })
     }
 
     /// OCI layouts are an experiment (MODE-01).
@@ -359,8 +419,16 @@ impl Phase<'_> {
         }
     }
 
-    fn cache<'a>(&self, dealings: &'a Dealings, access: &'a RegistryAccess) -> Result<CacheOptions<'a>, PhaseError> {
-        let image = self.inputs.text("cache-image").map(|name| reference(&name)).transpose()?;
+    fn cache<'a>(
+        &self,
+        dealings: &'a Dealings,
+        access: &'a RegistryAccess,
+    ) -> Result<CacheOptions<'a>, PhaseError> {
+        let image = self
+            .inputs
+            .text("cache-image")
+            .map(|name| reference(&name))
+            .transpose()?;
         Ok(CacheOptions {
             directory: self.inputs.directory("cache-dir"),
             image: image.map(|reference| CacheImage {
@@ -377,38 +445,42 @@ impl Phase<'_> {
     fn become_user(&self) -> Result<User, PhaseError> {
         let user = self.user();
         let directories = [Some(self.inputs.layers()), self.inputs.directory("cache-dir")];
-        privileges::assume(user, &directories.into_iter().flatten().collect::<Vec<_>>(), &self.log)?;
+        privileges::assume(
+            user,
+            &directories.into_iter().flatten().collect::<Vec<_>>(),
+            self.log,
+        )?;
         Ok(user)
     }
 
-    /// Runs work that a signal ends: running programs are told to stop, and what is unfinished goes away.
-    fn interruptible(
+    /// Runs work that starts programs: a signal has them stopped.
+    fn stoppable(
         &self,
         work: impl FnOnce(&Cancellation) -> Result<(), PhaseError>,
     ) -> Result<(), PhaseError> {
-        let (interruption, cancellation) = (Interruption::default(), Cancellation::default());
-        let log = self.log;
-        interruption
-            .listen_saying(move |text| log.warning(text))
-            .map_err(|error| PhaseError::new("listen for signals", error.to_string(), ExitCode::Generic))?;
-        let told = self.runs_programs().then(|| {
+        let cancellation = Cancellation::default();
+        let told = self.interruption.during({
             let cancellation = cancellation.clone();
-            interruption.during(move || cancellation.cancel())
+            move || cancellation.cancel()
         });
         let result = work(&cancellation);
         drop(told);
-        result.map_err(|error| if cancellation.is_cancelled() { PhaseError { code: 130, ..error } } else { error })
-    }
-
-    fn runs_programs(&self) -> bool {
-        matches!(self.inputs.phase, PhaseName::Detect | PhaseName::Build | PhaseName::Create)
+        result.map_err(|error| {
+            if cancellation.is_cancelled() {
+                PhaseError { code: 130, ..error }
+            } else {
+                error
+            }
+        })
     }
 
     /// Runs work with a store for layers on their way, which is gone afterwards.
     fn with_store(&self, work: impl FnOnce(&Store) -> Result<(), PhaseError>) -> Result<(), PhaseError> {
         let parent = self.environment.temporary_directory();
-        let store = Store::temporary(&parent)
-            .map_err(|error| PhaseError::new("create a store", failure::sentence(&error), ExitCode::Generic))?;
+        let store = Store::temporary(&parent).map_err(|error| {
+            PhaseError::new("create a store", failure::sentence(&error), ExitCode::Generic)
+        })?;
+        self.interruption.remove_at_end(store.path());
         work(&store)
     }
 
@@ -417,9 +489,18 @@ impl Phase<'_> {
     }
 }
 
+/// A document, if it is there and right.
+fn read<T>(path: &Path, parse: impl FnOnce(&Path, &[u8]) -> Result<T, Flaw>) -> Option<T> {
+    parse(path, &fs_err::read(path).ok()?).ok()
+}
+
 /// All names of the image.
 fn references(options: &AnalyzeOptions) -> Vec<Reference> {
-    [&options.image].into_iter().chain(&options.tags).cloned().collect()
+    [&options.image]
+        .into_iter()
+        .chain(&options.tags)
+        .cloned()
+        .collect()
 }
 
 fn resolving(cause: impl Into<String>) -> PhaseError {
@@ -429,7 +510,9 @@ fn resolving(cause: impl Into<String>) -> PhaseError {
 /// The creator starts as root, whose home is of no use to buildpacks (lifecycle.md 1.12). Platforms may run it as a
 /// user that the image does not know; such a user keeps the variables that there are.
 fn set_home(variables: &mut Variables, user: User) {
-    let users = std::fs::File::open("/").ok().and_then(|root| Users::read(root).ok());
+    let users = std::fs::File::open("/")
+        .ok()
+        .and_then(|root| Users::read(root).ok());
     let account = users.and_then(|users| users.resolve(&user.uid.to_string()).ok());
     if let Some(account) = account.filter(|account| account.home != Path::new("/")) {
         variables.set("HOME", account.home);

@@ -47,7 +47,12 @@ pub(super) struct Taker {
 }
 
 const fn since(phase: PhaseName, since: PlatformApi) -> Taker {
-    Taker { phase, since, until: PlatformApi::LATEST, flag: true }
+    Taker {
+        phase,
+        since,
+        until: PlatformApi::LATEST,
+        flag: true,
+    }
 }
 
 const fn always(phase: PhaseName) -> Taker {
@@ -55,12 +60,22 @@ const fn always(phase: PhaseName) -> Taker {
 }
 
 const fn until(phase: PhaseName, until: PlatformApi) -> Taker {
-    Taker { phase, since: V0_7, until, flag: true }
+    Taker {
+        phase,
+        since: V0_7,
+        until,
+        flag: true,
+    }
 }
 
 /// No flag, only a variable.
 const fn quiet(phase: PhaseName) -> Taker {
-    Taker { phase, since: V0_7, until: PlatformApi::LATEST, flag: false }
+    Taker {
+        phase,
+        since: V0_7,
+        until: PlatformApi::LATEST,
+        flag: false,
+    }
 }
 
 const fn input(
@@ -72,7 +87,14 @@ const fn input(
     about: &'static str,
 ) -> Input {
     let variable = if variable.is_empty() { None } else { Some(variable) };
-    Input { name, kind, variable, default, takers, about }
+    Input {
+        name,
+        kind,
+        variable,
+        default,
+        takers,
+        about,
+    }
 }
 
 const EVERY_PHASE: &[Taker] = &[
@@ -111,7 +133,13 @@ pub(super) const INPUTS: &[Input] = &[
         Kind::Directory,
         "CNB_APP_DIR",
         Default::Fixed("/workspace"),
-        &[always(Detect), always(Extend), always(Build), always(Export), always(Create)],
+        &[
+            always(Detect),
+            always(Extend),
+            always(Build),
+            always(Export),
+            always(Create),
+        ],
         "path to the app directory",
     ),
     input(
@@ -159,11 +187,31 @@ pub(super) const INPUTS: &[Input] = &[
         Kind::Boolean,
         "CNB_USE_DAEMON",
         FALSE,
-        &[always(Analyze), since(Restore, V0_12), always(Export), always(Create), always(Rebase)],
+        &[
+            always(Analyze),
+            since(Restore, V0_12),
+            always(Export),
+            always(Create),
+            always(Rebase),
+        ],
         "use a daemon (not supported: images go to registries and OCI layouts)",
     ),
-    input("exec-env", Kind::Text, "CNB_EXEC_ENV", Default::Fixed("production"), ENVIRONMENT, ""),
-    input("experimental", Kind::Text, "CNB_EXPERIMENTAL_MODE", NOTHING, ALL_QUIET, ""),
+    input(
+        "exec-env",
+        Kind::Text,
+        "CNB_EXEC_ENV",
+        Default::Fixed("production"),
+        ENVIRONMENT,
+        "",
+    ),
+    input(
+        "experimental",
+        Kind::Text,
+        "CNB_EXPERIMENTAL_MODE",
+        NOTHING,
+        ALL_QUIET,
+        "",
+    ),
     input(
         "extended",
         Kind::Directory,
@@ -180,31 +228,70 @@ pub(super) const INPUTS: &[Input] = &[
         &[since(Detect, V0_10), quiet(Create)],
         "path to the extensions directory",
     ),
-    input("force", Kind::Boolean, "CNB_FORCE_REBASE", FALSE, &[since(Rebase, V0_12)], "rebase although it is unsafe"),
+    input(
+        "force",
+        Kind::Boolean,
+        "CNB_FORCE_REBASE",
+        FALSE,
+        &[since(Rebase, V0_12)],
+        "rebase although it is unsafe",
+    ),
     input(
         "generated",
         Kind::Directory,
         "CNB_GENERATED_DIR",
         Default::InLayers("generated"),
-        &[since(Detect, V0_10), since(Restore, V0_12), always(Extend), quiet(Create)],
+        &[
+            since(Detect, V0_10),
+            since(Restore, V0_12),
+            always(Extend),
+            quiet(Create),
+        ],
         "path to the directory of generated Dockerfiles",
     ),
-    input("gid", Kind::Number, "CNB_GROUP_ID", NOTHING, USER, "group id of the build's user"),
+    input(
+        "gid",
+        Kind::Number,
+        "CNB_GROUP_ID",
+        NOTHING,
+        USER,
+        "group id of the build's user",
+    ),
     input(
         "group",
         Kind::Text,
         "CNB_GROUP_PATH",
         Default::InLayers("group.toml"),
-        &[always(Detect), always(Restore), always(Extend), always(Build), always(Export), quiet(Create)],
+        &[
+            always(Detect),
+            always(Restore),
+            always(Extend),
+            always(Build),
+            always(Export),
+            quiet(Create),
+        ],
         "path to group.toml",
     ),
-    input("image", Kind::Text, "", NOTHING, &[always(Export), always(Rebase)], "deprecated; see -run-image"),
+    input(
+        "image",
+        Kind::Text,
+        "",
+        NOTHING,
+        &[always(Export), always(Rebase)],
+        "deprecated; see -run-image",
+    ),
     input(
         "insecure-registry",
         Kind::List,
         "CNB_INSECURE_REGISTRIES",
         NOTHING,
-        &[since(Analyze, V0_13), since(Restore, V0_13), since(Export, V0_13), since(Create, V0_13), since(Rebase, V0_13)],
+        &[
+            since(Analyze, V0_13),
+            since(Restore, V0_13),
+            since(Export, V0_13),
+            since(Create, V0_13),
+            since(Rebase, V0_13),
+        ],
         "registry that is spoken to without verified TLS; may be given several times",
     ),
     input(
@@ -215,7 +302,14 @@ pub(super) const INPUTS: &[Input] = &[
         &[always(Extend)],
         "how long the extender's cache is good for",
     ),
-    input("kind", Kind::Text, "CNB_EXTEND_KIND", Default::Fixed("build"), &[since(Extend, V0_12)], "build or run"),
+    input(
+        "kind",
+        Kind::Text,
+        "CNB_EXTEND_KIND",
+        Default::Fixed("build"),
+        &[since(Extend, V0_12)],
+        "build or run",
+    ),
     input(
         "launch-cache",
         Kind::Directory,
@@ -240,9 +334,30 @@ pub(super) const INPUTS: &[Input] = &[
         &[since(Export, V0_11), since(Create, V0_11)],
         "path to the directory of the launcher's SBOM files",
     ),
-    input("layers", Kind::Directory, LAYERS_VARIABLE, Default::Fixed("/layers"), LAYERS, "path to the layers directory"),
-    input("layout", Kind::Boolean, "CNB_USE_LAYOUT", FALSE, LAYOUT, "use OCI layouts on disk (experimental)"),
-    input("layout-dir", Kind::Directory, "CNB_LAYOUT_DIR", NOTHING, LAYOUT, "path to the directory of OCI layouts"),
+    input(
+        "layers",
+        Kind::Directory,
+        LAYERS_VARIABLE,
+        Default::Fixed("/layers"),
+        LAYERS,
+        "path to the layers directory",
+    ),
+    input(
+        "layout",
+        Kind::Boolean,
+        "CNB_USE_LAYOUT",
+        FALSE,
+        LAYOUT,
+        "use OCI layouts on disk (experimental)",
+    ),
+    input(
+        "layout-dir",
+        Kind::Directory,
+        "CNB_LAYOUT_DIR",
+        NOTHING,
+        LAYOUT,
+        "path to the directory of OCI layouts",
+    ),
     input(
         "log-level",
         Kind::Text,
@@ -251,7 +366,14 @@ pub(super) const INPUTS: &[Input] = &[
         EVERY_PHASE,
         "debug, info, warn, error or fatal",
     ),
-    input("no-color", Kind::Boolean, "CNB_NO_COLOR", FALSE, EVERY_PHASE, "no colours"),
+    input(
+        "no-color",
+        Kind::Boolean,
+        "CNB_NO_COLOR",
+        FALSE,
+        EVERY_PHASE,
+        "no colours",
+    ),
     input(
         "order",
         Kind::Text,
@@ -321,7 +443,13 @@ pub(super) const INPUTS: &[Input] = &[
         Kind::Text,
         "CNB_RUN_PATH",
         Default::Fixed("/cnb/run.toml"),
-        &[since(Analyze, V0_12), since(Detect, V0_12), since(Restore, V0_14), since(Export, V0_12), since(Create, V0_12)],
+        &[
+            since(Analyze, V0_12),
+            since(Detect, V0_12),
+            since(Restore, V0_14),
+            since(Export, V0_12),
+            since(Create, V0_12),
+        ],
         "path to run.toml",
     ),
     input(
@@ -333,7 +461,14 @@ pub(super) const INPUTS: &[Input] = &[
         "reference of the run image",
     ),
     // The exporter knows this flag only to refuse it, and its variable not at all.
-    input("run-image", Kind::Text, "", NOTHING, &[always(Export)], "not supported since Platform API 0.7"),
+    input(
+        "run-image",
+        Kind::Text,
+        "",
+        NOTHING,
+        &[always(Export)],
+        "not supported since Platform API 0.7",
+    ),
     input(
         "skip-layers",
         Kind::Boolean,
@@ -342,8 +477,22 @@ pub(super) const INPUTS: &[Input] = &[
         &[since(Analyze, V0_9), always(Restore)],
         "do not restore layers",
     ),
-    input("skip-restore", Kind::Boolean, "CNB_SKIP_RESTORE", FALSE, &[always(Create)], "do not restore layers"),
-    input("source-date-epoch", Kind::Text, "SOURCE_DATE_EPOCH", NOTHING, &[quiet(Export), quiet(Create)], ""),
+    input(
+        "skip-restore",
+        Kind::Boolean,
+        "CNB_SKIP_RESTORE",
+        FALSE,
+        &[always(Create)],
+        "do not restore layers",
+    ),
+    input(
+        "source-date-epoch",
+        Kind::Text,
+        "SOURCE_DATE_EPOCH",
+        NOTHING,
+        &[quiet(Export), quiet(Create)],
+        "",
+    ),
     input(
         "stack",
         Kind::Text,
@@ -360,9 +509,30 @@ pub(super) const INPUTS: &[Input] = &[
         &[since(Detect, V0_15), since(Create, V0_15)],
         "path to system.toml",
     ),
-    input("tag", Kind::List, "", NOTHING, &[always(Analyze), always(Create)], "another name; may be given several times"),
-    input("uid", Kind::Number, "CNB_USER_ID", NOTHING, USER, "user id of the build's user"),
-    input("version", Kind::Boolean, "", FALSE, EVERY_PHASE, "show the version"),
+    input(
+        "tag",
+        Kind::List,
+        "",
+        NOTHING,
+        &[always(Analyze), always(Create)],
+        "another name; may be given several times",
+    ),
+    input(
+        "uid",
+        Kind::Number,
+        "CNB_USER_ID",
+        NOTHING,
+        USER,
+        "user id of the build's user",
+    ),
+    input(
+        "version",
+        Kind::Boolean,
+        "",
+        FALSE,
+        EVERY_PHASE,
+        "show the version",
+    ),
 ];
 
 /// Where the lifecycle's own SBOM files lie.
@@ -380,10 +550,28 @@ const LAYERS: &[Taker] = &[
     always(Create),
     quiet(Rebase),
 ];
-const LAYOUT: &[Taker] = &[since(Analyze, V0_12), since(Restore, V0_12), since(Export, V0_12), since(Create, V0_12)];
-const USER: &[Taker] =
-    &[always(Analyze), always(Restore), always(Extend), always(Export), always(Create), always(Rebase)];
-const ENVIRONMENT: &[Taker] = &[quiet(Detect), quiet(Restore), quiet(Extend), quiet(Build), quiet(Export), quiet(Create)];
+const LAYOUT: &[Taker] = &[
+    since(Analyze, V0_12),
+    since(Restore, V0_12),
+    since(Export, V0_12),
+    since(Create, V0_12),
+];
+const USER: &[Taker] = &[
+    always(Analyze),
+    always(Restore),
+    always(Extend),
+    always(Export),
+    always(Create),
+    always(Rebase),
+];
+const ENVIRONMENT: &[Taker] = &[
+    quiet(Detect),
+    quiet(Restore),
+    quiet(Extend),
+    quiet(Build),
+    quiet(Export),
+    quiet(Create),
+];
 const ALL_QUIET: &[Taker] = &[
     quiet(Analyze),
     quiet(Detect),
@@ -405,13 +593,16 @@ impl Input {
 
 /// The input that a flag sets, if there is such a flag in this phase at this version (GEN-12).
 pub(super) fn flag(name: &str, phase: PhaseName, api: PlatformApi) -> Option<&'static Input> {
-    let takes = |input: &&Input| input.name == name && input.taker(phase, api).is_some_and(|taker| taker.flag);
+    let takes =
+        |input: &&Input| input.name == name && input.taker(phase, api).is_some_and(|taker| taker.flag);
     INPUTS.iter().find(takes)
 }
 
 /// The input of a name, in a phase that takes it at any version. What a version does not have keeps its default.
 pub(super) fn known(name: &str, phase: PhaseName) -> Option<&'static Input> {
-    INPUTS.iter().find(|input| input.name == name && input.takers.iter().any(|taker| taker.phase == phase))
+    INPUTS
+        .iter()
+        .find(|input| input.name == name && input.takers.iter().any(|taker| taker.phase == phase))
 }
 
 /// Whether variable and flag count in this phase at this version.
@@ -421,7 +612,9 @@ pub(super) fn counts(input: &Input, phase: PhaseName, api: PlatformApi) -> bool 
 
 /// The flags of a phase, for its usage text.
 pub(super) fn flags(phase: PhaseName, api: PlatformApi) -> impl Iterator<Item = &'static Input> {
-    INPUTS.iter().filter(move |input| input.taker(phase, api).is_some_and(|taker| taker.flag))
+    INPUTS
+        .iter()
+        .filter(move |input| input.taker(phase, api).is_some_and(|taker| taker.flag))
 }
 
 #[cfg(test)]
@@ -447,7 +640,11 @@ mod tests {
         ] {
             for api in PlatformApi::ALL {
                 let expected = first <= api && api <= last;
-                assert_eq!(flag(name, phase, api).is_some(), expected, "-{name} of {phase} at {api}");
+                assert_eq!(
+                    flag(name, phase, api).is_some(),
+                    expected,
+                    "-{name} of {phase} at {api}"
+                );
             }
         }
     }
@@ -466,7 +663,12 @@ mod tests {
             ("exec-env", Build),
             ("build-image", Create),
         ] {
-            assert!(PlatformApi::ALL.into_iter().all(|api| flag(name, phase, api).is_none()), "-{name} of {phase}");
+            assert!(
+                PlatformApi::ALL
+                    .into_iter()
+                    .all(|api| flag(name, phase, api).is_none()),
+                "-{name} of {phase}"
+            );
         }
     }
 

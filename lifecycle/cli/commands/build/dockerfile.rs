@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use lifecycle_diagnostics::Diagnostic;
@@ -307,7 +308,7 @@ impl Reporter for Watcher {
         self.0.diagnostic(warning);
     }
 
-    fn progress(&self) -> &dyn Progress {
-        &self.0
+    fn progress(&self) -> Arc<dyn Progress> {
+        Arc::new(self.0.clone())
     }
 }
