@@ -286,7 +286,7 @@ impl Phase<'_> {
                 ..LauncherVersion::default()
             },
             launcher_sbom_is_default: launcher_sbom == Path::new(table::LAUNCHER_SBOM),
-            launcher_sbom,
+            launcher_sbom: Some(launcher_sbom),
             process_type: inputs.text("process-type"),
             owner: Owner::new(user.uid, user.gid),
             source_date_epoch: inputs.text("source-date-epoch"),

@@ -225,11 +225,14 @@ fn assemble(options: &ExportOptions, inputs: &Inputs, made: &[Made<'_>]) -> Imag
 
 /// The SBOMs of launcher and lifecycle join those of the buildpacks (SBOM-03).
 fn add_lifecycle_sboms(options: &ExportOptions, reporter: &dyn Reporter) -> Result<(), ExportError> {
-    if !options.api.has_lifecycle_sboms() {
+    let Some(directory) = options
+        .launcher_sbom
+        .as_ref()
+        .filter(|_| options.api.has_lifecycle_sboms())
+    else {
         return Ok(());
-    }
-    let layers = &options.layers.here;
-    let missing = sboms::add_lifecycle(layers, &options.launcher_sbom, options.launcher_sbom_is_default)?;
+    };
+    let missing = sboms::add_lifecycle(&options.layers.here, directory, options.launcher_sbom_is_default)?;
     if !missing.is_empty() {
         reporter.warning(&format!(
             "there is no SBOM of the lifecycle: {} not found",

@@ -311,7 +311,7 @@ impl World {
             report: self.path("report.toml"),
             launcher: self.path("launcher"),
             launcher_version: LauncherVersion::default(),
-            launcher_sbom: self.path("sbom"),
+            launcher_sbom: Some(self.path("sbom")),
             launcher_sbom_is_default: true,
             process_type: None,
             owner: Owner::new(1234, 1000),

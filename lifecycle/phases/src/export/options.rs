@@ -36,8 +36,8 @@ pub struct ExportOptions {
     pub launcher: PathBuf,
     /// What the launcher is.
     pub launcher_version: LauncherVersion,
-    /// The directory with the SBOM files of lifecycle and launcher. Since Platform API 0.11.
-    pub launcher_sbom: PathBuf,
+    /// The directory with the SBOM files of lifecycle and launcher, for whoever has them. Since Platform API 0.11.
+    pub launcher_sbom: Option<PathBuf>,
     /// Whether that is the lifecycle's own directory; from any other one, all SBOM files are taken (SBOM-04).
     pub launcher_sbom_is_default: bool,
     /// The process that starts when nobody names one; without it, the buildpacks' default.

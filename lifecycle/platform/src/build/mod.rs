@@ -310,7 +310,7 @@ impl Inputs {
                     version: options.program.version.clone(),
                     ..LauncherVersion::default()
                 },
-                launcher_sbom: workspace.lifecycle(),
+                launcher_sbom: None,
                 launcher_sbom_is_default: true,
                 process_type: options.process.clone(),
                 owner,
