@@ -85,13 +85,7 @@ impl Parcel {
         let transport = &*inner.transport;
         let place = Place::origin(repository);
         // Looked at only now: a layer that waited for its turn may have been finished meanwhile.
-        let mut known = self.layer.known();
-        if known.is_none() {
-            // Until its bytes begin to come, a layer in the making may turn out to be an old one after all.
-            let layer = Arc::clone(&self.layer);
-            drop(blocking(move || layer.open(0)).await??);
-            known = self.layer.known();
-        }
+        let known = self.layer.known();
         let name = known.as_ref().map_or("layer", |known| known.digest.as_str());
         let size = known.as_ref().map(|known| known.size);
         let meter = Progressed::new(self.progress.begin(Step::Upload, name, size));
