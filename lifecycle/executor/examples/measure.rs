@@ -1,7 +1,7 @@
 //! Measures builds on a busybox base, each in a new store.
 //!
 //! ```text
-//! measure DIRECTORY    a directory on a disk; everything goes below it and is removed again
+//! measure DIRECTORY [CASE]    a directory on a disk, all goes below it and is removed again; only cases of that name
 //! ```
 #![expect(clippy::print_stdout, reason = "a tool for people")]
 
@@ -19,6 +19,7 @@ type Error = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Error> {
     let directory = std::env::args().nth(1).ok_or("name a directory")?;
+    let case = std::env::args().nth(2).unwrap_or_default();
     let directory = tempfile::tempdir_in(directory)?;
     let context = directory.path().join("context");
     std::fs::create_dir(&context)?;
@@ -43,6 +44,9 @@ fn main() -> Result<(), Error> {
             5,
         ),
     ] {
+        if !name.contains(&case) {
+            continue;
+        }
         for (form, temporary) in [("kept store", false), ("temporary store", true)] {
             let (mut cold, mut warm) = (Vec::new(), Vec::new());
             for number in 0..repeat {

@@ -15,7 +15,7 @@ use lifecycle_store::{Scratch, Store};
 use crate::configure::{base_config, base_history, begin, fill_times, image_platform, set_labels, timestamp};
 use crate::error::{ExecutorError, StepError};
 use crate::key::Key;
-use crate::ladder::Ladder;
+use crate::ladder::{Ladder, Standing};
 use crate::options::Options;
 use crate::origin::{LocalFiles, Named, Origins};
 use crate::powers::Powers;
@@ -284,10 +284,10 @@ impl Build<'_> {
     }
 
     /// How commands are run here.
-    pub(crate) fn rung(&self) -> Result<Rung, StepError> {
-        let rung = self.ladder.rung(self.store, self.reporter)?;
-        *lock(&self.rung) = Some(rung);
-        Ok(rung)
+    pub(crate) fn standing(&self) -> Result<Standing, StepError> {
+        let standing = self.ladder.stand(self.store, self.powers, self.reporter)?;
+        *lock(&self.rung) = Some(standing.rung);
+        Ok(standing)
     }
 
     pub(crate) fn count(&self, was_cached: bool) {

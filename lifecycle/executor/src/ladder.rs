@@ -7,13 +7,22 @@ use lifecycle_store::Store;
 
 use crate::error::StepError;
 use crate::options::IsolationMode;
+use crate::powers::Powers;
 use crate::reporter::Reporter;
+
+/// Where RUN stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Standing {
+    pub(crate) rung: Rung,
+    /// Roots are overlay mounts. That goes together with a single id as well.
+    pub(crate) has_overlay: bool,
+}
 
 /// Finds the rung when the first command is to run: a build that runs nothing asks for nothing.
 #[derive(Debug)]
 pub(crate) struct Ladder {
     mode: IsolationMode,
-    found: Mutex<Option<Rung>>,
+    found: Mutex<Option<Standing>>,
 }
 
 impl Ladder {
@@ -25,15 +34,20 @@ impl Ladder {
     }
 
     /// The rung, or what is missing for any.
-    pub(crate) fn rung(&self, store: &Store, reporter: &dyn Reporter) -> Result<Rung, StepError> {
+    pub(crate) fn stand(
+        &self,
+        store: &Store,
+        powers: Powers,
+        reporter: &dyn Reporter,
+    ) -> Result<Standing, StepError> {
         if self.mode == IsolationMode::NoRun {
             return Err(refused(
                 "this build has no isolation to run commands in".to_owned(),
             ));
         }
         let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rung) = *found {
-            return Ok(rung);
+        if let Some(standing) = *found {
+            return Ok(standing);
         }
         let scratch = store.scratch()?;
         let host = Host::probe(scratch.path())?;
@@ -54,9 +68,18 @@ impl Ladder {
             });
             return Err(refused(reason));
         }
-        reporter.isolation(&rung.to_string());
-        *found = Some(rung);
-        Ok(rung)
+        let standing = Standing {
+            // Seen from inside of a user namespace all of its ids are there, were it only one.
+            rung: if rung < Rung::SingleId && !powers.gives_files_away {
+                Rung::SingleId
+            } else {
+                rung
+            },
+            has_overlay: rung == Rung::Overlay,
+        };
+        reporter.isolation(&standing.rung.to_string());
+        *found = Some(standing);
+        Ok(standing)
     }
 }
 

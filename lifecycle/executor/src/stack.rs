@@ -3,13 +3,15 @@
 //! A layer is looked at as late and as little as possible. Its index answers what exists where; its extracted tree is
 //! made only when a RUN needs a root or a COPY needs contents. A RUN's own change set is its tree already.
 
+use std::ffi::OsStr;
 use std::io::BufWriter;
 use std::os::fd::AsFd as _;
-use std::path::PathBuf;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lifecycle_image::{Compression, DiffId, Layer, NoProgress, Progress};
-use lifecycle_layers::{Contents, ExtractOptions, OwnerTable, extract};
+use lifecycle_layers::{ChangeSet, Contents, ExtractOptions, OwnerTable, extract};
 use lifecycle_store::{Scratch, Store};
 use rayon::prelude::*;
 
@@ -32,6 +34,8 @@ pub(crate) struct StackLayer {
 #[derive(Debug)]
 pub(crate) struct LayerTree {
     pub(crate) path: PathBuf,
+    /// Owners that the files do not have themselves.
+    owners: OwnerTable,
     pub(crate) skipped: Vec<(String, String, String)>,
     files: Arc<DiskFiles>,
     /// Keeps the directory as long as it is used.
@@ -124,17 +128,34 @@ impl LayerTree {
         let known = if powers.gives_files_away {
             DiskOwners::Keep
         } else {
-            DiskOwners::Table(owners)
+            DiskOwners::Table(owners.clone())
         };
         let files =
             DiskFiles::open(&path, known).map_err(StepError::io(format!("open {}", path.display())))?;
         Ok(Self {
             path,
+            owners,
             skipped,
             files: Arc::new(files),
             _scratch: scratch,
         })
     }
+}
+
+/// The owners of changed files on layers whose files could not be given away: who had a path keeps it.
+pub(crate) fn owners_of_changes(changes: &ChangeSet, trees: &[Arc<LayerTree>]) -> OwnerTable {
+    let mut owners = OwnerTable::default();
+    for (path, _) in changes.iter() {
+        let below = Path::new(OsStr::from_bytes(&path));
+        let tree = trees
+            .iter()
+            .rev()
+            .find(|tree| tree.path.join(below).symlink_metadata().is_ok());
+        if let Some(tree) = tree {
+            owners.set(&path, tree.owners.get(&path));
+        }
+    }
+    owners
 }
 
 /// What unpacking layers needs.

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use lifecycle_dockerfile::{Network, RunAction, Script, Security};
-use lifecycle_layers::{ChangeSet, Contents};
+use lifecycle_layers::{ChangeSet, Contents, OwnerTable, Owners};
 use lifecycle_sandbox::{
     Account, Capabilities, Changes, Content, Exit, Isolation, Mount, Network as SandboxNetwork, Overlay,
     Root, Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
@@ -21,7 +21,7 @@ use crate::error::StepError;
 use crate::key::{Key, KeyMaker};
 use crate::options::NetworkMode;
 use crate::reporter::StepName;
-use crate::stack::{LayerTree, StackLayer, set_mode};
+use crate::stack::{LayerTree, StackLayer, owners_of_changes, set_mode};
 use crate::stage::{LayerStep, StageRunner};
 
 impl StageRunner<'_> {
@@ -37,9 +37,11 @@ impl StageRunner<'_> {
             return Ok(earlier);
         }
         let build = self.build;
-        let layer = match build.rung()? {
-            Rung::Overlay => self.run_over_overlay(action, &sources, name)?,
-            rung => self.run_in_directory(rung, action, &sources, name)?,
+        let standing = build.standing()?;
+        let layer = if standing.has_overlay {
+            self.run_over_overlay(action, &sources, name)?
+        } else {
+            self.run_in_directory(standing.rung, action, &sources, name)?
         };
         self.remember(definitions, true, Arc::clone(&layer.layer), build.now);
         Ok(LayerStep {
@@ -144,13 +146,22 @@ impl StageRunner<'_> {
         self.execute(isolation, Root::Tree(tree), &account, action, sources, name)?;
         let changes = ChangeSet::of_overlay(&upper, &lower, &[])?;
         let changes = changes.latest(build.epoch).named(name.text.clone());
+        let owners = if build.powers.gives_files_away {
+            OwnerTable::default()
+        } else {
+            owners_of_changes(&changes, &trees)
+        };
+        let changes = if build.powers.gives_files_away {
+            changes
+        } else {
+            changes.owners(Owners::Table(Arc::new(owners.clone())))
+        };
         let keeps = trees.iter().map(|tree| Arc::clone(tree) as _);
         let contents = Kept {
             contents: changes,
             _keeps: keeps.chain([Arc::clone(&scratch) as _]).collect(),
         };
         let layer = self.pack(Arc::new(contents) as Arc<dyn Contents>);
-        let owners = lifecycle_layers::OwnerTable::default();
         let tree = LayerTree::new(upper, owners, Vec::new(), Some(scratch), build.powers)?;
         Ok(StackLayer::changed(layer, tree))
     }

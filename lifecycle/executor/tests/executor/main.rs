@@ -8,3 +8,4 @@ mod copy;
 mod keys;
 mod remote;
 mod run;
+mod users;

@@ -32,7 +32,9 @@ impl Remote for Web {
     }
 
     fn checkout(&self, repository: &GitReference, into: &Path) -> Result<Checkout, RemoteError> {
-        assert_eq!(repository.reference.as_deref(), Some("main"));
+        if repository.reference.as_deref() != Some("main") {
+            return Err(RemoteError::new("no such branch"));
+        }
         fs::create_dir(into.join("src")).unwrap();
         fs::write(into.join("src/main"), "code").unwrap();
         Ok(Checkout {

@@ -1,0 +1,124 @@
+//! Builds a Dockerfile on a busybox base as the user who calls it, and lists the files of the image.
+//!
+//! ```text
+//! builder STORE CONTEXT DOCKERFILE auto|norun
+//! ```
+//!
+//! With `auto` it enters namespaces first, as a program that runs commands for an ordinary user must.
+#![expect(clippy::print_stdout, reason = "a tool for people and tests")]
+
+use std::collections::BTreeMap;
+use std::io::BufReader;
+use std::path::Path;
+use std::sync::Arc;
+
+use lifecycle_dockerfile::{Platform as Target, Platforms};
+use lifecycle_executor::{
+    BuildContext, ExecutorError, IsolationMode, Offline, Options, Reporter, StepName, build,
+};
+use lifecycle_image::{History, Image, Layer, NoProgress, Platform, Reference, Sink as _, mutate};
+use lifecycle_layers::{FilesLayer, Packing, Style, TarReader};
+use lifecycle_store::{Expected, Store};
+
+type Error = Box<dyn std::error::Error>;
+
+#[derive(Debug)]
+struct Plain;
+
+impl Reporter for Plain {
+    fn isolation(&self, isolation: &str) {
+        println!("isolation {isolation}");
+    }
+
+    fn output(&self, _: &StepName, bytes: &[u8]) {
+        print!("{}", String::from_utf8_lossy(bytes));
+    }
+
+    fn warn(&self, warning: &lifecycle_diagnostics::Diagnostic) {
+        println!("warning {warning}");
+    }
+}
+
+fn main() -> Result<(), Error> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [store, context, dockerfile, isolation] = arguments.as_slice() else {
+        return Err("see the head of the source for the arguments".into());
+    };
+    let platforms = Platforms::native(Target::new("linux", "amd64"));
+    let context = BuildContext::Directory(context.into());
+    let mut options = Options::new("Dockerfile", std::fs::read(dockerfile)?, context, platforms);
+    if isolation == "norun" {
+        options.isolation = IsolationMode::NoRun;
+    } else {
+        lifecycle_sandbox::enter()?;
+    }
+    let store = Store::open(Path::new(store))?;
+    put_busybox(&store)?;
+    match build(&options, &store, &Offline, &store, &Plain) {
+        Ok(report) => list(&report.finish()?),
+        Err(error) => {
+            show(&error);
+            Err(error.into())
+        }
+    }
+}
+
+fn show(error: &ExecutorError) {
+    for diagnostic in error.diagnostics() {
+        println!("error {diagnostic}");
+        for cause in &diagnostic.causes {
+            println!("  because {cause}");
+        }
+    }
+}
+
+/// `path mode uid:gid`, sorted.
+fn list(image: &Image) -> Result<(), Error> {
+    let mut files = BTreeMap::new();
+    for layer in image.layers() {
+        let plain = flate2::read::MultiGzDecoder::new(layer.open(0)?);
+        let mut reader = TarReader::new(BufReader::new(plain));
+        while let Some(entry) = reader.next_entry()? {
+            let path = String::from_utf8_lossy(&entry.path).into_owned();
+            files.insert(path, (entry.mode, entry.owner));
+        }
+    }
+    for (path, (mode, owner)) in files {
+        println!("{path} {mode:o} {}:{}", owner.uid, owner.gid);
+    }
+    Ok(())
+}
+
+fn put_busybox(store: &Store) -> Result<(), Error> {
+    let layer = FilesLayer::new("busybox", Style::Oci { latest: None })
+        .copy("bin/busybox", 0o755, "/bin/busybox")
+        .file(
+            "etc/passwd",
+            0o644,
+            *b"root:x:0:0::/root:/bin/sh\nalice:x:1000:1001::/home:/bin/sh\n",
+        )
+        .owner(lifecycle_layers::Owner::new(1000, 1001))
+        .file("home/hers", 0o600, *b"hers\n");
+    let layer = ["sh", "cat", "echo", "mkdir", "rm", "ls", "touch", "true"]
+        .iter()
+        .fold(layer, |layer, applet| {
+            layer.symlink(format!("bin/{applet}"), *b"busybox", 0o777)
+        });
+    let layer: Arc<dyn Layer> = store.pack(
+        Arc::new(layer),
+        Packing::default(),
+        Expected::here(),
+        Arc::new(NoProgress),
+    );
+    let image = mutate::append(
+        Image::empty(&Platform::linux("amd64")),
+        Arc::clone(&layer),
+        History::default(),
+    );
+    let image = mutate::configure(image, |config| config.config.env = Some(vec!["PATH=/bin".into()]));
+    let reference: Reference = "busybox".parse()?;
+    let mut upload = store.begin(&[reference])?;
+    upload.layer(layer);
+    upload.finish(&image)?;
+    Ok(())
+}

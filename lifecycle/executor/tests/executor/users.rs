@@ -1,0 +1,129 @@
+//! The same builds as root and as an ordinary user (T12 to T16).
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The example `builder`, which cargo builds beside the tests.
+fn builder() -> PathBuf {
+    let test = std::env::current_exe().unwrap();
+    let program = test.parent().unwrap().parent().unwrap().join("examples/builder");
+    assert!(
+        program.exists(),
+        "{} is missing: build the examples",
+        program.display()
+    );
+    program
+}
+
+/// Somebody to build as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Who {
+    Caller,
+    /// A user without subordinate ids and capabilities.
+    Nobody,
+}
+
+fn build(who: Who, isolation: &str, dockerfile: &str) -> (bool, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::create_dir(path("context")).unwrap();
+    std::fs::write(path("context/f"), "F").unwrap();
+    std::fs::write(path("Dockerfile"), dockerfile).unwrap();
+    std::fs::create_dir(path("home")).unwrap();
+    // The program's own directory need not be open to others.
+    // Another process copies it: whoever forks while a program is open for writing keeps it from being run.
+    assert!(
+        Command::new("cp")
+            .arg(builder())
+            .arg(path("builder"))
+            .status()
+            .unwrap()
+            .success()
+    );
+    let mut command = if who == Who::Nobody && rustix::process::geteuid().is_root() {
+        open_to_all(directory.path());
+        open_to_all(&path("home"));
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "--inh-caps=-all",
+            "--bounding-set=-all",
+        ]);
+        command.arg(path("builder"));
+        command
+    } else {
+        Command::new(path("builder"))
+    };
+    let output = command
+        .args([path("home/store"), path("context"), path("Dockerfile")])
+        .arg(isolation)
+        .output()
+        .unwrap();
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.success(), text)
+}
+
+fn open_to_all(path: &Path) {
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+}
+
+#[test]
+fn nobody_builds_without_run_t16() {
+    let dockerfile = "FROM busybox AS one\nCOPY --chown=alice f /x/f\nWORKDIR /w\nFROM busybox\n\
+                      COPY --from=one /x /y\nCOPY --from=busybox /home /z\nADD --chown=7 f /home/\n";
+    let expected = [
+        "y/f 644 1000:1001",
+        "z/hers 600 1000:1001",
+        "home/f 644 7:7",
+        "home/hers 600 1000:1001",
+    ];
+    for who in [Who::Caller, Who::Nobody] {
+        let (success, output) = build(who, "norun", dockerfile);
+        assert!(success, "{who:?}: {output}");
+        for line in expected {
+            assert!(
+                output.lines().any(|found| found == line),
+                "{who:?}: {line} in {output}"
+            );
+        }
+    }
+    let (success, output) = build(Who::Nobody, "norun", "FROM busybox\nRUN true\n");
+    assert!(
+        !success && output.contains("Dockerfile:2:1: running a command is not possible"),
+        "{output}"
+    );
+}
+
+#[test]
+fn nobody_runs_commands_with_one_id_t14() {
+    let dockerfile = "FROM busybox\nCOPY --chown=5:6 f /theirs\nRUN cat /theirs /home/hers && mkdir /new && rm /bin/ls && touch /home/other\n\
+                      COPY --chown=8 f /new/g\nRUN cat /new/g; echo more >> /home/hers\nFROM scratch\nCOPY --from=0 / /\n";
+    let (success, output) = build(Who::Caller, "auto", dockerfile);
+    assert!(success, "{output}");
+    let expected = [
+        "theirs 644 5:6",
+        "new/ 755 0:0",
+        "new/g 644 8:8",
+        "home/hers 600 1000:1001",
+        "home/other 644 0:0",
+    ];
+    for line in expected {
+        assert!(output.lines().any(|found| found == line), "{line} in {output}");
+    }
+    let (success, output) = build(Who::Nobody, "auto", dockerfile);
+    if output.contains("user namespaces are not allowed here") {
+        // This machine has none for ordinary users; the error says who forbids them.
+        assert!(!success);
+        return;
+    }
+    assert!(success, "{output}");
+    assert!(output.contains("isolation namespaces with one id"), "{output}");
+    assert!(output.contains("Fhers\n"), "{output}");
+    for line in expected {
+        assert!(output.lines().any(|found| found == line), "{line} in {output}");
+    }
+    assert!(!output.contains("bin/ls "), "{output}");
+}
