@@ -21,6 +21,7 @@ test: setup ## Run every test.
 
 lint: $(TOOLS)/bin/cargo-deny ## Check formatting, lints, structure, scripts, licences and docs.
 	cargo fmt --all --check
+	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	tests/lint/run

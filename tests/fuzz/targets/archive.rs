@@ -15,5 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
             Err(error) => assert!(!error.to_string().is_empty()),
         }
     }
-    assert_eq!(std::fs::read_dir(spool.path()).expect("the spool is there").count(), 0);
+    assert_eq!(
+        std::fs::read_dir(spool.path())
+            .expect("the spool is there")
+            .count(),
+        0
+    );
 });

@@ -29,7 +29,10 @@ fuzz_target!(|bytes: &[u8]| {
         let written = canonical_json(&config).expect("a configuration can be written");
         assert_eq!(serde_json::from_slice::<ImageConfig>(&written).ok(), Some(config));
     }
-    if let Ok(image) = Image::assemble(RawDocument::new(MediaType::config(Family::Oci), bytes), Vec::new()) {
+    if let Ok(image) = Image::assemble(
+        RawDocument::new(MediaType::config(Family::Oci), bytes),
+        Vec::new(),
+    ) {
         image.digest().expect("an image without layers has a digest");
     }
 });

@@ -11,8 +11,8 @@ use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 use lifecycle_image::NoProgress;
 use lifecycle_layers::{
-    Device, Entry, ExtractOptions, Kind, Limits, OpaqueXattr, Owner, Ownership, Refused, Style, TarWriter, Whiteouts,
-    Xattr, extract,
+    Device, Entry, ExtractOptions, Kind, Limits, OpaqueXattr, Owner, Ownership, Refused, Style, TarWriter,
+    Whiteouts, Xattr, extract,
 };
 
 #[derive(Debug, Arbitrary)]
@@ -85,22 +85,35 @@ impl Part {
 /// A path of parts; an absolute one begins with where the canaries really lie.
 fn path(parts: &[Part], absolute: bool, outer: &Path) -> Vec<u8> {
     let joined = parts.iter().map(Part::bytes).collect::<Vec<_>>().join(&b'/');
-    let start = if absolute { outer.as_os_str().as_encoded_bytes() } else { b"" };
+    let start = if absolute {
+        outer.as_os_str().as_encoded_bytes()
+    } else {
+        b""
+    };
     let separator: &[u8] = if absolute { b"/" } else { b"" };
     [start, separator, &joined].concat()
 }
 
 impl Item {
     fn write(&self, writer: &mut TarWriter<Vec<u8>>, outer: &Path) {
-        const XATTRS: [&[u8]; 4] =
-            [b"user.a", b"trusted.overlay.opaque", b"security.capability", b"system.posix_acl_access"];
+        const XATTRS: [&[u8]; 4] = [
+            b"user.a",
+            b"trusted.overlay.opaque",
+            b"security.capability",
+            b"system.posix_acl_access",
+        ];
         let data: &[u8] = match &self.what {
             What::File(bytes) => bytes,
             _ => b"",
         };
-        let device = |major: u8, minor: u8| Device { major: major.into(), minor: minor.into() };
+        let device = |major: u8, minor: u8| Device {
+            major: major.into(),
+            minor: minor.into(),
+        };
         let kind = match &self.what {
-            What::File(bytes) => Kind::File { size: bytes.len() as u64 },
+            What::File(bytes) => Kind::File {
+                size: bytes.len() as u64,
+            },
             What::Directory => Kind::Directory,
             What::Symlink(target, absolute) => Kind::Symlink(path(target, *absolute, outer).into()),
             What::HardLink(target, absolute) => Kind::HardLink(path(target, *absolute, outer).into()),
@@ -138,10 +151,22 @@ fn outside(outer: &Path) -> Vec<(String, u64, u32, u32, i64, i64, Vec<u8>)> {
                 continue;
             }
             let metadata = fs::symlink_metadata(&path).expect("the entry is there");
-            let content = if metadata.is_file() { fs::read(&path).expect("it can be read") } else { Vec::new() };
+            let content = if metadata.is_file() {
+                fs::read(&path).expect("it can be read")
+            } else {
+                Vec::new()
+            };
             let name = path.display().to_string();
             let (mode, uid) = (metadata.permissions().mode(), metadata.uid());
-            found.push((name, metadata.nlink(), mode, uid, metadata.mtime(), metadata.ctime_nsec(), content));
+            found.push((
+                name,
+                metadata.nlink(),
+                mode,
+                uid,
+                metadata.mtime(),
+                metadata.ctime_nsec(),
+                content,
+            ));
             if metadata.is_dir() {
                 directories.push(path);
             }
@@ -167,9 +192,16 @@ fuzz_target!(|input: Input| {
             2 => Whiteouts::Overlay(OpaqueXattr::User),
             _ => Whiteouts::Literal,
         },
-        ownership: if input.squash { Ownership::Squash } else { Ownership::Keep },
+        ownership: if input.squash {
+            Ownership::Squash
+        } else {
+            Ownership::Keep
+        },
         refused: Refused::Skip,
-        limits: Limits { entries: Some(1000), bytes: Some(1 << 20) },
+        limits: Limits {
+            entries: Some(1000),
+            bytes: Some(1 << 20),
+        },
         ..ExtractOptions::default()
     };
     for layer in input.layers.iter().take(4) {

@@ -14,7 +14,10 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     // Walks have names between slashes, never empty ones.
-    let names: Vec<&[u8]> = path.split(|&byte| byte == b'/').filter(|name| !name.is_empty()).collect();
+    let names: Vec<&[u8]> = path
+        .split(|&byte| byte == b'/')
+        .filter(|name| !name.is_empty())
+        .collect();
     let path = names.join(&b'/');
     if path.is_empty() {
         return;
@@ -27,5 +30,8 @@ fuzz_target!(|bytes: &[u8]| {
         directory = ignore.enter(&directory, &parent);
     }
     assert_eq!(ignore.matches_in(&directory, &path), ignore.matches(&path));
-    assert!(!skipped || ignore.matches(&path), "a walk would miss what is not ignored");
+    assert!(
+        !skipped || ignore.matches(&path),
+        "a walk would miss what is not ignored"
+    );
 });

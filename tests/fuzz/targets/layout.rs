@@ -28,9 +28,15 @@ fuzz_target!(|text: &str| {
         fs::write(blobs.join(digest.hex()), &index).expect("a blob is written");
         known.push((digest, index.len()));
     }
-    fs::write(directory.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).expect("a marker");
+    fs::write(
+        directory.path().join("oci-layout"),
+        r#"{"imageLayoutVersion":"1.0.0"}"#,
+    )
+    .expect("a marker");
     fs::write(directory.path().join("index.json"), index).expect("an index");
 
     let layout = Layout::open(directory.path()).expect("it has the marker of a layout");
-    images::read(vec!["a".to_owned(), "a/b:c".to_owned()], |name| layout.named(name));
+    images::read(vec!["a".to_owned(), "a/b:c".to_owned()], |name| {
+        layout.named(name)
+    });
 });

@@ -28,6 +28,10 @@ fuzz_target!(|text: &str| {
     comes_back::<Platform>(text);
     if let Ok(reference) = text.parse::<Reference>() {
         let familiar = reference.familiar();
-        assert_eq!(familiar.parse::<Reference>().ok(), Some(reference), "{familiar:?}");
+        assert_eq!(
+            familiar.parse::<Reference>().ok(),
+            Some(reference),
+            "{familiar:?}"
+        );
     }
 });

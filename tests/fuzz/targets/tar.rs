@@ -27,10 +27,16 @@ fuzz_target!(|bytes: &[u8]| {
         let mut end = 0;
         for segment in entry.sparse.iter().flatten() {
             assert!(segment.offset >= end, "{:?}", entry.sparse);
-            end = segment.offset.checked_add(segment.length).expect("a piece ends somewhere");
+            end = segment
+                .offset
+                .checked_add(segment.length)
+                .expect("a piece ends somewhere");
         }
         if entry.sparse.is_some() {
-            assert!(matches!(entry.kind, lifecycle_layers::Kind::File { size } if end <= size), "{entry:?}");
+            assert!(
+                matches!(entry.kind, lifecycle_layers::Kind::File { size } if end <= size),
+                "{entry:?}"
+            );
         }
     }
 });

@@ -15,7 +15,9 @@ pub fn repair(bytes: &[u8]) -> Vec<u8> {
         let sum: u32 = header.iter().map(|&byte| u32::from(byte)).sum();
         header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
         let size = std::str::from_utf8(&header[124..135]).ok();
-        let size = size.and_then(|digits| usize::from_str_radix(digits, 8).ok()).unwrap_or(0);
+        let size = size
+            .and_then(|digits| usize::from_str_radix(digits, 8).ok())
+            .unwrap_or(0);
         at = at.saturating_add(BLOCK + size.next_multiple_of(BLOCK));
     }
     tar
