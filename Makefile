@@ -19,7 +19,7 @@ demo: setup ## Build, push, pull and start a Django and a Node app on this machi
 test: setup ## Run every test.
 	cargo test --workspace
 
-lint: $(TOOLS)/bin/cargo-deny ## Check formatting, lints, structure, scripts, licences and docs.
+lint: setup $(TOOLS)/bin/cargo-deny ## Check formatting, lints, structure, scripts, licences and docs.
 	cargo fmt --all --check
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
