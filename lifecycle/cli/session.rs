@@ -117,7 +117,10 @@ impl Session {
     pub(crate) fn find_at(&self, place: &Place) -> Result<Found, Failure> {
         let (source, artifact, name): (Box<dyn Source>, _, _) = match place {
             Place::Nearest(reference) => {
-                // The registry's set-up is not needed for what is here.
+                // In a pod there may be no place for a store, and what is here needs no registry's set-up.
+                if self.store_directory.is_none() {
+                    return self.find_at(&Place::Registry(reference.clone()));
+                }
                 if let Ok(artifact) = self.store()?.artifact(reference) {
                     (Box::new(self.store()?.clone()), artifact, Some(reference.clone()))
                 } else {

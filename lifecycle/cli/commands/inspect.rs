@@ -361,11 +361,18 @@ fn facts(report: &Report) -> Table {
         }
     }
     if let Some(sbom) = &report.sbom {
-        let (components, files) = (sbom.components, sbom.files.len());
-        facts.row([
-            "SBOM",
-            &format!("{components} components in {files} files; see `lifecycle sbom`"),
-        ]);
+        let count = |count: usize, one: &str| {
+            if count == 1 {
+                format!("1 {one}")
+            } else {
+                format!("{count} {one}s")
+            }
+        };
+        let (components, files) = (
+            count(sbom.components, "component"),
+            count(sbom.files.len(), "file"),
+        );
+        facts.row(["SBOM", &format!("{components} in {files}; see `lifecycle sbom`")]);
     }
     facts
 }

@@ -1,6 +1,7 @@
 //! `lifecycle stack create|list|inspect`
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::thread;
 
 use lifecycle_builder::stack::{self, Definition, Part, Sources};
@@ -57,7 +58,7 @@ pub(crate) fn create(folder: &Folder, definition: &Definition, session: &Session
     let store = session.store()?;
     let sources = Sources {
         apt: machine_sources(&definition.mmdebstrap.suite),
-        apt_options: Vec::new(),
+        apt_options: machine_options(),
         temporary: session.scratch()?.to_owned(),
     };
     session
@@ -95,6 +96,24 @@ pub(crate) fn create(folder: &Folder, definition: &Definition, session: &Session
 /// The machine's own apt sources, when they name the suite: they know mirrors, proxies and keys that work here.
 fn machine_sources(suite: &str) -> Vec<String> {
     sources_in(Path::new("/etc/apt"), suite)
+}
+
+/// The machine's own settings for downloads: proxies, and certificates of whoever stands in between. Without apt there
+/// are none.
+fn machine_options() -> Vec<String> {
+    let mut command = Command::new("apt-config");
+    command.args(["dump", "--format", "%f \"%v\";%n", "Acquire"]);
+    let dump = command.output().map(|output| output.stdout).unwrap_or_default();
+    download_options(&String::from_utf8_lossy(&dump))
+}
+
+fn download_options(dump: &str) -> Vec<String> {
+    let is_for_downloads = |line: &&str| {
+        let name = line.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+        let (is_http, is_set) = (name.starts_with("acquire::http"), !line.ends_with("\"\";"));
+        is_http && is_set && (name.contains("::proxy") || name.ends_with("::cainfo"))
+    };
+    dump.lines().filter(is_for_downloads).map(str::to_owned).collect()
 }
 
 fn sources_in(apt: &Path, suite: &str) -> Vec<String> {
@@ -244,6 +263,17 @@ mod tests {
         ] {
             assert_eq!(names(text, "bookworm"), found, "{text}");
         }
+    }
+
+    #[test]
+    fn settings_for_downloads_are_taken_over() {
+        let dump = "Acquire \"\";\nAcquire::cdrom::mount \"/media\";\nAcquire::http::Proxy \"http://p.test:3128\";\n\
+                    Acquire::https::CaInfo \"/ca.pem\";\nAcquire::https::Proxy \"\";\nAcquire::http::Timeout \"30\";\n";
+        let expected = [
+            "Acquire::http::Proxy \"http://p.test:3128\";",
+            "Acquire::https::CaInfo \"/ca.pem\";",
+        ];
+        assert_eq!(download_options(dump), expected);
     }
 
     #[test]
