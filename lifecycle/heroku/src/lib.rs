@@ -1,4 +1,18 @@
 //! The classic Heroku way: buildpacks over source, a slug, and its runner, without a daemon.
+//!
+//! [`build()`] is the way from source to a directory that is ready to run: it brings the [`Source`], makes a [`Choice`] of
+//! buildpacks, fetches them all ([`Address`]), and lets each detect and compile in order. Every script runs in a fresh root
+//! of the stack's build image ([`Rooms`]), as the stack's user, with the paths that buildpacks know (`/app`, `/tmp/build`,
+//! `/tmp/cache`, `/tmp/env`), with config vars as files ([`ConfigVars`]) and without any credential. At the end the last
+//! buildpack's [`Release`] and the app's [`Procfile`] say which process types there are.
+//!
+//! [`slug::pack`] makes a slug of that directory, the same bytes for the same source; [`slug::unpack`] is the way back.
+//! [`image()`] puts it on the stack's run image with the launcher of buildpack images, so that whatever starts those starts
+//! it too. [`run()`] is the runner of slugs, [`check`] runs an app's tests, and [`fronts`] has the command lines of
+//! herokuish, slugbuilder and slugrunner.
+//!
+//! The log is lines on a [`Console`], in the form that other tools match. Nothing here opens a network connection but the
+//! program git, which fetches buildpacks; archives behind URLs come through [`Download`].
 
 mod address;
 mod app_json;
@@ -8,6 +22,7 @@ mod config_vars;
 mod console;
 mod error;
 mod fetch;
+pub mod fronts;
 mod image;
 mod procfile;
 mod release;

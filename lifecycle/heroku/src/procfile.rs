@@ -115,9 +115,11 @@ impl Procfile {
 
     /// The file's text.
     pub fn to_text(&self) -> String {
-        self.iter()
-            .map(|(name, command)| format!("{name}: {command}\n"))
-            .collect()
+        let mut text = String::new();
+        for (name, command) in self.iter() {
+            text.extend([name, ": ", command, "\n"]);
+        }
+        text
     }
 }
 

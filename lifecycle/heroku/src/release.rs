@@ -57,11 +57,9 @@ impl Release {
     /// The file `.release`, from which others and [`Release::parse`] read the same.
     pub fn to_yaml(&self) -> String {
         let mut text = String::from("---\n");
-        let mut section = |name: &str, lines: Vec<String>, empty: &str| {
-            text.push_str(&match lines.as_slice() {
-                [] => format!("{name}: {empty}\n"),
-                lines => format!("{name}:\n{}\n", lines.join("\n")),
-            });
+        let mut section = |name: &str, lines: Vec<String>, empty: &str| match lines.as_slice() {
+            [] => text.extend([name, ": ", empty, "\n"]),
+            lines => text.extend([name, ":\n", &lines.join("\n"), "\n"]),
         };
         let pair = |(name, value): (&str, &str)| format!("  {name}: {}", quoted(value));
         section(

@@ -198,24 +198,21 @@ impl Own {
                 run.identity = Some(identity);
             }
         }
-        let output = match streams {
-            Some(streams) => {
-                run.streams = streams;
-                None
-            }
-            None => {
-                let failed = || HerokuError::io("make", Path::new("a pipe for the process"));
-                let (output, input) = std::io::pipe().map_err(failed())?;
-                let errors = input.try_clone().map_err(failed())?;
-                let (stdout, stderr) = (Stdio::Fd(input.into()), Stdio::Fd(errors.into()));
-                run.streams = Streams::Separate {
-                    stdin: Stdio::Null,
-                    stdout,
-                    stderr,
-                };
-                Some(output)
-            }
-        };
+        let mut output = None;
+        if let Some(streams) = streams {
+            run.streams = streams;
+        } else {
+            let failed = || HerokuError::io("make", Path::new("a pipe for the process"));
+            let (reader, input) = std::io::pipe().map_err(failed())?;
+            let errors = input.try_clone().map_err(failed())?;
+            let (stdout, stderr) = (Stdio::Fd(input.into()), Stdio::Fd(errors.into()));
+            run.streams = Streams::Separate {
+                stdin: Stdio::Null,
+                stdout,
+                stderr,
+            };
+            output = Some(reader);
+        }
         Ok(One {
             label,
             process: run.spawn()?,

@@ -251,10 +251,6 @@ fn profile_scripts_reach_every_process_cs_03() {
             ("B", format!("{first}\nsecond line")),
             ("PATH", "/first:/usr/bin:/bin".to_owned()),
         ];
-        let found: Vec<_> = found
-            .into_iter()
-            .map(|(name, value)| (name.to_string(), value.to_string()))
-            .collect();
         assert_eq!(
             found,
             expected.map(|(name, value)| (name.to_owned(), value)),

@@ -3,6 +3,7 @@
 
 mod building;
 mod classic;
+mod fronts;
 mod running;
 mod slugs;
 mod support;

@@ -17,7 +17,7 @@ fn options(f: &Fixture, slug: PathBuf, start: &[&str]) -> RunOptions {
         start: Start::parse(&words, &slug::processes(&slug).unwrap()).unwrap(),
         slug,
         give: true,
-        stack: f.stack(),
+        stack: Fixture::stack(),
         env: Vec::new(),
         port: None,
         profiles: Profiles::App,
@@ -154,7 +154,7 @@ fn tests_of_an_app_run_with_its_profile_and_variables_hc_09() {
         })
         .unwrap()
     };
-    check(&build(), &f.stack(), &vars, f.surroundings()).unwrap();
+    check(&build(), &Fixture::stack(), &vars, f.surroundings()).unwrap();
     let log = f.log.take();
     assert!(
         log.ends_with(
@@ -164,6 +164,6 @@ fn tests_of_an_app_run_with_its_profile_and_variables_hc_09() {
     );
 
     f.app(&[("app.json", r#"{"scripts": {"test": "echo $GREETING; exit 8"}}"#)]);
-    let error = check(&build(), &f.stack(), &vars, f.surroundings()).unwrap_err();
+    let error = check(&build(), &Fixture::stack(), &vars, f.surroundings()).unwrap_err();
     assert!(matches!(error, HerokuError::Script { code: 8, .. }), "{error}");
 }

@@ -96,7 +96,7 @@ impl Fixture {
         app
     }
 
-    pub(crate) fn stack(&self) -> Stack {
+    pub(crate) fn stack() -> Stack {
         Stack {
             id: "heroku-24".to_owned(),
             env: vec![("PATH".to_owned(), "/bin".to_owned())],
@@ -109,7 +109,7 @@ impl Fixture {
         BuildOptions {
             buildpacks: addresses(buildpacks),
             cache: Some(self.path("cache")),
-            ..BuildOptions::new(Source::Directory(self.path("source")), self.stack())
+            ..BuildOptions::new(Source::Directory(self.path("source")), selFixture::stack())
         }
     }
 

@@ -1,0 +1,385 @@
+//! herokuish: buildpacks, slugs and Procfiles inside of a container (platforms.md 2.7).
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+
+use fs_err as fs;
+use lifecycle_layers::tree::remove;
+
+use super::slugrunner::start;
+use super::{ENV_PATH, Variables, open, words};
+use crate::fetch::{NoMeter, copy_tree, fetch};
+use crate::{
+    Address, BuildOptions, ConfigVars, HerokuError, Profiles, Purpose, Running, SlugOptions, Source, Stack,
+    Surroundings, build, check, slug,
+};
+
+/// Where `slug generate` puts the slug.
+const SLUG: &str = "/tmp/slug.tgz";
+
+/// A command of herokuish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Herokuish {
+    /// `buildpack build`, `/build`
+    Build,
+    /// `buildpack list`
+    List,
+    /// `buildpack install URL [REF [NAME]]`
+    Install {
+        /// The repository or archive.
+        url: String,
+        /// A branch, tag or commit of it.
+        reference: Option<String>,
+        /// The name of its directory.
+        name: Option<String>,
+    },
+    /// `buildpack test`
+    Test,
+    /// `slug import [URL]`
+    Import(Option<String>),
+    /// `slug generate`
+    Generate,
+    /// `slug export`
+    Export,
+    /// `procfile start TYPE`, `/start`
+    Start(OsString),
+    /// `procfile exec COMMAND`, `/exec`
+    Exec(Vec<OsString>),
+    /// `procfile parse TYPE`
+    Parse(String),
+    /// `paths`
+    Paths,
+    /// `version`
+    Version,
+}
+
+impl Herokuish {
+    /// What a command line means, if the program is called by one of herokuish's names.
+    ///
+    /// # Errors
+    /// When the words make no sense, or ask for something that is not supported.
+    pub fn parse(program: &OsStr, arguments: &[OsString]) -> Option<Result<Self, HerokuError>> {
+        match Path::new(program).file_name()?.to_str()? {
+            "herokuish" => Some(Self::command(arguments)),
+            "build" => Some(Ok(Self::Build)),
+            "start" => Some(match arguments {
+                [name] => Ok(Self::Start(name.clone())),
+                _ => Err(HerokuError::Usage("expected `start TYPE`".to_owned())),
+            }),
+            "exec" => Some(Ok(Self::Exec(arguments.to_vec()))),
+            _ => None,
+        }
+    }
+
+    fn command(arguments: &[OsString]) -> Result<Self, HerokuError> {
+        let text = |text: &str| text.to_owned();
+        Ok(match words(arguments).as_slice() {
+            ["buildpack", "build"] => Self::Build,
+            ["buildpack", "list"] => Self::List,
+            ["buildpack", "test"] => Self::Test,
+            ["buildpack", "install", url, rest @ ..] if rest.len() <= 2 => Self::Install {
+                url: text(url),
+                reference: rest
+                    .first()
+                    .filter(|reference| !reference.is_empty())
+                    .map(|reference| text(reference)),
+                name: rest.get(1).map(|name| text(name)),
+            },
+            ["slug", "import"] => Self::Import(None),
+            ["slug", "import", url] => Self::Import(Some(text(url))),
+            ["slug", "generate"] => Self::Generate,
+            ["slug", "export"] => Self::Export,
+            ["slug", "export", url] => {
+                let reason = "uploads by HTTP are not built yet; use `slug export` and upload what it writes"
+                    .to_owned();
+                return Err(HerokuError::Unsupported {
+                    what: super::shown(url),
+                    reason,
+                });
+            }
+            ["procfile", "start", _] => Self::Start(arguments[2].clone()),
+            ["procfile", "exec", _, ..] => Self::Exec(arguments[2..].to_vec()),
+            ["procfile", "parse", name] => Self::Parse(text(name)),
+            ["paths"] => Self::Paths,
+            ["version"] => Self::Version,
+            other => {
+                return Err(HerokuError::Usage(format!(
+                    "`{}` is no command here; there are buildpack build|list|install|test, slug import|generate|export, \
+                     procfile start|exec|parse, paths, and version",
+                    other.join(" ")
+                )));
+            }
+        })
+    }
+}
+
+/// Where herokuish has everything.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `APP_PATH`
+    pub app: PathBuf,
+    /// `ENV_PATH`
+    pub env: PathBuf,
+    /// `CACHE_PATH`
+    pub cache: PathBuf,
+    /// `IMPORT_PATH`
+    pub import: PathBuf,
+    /// `BUILDPACK_PATH`
+    pub buildpacks: PathBuf,
+    /// Where the slug is.
+    pub slug: PathBuf,
+    /// `BUILDPACK_URL`
+    pub buildpack_url: Option<String>,
+    /// `STACK`
+    pub stack: String,
+    variables: Variables,
+}
+
+impl Settings {
+    /// Reads the variables.
+    pub fn new(variables: Variables) -> Self {
+        Self {
+            app: variables.path("APP_PATH", "/app"),
+            env: variables.path("ENV_PATH", ENV_PATH),
+            cache: variables.path("CACHE_PATH", "/tmp/cache"),
+            import: variables.path("IMPORT_PATH", "/tmp/app"),
+            buildpacks: variables.path("BUILDPACK_PATH", "/tmp/buildpacks"),
+            slug: variables.path("SLUG_PATH", SLUG),
+            buildpack_url: variables.text("BUILDPACK_URL"),
+            stack: variables.text("STACK").unwrap_or_else(|| "heroku-24".to_owned()),
+            variables,
+        }
+    }
+
+    fn stack(&self) -> Stack {
+        let pairs = self
+            .variables
+            .0
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_string_lossy().into_owned()));
+        // What the caller uses for itself is nothing for buildpacks.
+        let pairs = pairs.filter(|(name, _)| !name.starts_with("GIT_") && !name.starts_with("BUILDPACK_"));
+        Stack {
+            id: self.stack.clone(),
+            env: pairs.collect(),
+            user: String::new(),
+        }
+    }
+
+    /// The buildpacks that are installed, in the order of their names.
+    fn installed(&self) -> Result<Vec<Address>, HerokuError> {
+        let Ok(entries) = fs::read_dir(&self.buildpacks) else {
+            return Ok(Vec::new());
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(HerokuError::io("read", &self.buildpacks))?.path();
+            if path.is_dir() {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        paths
+            .iter()
+            .map(|path| Address::parse(&path.to_string_lossy(), Path::new("/")))
+            .collect()
+    }
+}
+
+/// Does what a command says. A process that it starts is handed back, for whoever forwards signals to it.
+pub fn run(
+    command: Herokuish,
+    settings: &Settings,
+    surroundings: Surroundings<'_>,
+    stdin: impl Read + Send,
+    stdout: &mut dyn Write,
+) -> Result<Option<Running>, HerokuError> {
+    let say = |stdout: &mut dyn Write, text: String| {
+        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+        written.map_err(HerokuError::io("write", Path::new("standard output")))
+    };
+    match command {
+        Herokuish::Build => build_app(settings, Purpose::Slug, surroundings)?,
+        Herokuish::Test => build_app(settings, Purpose::Tests, surroundings)?,
+        Herokuish::List => {
+            let names: Vec<_> = settings.installed()?.iter().map(Address::name).collect();
+            let names = names
+                .into_iter()
+                .flat_map(|name| [name, "\n".to_owned()])
+                .collect();
+            say(stdout, names)?;
+        }
+        Herokuish::Install { url, reference, name } => {
+            let text = reference.map_or_else(|| url.clone(), |reference| format!("{url}#{reference}"));
+            let address = Address::parse(&text, Path::new("/"))?;
+            fs::create_dir_all(&settings.buildpacks)
+                .map_err(HerokuError::io("create", &settings.buildpacks))?;
+            let into = settings.buildpacks.join(name.unwrap_or_else(|| address.name()));
+            fetch(&address, &into, surroundings.download, None)?;
+        }
+        Herokuish::Import(Some(url)) => slug::unpack(
+            &super::shown(&url),
+            open(&url, surroundings.download)?,
+            &settings.app,
+        )?,
+        Herokuish::Import(None) => slug::unpack("standard input", stdin, &settings.app)?,
+        Herokuish::Generate => {
+            let mut file =
+                fs::File::create(&settings.slug).map_err(HerokuError::io("create", &settings.slug))?;
+            let size = slug::pack(&settings.app, &SlugOptions::default(), &mut file, &NoMeter)?;
+            surroundings.console.heading(size);
+        }
+        Herokuish::Export => {
+            let mut file = fs::File::open(&settings.slug).map_err(HerokuError::io("open", &settings.slug))?;
+            std::io::copy(&mut file, stdout)
+                .map_err(HerokuError::io("write", Path::new("standard output")))?;
+        }
+        Herokuish::Start(name) => return begin(settings, &["start".into(), name], surroundings).map(Some),
+        Herokuish::Exec(words) => return begin(settings, &words, surroundings).map(Some),
+        Herokuish::Parse(name) => {
+            let processes = slug::processes(&settings.app)?;
+            let unknown = || HerokuError::ProcessType {
+                name: name.clone(),
+                types: processes.names(),
+            };
+            say(
+                stdout,
+                format!("{}\n", processes.command(&name).ok_or_else(unknown)?),
+            )?;
+        }
+        Herokuish::Paths => {
+            let Settings {
+                app,
+                env,
+                cache,
+                import,
+                buildpacks,
+                ..
+            } = settings;
+            let names = [
+                "APP_PATH",
+                "ENV_PATH",
+                "CACHE_PATH",
+                "IMPORT_PATH",
+                "BUILDPACK_PATH",
+            ];
+            let lines = names.into_iter().zip([app, env, cache, import, buildpacks]);
+            let lines: Vec<_> = lines
+                .map(|(name, path)| format!("{name}={}", path.display()))
+                .collect();
+            say(stdout, lines.join("\n") + "\n")?;
+        }
+        Herokuish::Version => say(
+            stdout,
+            format!("herokuish: lifecycle {}\n", env!("CARGO_PKG_VERSION")),
+        )?,
+    }
+    Ok(None)
+}
+
+/// Builds the app in its own place: what is imported replaces it before (HE-01), what was built after (HE-05).
+fn build_app(
+    settings: &Settings,
+    purpose: Purpose,
+    surroundings: Surroundings<'_>,
+) -> Result<(), HerokuError> {
+    let imported = fs::read_dir(&settings.import).is_ok_and(|mut entries| entries.next().is_some());
+    let config_vars = ConfigVars::read_directory(&settings.env)?;
+    let explicit = settings
+        .buildpack_url
+        .as_ref()
+        .map(|url| Address::parse(url, Path::new("/")))
+        .transpose()?;
+    let source = if imported { &settings.import } else { &settings.app };
+    let options = BuildOptions {
+        buildpacks: explicit.into_iter().collect(),
+        defaults: settings.installed()?,
+        config_vars: config_vars.clone(),
+        cache: Some(settings.cache.clone()),
+        dot_env: true,
+        purpose,
+        ..BuildOptions::new(Source::Directory(source.clone()), settings.stack())
+    };
+    let built = build(options, surroundings)?;
+    if purpose == Purpose::Tests {
+        return check(&built, &settings.stack(), &config_vars, surroundings);
+    }
+    empty(&settings.app)?;
+    copy_tree(&built.directory(), &settings.app)
+}
+
+/// Starts a process with config vars as variables, and the system's profile scripts before the app's (HE-03).
+fn begin(
+    settings: &Settings,
+    words: &[OsString],
+    surroundings: Surroundings<'_>,
+) -> Result<Running, HerokuError> {
+    let mut variables = settings.variables.clone();
+    for (name, value) in ConfigVars::read_directory(&settings.env)?.iter() {
+        variables.0.insert(name.to_owned(), value.to_owned());
+    }
+    start(
+        &settings.app,
+        words,
+        &variables,
+        Profiles::SystemAndApp,
+        surroundings.rooms,
+    )
+}
+
+/// Removes everything in a directory, and keeps that, since it may be a mount.
+fn empty(directory: &Path) -> Result<(), HerokuError> {
+    let handle = fs::File::open(directory).map_err(HerokuError::io("open", directory))?;
+    for entry in fs::read_dir(directory).map_err(HerokuError::io("read", directory))? {
+        let name = entry.map_err(HerokuError::io("read", directory))?.file_name();
+        remove(handle.as_fd(), &name).map_err(HerokuError::io("empty", directory))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Herokuish, HerokuError> {
+        let mut words = line.split(' ').map(OsString::from);
+        let program = words.next().unwrap();
+        Herokuish::parse(&program, &words.collect::<Vec<_>>()).unwrap()
+    }
+
+    #[test]
+    fn commands_and_their_aliases() {
+        for (line, command) in [
+            ("/build", Herokuish::Build),
+            ("/bin/herokuish buildpack build", Herokuish::Build),
+            ("herokuish buildpack test", Herokuish::Test),
+            ("/start web", Herokuish::Start("web".into())),
+            ("herokuish procfile start web", Herokuish::Start("web".into())),
+            ("/exec bash -l", Herokuish::Exec(vec!["bash".into(), "-l".into()])),
+            ("herokuish procfile exec x", Herokuish::Exec(vec!["x".into()])),
+            ("herokuish procfile parse web", Herokuish::Parse("web".to_owned())),
+            ("herokuish slug import", Herokuish::Import(None)),
+            (
+                "herokuish buildpack install u v1 01_x",
+                Herokuish::Install {
+                    url: "u".to_owned(),
+                    reference: Some("v1".to_owned()),
+                    name: Some("01_x".to_owned()),
+                },
+            ),
+        ] {
+            assert_eq!(parse(line).unwrap(), command, "{line}");
+        }
+        assert!(Herokuish::parse(OsStr::new("lifecycle"), &[]).is_none());
+        let error = parse("herokuish dance").unwrap_err().to_string();
+        assert!(
+            error.starts_with("`dance` is no command here; there are buildpack build|list"),
+            "{error}"
+        );
+        assert!(
+            matches!(parse("herokuish slug export https://u:p@h/x?s=1"), Err(HerokuError::Unsupported { what, .. }) if what == "https://***@h/x")
+        );
+    }
+}

@@ -1,0 +1,155 @@
+//! The command lines of older tools, in a busybox root.
+
+use std::ffi::OsString;
+use std::io::Cursor;
+use std::path::Path;
+
+use lifecycle_heroku::fronts::{Variables, herokuish, slugbuilder::Slugbuilder, slugrunner::Slugrunner};
+use lifecycle_heroku::{HerokuError, InPlace, Surroundings};
+
+use crate::support::{Fixture, buildpack, read};
+
+fn variables(pairs: &[(&str, &str)]) -> Variables {
+    Variables::new(
+        pairs
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), OsString::from(value))),
+    )
+}
+
+fn nothing() -> Cursor<Vec<u8>> {
+    Cursor::new(Vec::new())
+}
+
+#[test]
+fn slugbuilder_keeps_slug_procfile_and_cache_sb_01_sb_03_sb_05() {
+    let f = Fixture::new();
+    f.app(&[("contract", ""), ("bin/pre-compile", "#!/bin/sh\necho pre\n")]);
+    let (put, cache, source) = (f.path("put"), f.path("kept"), f.path("source"));
+    let buildpack = buildpack("contract");
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let build = |arguments: &[OsString]| {
+        let variables = variables(&[
+            ("PUT_PATH", &path(&put)),
+            ("CACHE_PATH", &path(&cache)),
+            ("IMPORT_PATH", &path(&source)),
+            ("BUILDPACK_URL", &path(&buildpack)),
+            ("PATH", "/bin"),
+            ("STACK", "heroku-24"),
+            ("ENV_PATH", "/nowhere"),
+        ]);
+        let mut out = Vec::new();
+        Slugbuilder::new(arguments, &variables)
+            .unwrap()
+            .run(f.surroundings(), Box::new(nothing()), &mut out)
+            .unwrap();
+        (out, f.log.take())
+    };
+    let (out, log) = build(&["-".into()]);
+    assert!(
+        log.contains("       pre\n")
+            && log.contains("builds before this one: 0")
+            && log.contains("-----> Compiled slug size is "),
+        "{log}"
+    );
+    assert_eq!(out, std::fs::read(put.join("slug.tgz")).unwrap());
+    assert!(read(put.join("Procfile")).starts_with("web: "), "SL-10");
+    assert!(build(&[]).1.contains("builds before this one: 1"));
+}
+
+#[test]
+fn what_needs_an_object_store_says_so() {
+    for (name, value) in [
+        ("BUILDER_STORAGE", "s3"),
+        ("PUT_PATH", "s3://b/k"),
+        ("CACHE_PATH", "gs://b/k"),
+    ] {
+        let error = Slugbuilder::new(&["-".into()], &variables(&[(name, value)])).unwrap_err();
+        assert!(matches!(error, HerokuError::ObjectStore { .. }), "{error}");
+    }
+    let error = Slugbuilder::new(&[], &variables(&[])).unwrap_err().to_string();
+    assert!(error.contains("set PUT_PATH"), "{error}");
+}
+
+/// In place, as the present user and in the present root, which has a shell and /app only by chance: what these commands
+/// do must not need either.
+#[test]
+fn herokuish_imports_parses_starts_and_generates_he_02_he_03_sl_09_sr_01() {
+    let f = Fixture::new();
+    let source = f.app(&[
+        ("Procfile", "web: echo $GREETING $A:$PORT > out\n"),
+        (".profile.d/x.sh", "export GREETING=hello"),
+    ]);
+    std::fs::create_dir(f.path("env")).unwrap();
+    std::fs::write(f.path("env/A"), "from the env directory\n").unwrap();
+    let tar = std::process::Command::new("tar")
+        .args(["cz", "."])
+        .current_dir(&source)
+        .output()
+        .unwrap()
+        .stdout;
+    let (app, slug, env) = (f.path("app"), f.path("slug.tgz"), f.path("env"));
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let own = variables(&[
+        ("APP_PATH", &path(&app)),
+        ("SLUG_PATH", &path(&slug)),
+        ("ENV_PATH", &path(&env)),
+        ("PATH", "/usr/bin:/bin"),
+        ("PORT", "7"),
+    ]);
+    let settings = herokuish::Settings::new(own.clone());
+    let surroundings = Surroundings {
+        rooms: &InPlace,
+        ..f.surroundings()
+    };
+    let run = |line: &str, stdin: &[u8]| {
+        let mut words = line.split(' ').map(OsString::from);
+        let program = words.next().unwrap();
+        let command = herokuish::Herokuish::parse(&program, &words.collect::<Vec<_>>()).unwrap()?;
+        let mut out = Vec::new();
+        let running = herokuish::run(
+            command,
+            &settings,
+            surroundings,
+            Cursor::new(stdin.to_vec()),
+            &mut out,
+        )?;
+        if let Some(running) = running {
+            assert!(running.wait(&f.log)?.success());
+        }
+        Ok::<_, HerokuError>(String::from_utf8_lossy(&out).into_owned())
+    };
+    run("herokuish slug import", &tar).unwrap();
+    assert!(matches!(
+        run("herokuish slug import", &tar),
+        Err(HerokuError::NotEmpty(_))
+    ));
+    assert_eq!(
+        run("herokuish procfile parse web", b"").unwrap(),
+        "echo $GREETING $A:$PORT > out\n"
+    );
+    run("/start web", b"").unwrap();
+    assert_eq!(read(app.join("out")), "hello from the env directory:7\n");
+    run("herokuish slug generate", b"").unwrap();
+    assert!(f.log.take().starts_with("-----> Compiled slug size is "));
+    assert!(
+        run("herokuish paths", b"")
+            .unwrap()
+            .contains(&format!("APP_PATH={}\n", app.display()))
+    );
+
+    // And slugrunner, from a file.
+    let other = f.path("other");
+    let runner = Slugrunner::new(
+        &["start".into(), "web".into()],
+        variables(&[
+            ("APP_PATH", &path(&other)),
+            ("SLUG_URL", &path(&slug)),
+            ("PATH", "/usr/bin:/bin"),
+            ("A", "own"),
+        ]),
+    );
+    let running = runner.run(surroundings.download, nothing(), &InPlace).unwrap();
+    assert!(running.wait(&f.log).unwrap().success());
+    assert_eq!(read(other.join("out")), "hello own:5000\n");
+}
