@@ -579,7 +579,7 @@ fn an_unknown_buildpack_or_builder_is_named() {
         .says("fx-nothing");
     machine
         .build(&app, &["--buildpack", "fx-noop@9.9.9", "--tag", "build/unknown"])
-        .fails(1)
+        .fails(22)
         .says("9.9.9");
     let no_builder = machine.lifecycle(&[
         "build",
