@@ -1,7 +1,6 @@
 //! `lifecycle copy`
 
 use crate::arguments::CopyArguments;
-use crate::console::human_size;
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::session::Session;
@@ -27,9 +26,7 @@ pub(crate) fn run(arguments: &CopyArguments, session: &Session) -> Result<(), Fa
             Some(image) => transfer::write(image, &to)?,
             None => transfer::copy(&found, &to)?,
         };
-        session
-            .console
-            .info(format!("copied to {place} ({})", human_size(receipt.sent)));
+        session.console.info(format!("copied to {place}"));
         digest = Some(receipt.digest);
     }
     match digest {
