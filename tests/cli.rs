@@ -127,8 +127,8 @@ fn errors_say_what_to_do_next() {
             .code(1)
             .stdout_eq("")
     };
-    run("tag nope other").stderr_eq(str![[r#"
-error[not-found]: the store has no image index.docker.io/library/nope:latest
+    run("tag r.test/nope other").stderr_eq(str![[r#"
+error[not-found]: the store has no image r.test/nope:latest
  |
  = help: `lifecycle images` lists what the store has
 
