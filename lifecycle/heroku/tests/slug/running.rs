@@ -11,7 +11,7 @@ use lifecycle_sandbox::{Exit, Stdio, Streams};
 
 use crate::support::Fixture;
 
-fn options(f: &Fixture, slug: PathBuf, start: &[&str]) -> RunOptions {
+fn options(slug: PathBuf, start: &[&str]) -> RunOptions {
     let words: Vec<OsString> = start.iter().map(OsString::from).collect();
     RunOptions {
         start: Start::parse(&words, &slug::processes(&slug).unwrap()).unwrap(),
@@ -48,22 +48,18 @@ fn a_slug_runs_as_it_was_built_sr_02_sr_03_sr_04_sr_05() {
     let built = f.build(f.options(&["contract"])).unwrap();
     let expected = "hello from .profile.d on 5000, it's \"$HOME\" `id`\n";
     assert_eq!(
-        outcome(&f, options(&f, built.directory(), &[])),
+        outcome(&f, options(built.directory(), &[])),
         (expected.to_owned(), Exit::Code(0))
     );
 
-    let mut own = options(&f, built.directory(), &["start", "web"]);
+    let mut own = options(built.directory(), &["start", "web"]);
     own.env = vec![
         ("MOTTO".to_owned(), "mine".into()),
         ("PORT".to_owned(), "80".into()),
     ];
     assert_eq!(outcome(&f, own).0, "hello from .profile.d on 80, mine\n");
 
-    let command = options(
-        &f,
-        built.directory(),
-        &["echo $HOME $GREETING; pwd; id -u; exit 3"],
-    );
+    let command = options(built.directory(), &["echo $HOME $GREETING; pwd; id -u; exit 3"]);
     assert_eq!(
         outcome(&f, command),
         (
@@ -71,7 +67,7 @@ fn a_slug_runs_as_it_was_built_sr_02_sr_03_sr_04_sr_05() {
             Exit::Code(3)
         )
     );
-    let words = options(&f, built.directory(), &["echo", "$HOME;", "x  y"]);
+    let words = options(built.directory(), &["echo", "$HOME;", "x  y"]);
     assert_eq!(outcome(&f, words).0, "$HOME; x  y\n");
 }
 
@@ -84,14 +80,14 @@ fn a_failing_profile_script_is_reported_sr_03() {
         (".profile.d/2.sh", "false"),
         (".profile.d/3.sh", "export B=$A-three; unset C"),
     ]);
-    let (text, exit) = outcome(&f, options(&f, slug.clone(), &[]));
+    let (text, exit) = outcome(&f, options(slug.clone(), &[]));
     assert_eq!(
         text,
         " !     /app/.profile.d/2.sh ended with status 1\none one-three\n"
     );
     assert!(exit.success());
     std::fs::write(slug.join(".profile.d/2.sh"), "exit 4").unwrap();
-    let (text, exit) = outcome(&f, options(&f, slug, &[]));
+    let (text, exit) = outcome(&f, options(slug, &[]));
     assert_eq!(
         (text.as_str(), exit),
         (
@@ -107,7 +103,7 @@ fn signals_reach_the_process_sr_06() {
     let server = "#!/bin/sh\ntrap 'echo stopped; exit 5' TERM\necho ready\nwhile :; do sleep 0.05; done\n";
     let slug = f.app(&[("Procfile", "web: sh ./server\n"), ("server", server)]);
     let (mut output, input) = std::io::pipe().unwrap();
-    let mut own = options(&f, slug, &[]);
+    let mut own = options(slug, &[]);
     own.streams = Streams::Separate {
         stdin: Stdio::Null,
         stdout: Stdio::Fd(input.into()),
@@ -130,7 +126,7 @@ fn several_processes_have_prefixes_and_end_together() {
     let f = Fixture::new();
     let procfile = "web: echo on $PORT; sleep 100\nworker: sleep 0.5; echo on $PORT; exit 6\n";
     let slug = f.app(&[("Procfile", procfile)]);
-    let running = run(options(&f, slug, &["start", "web=2", "worker"]), &f.rooms).unwrap();
+    let running = run(options(slug, &["start", "web=2", "worker"]), &f.rooms).unwrap();
     assert_eq!(running.wait(&f.log).unwrap(), Exit::Code(6));
     let log = f.log.take();
     let mut lines: Vec<_> = log.lines().collect();

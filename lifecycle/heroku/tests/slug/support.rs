@@ -109,7 +109,7 @@ impl Fixture {
         BuildOptions {
             buildpacks: addresses(buildpacks),
             cache: Some(self.path("cache")),
-            ..BuildOptions::new(Source::Directory(self.path("source")), selFixture::stack())
+            ..BuildOptions::new(Source::Directory(self.path("source")), Self::stack())
         }
     }
 
