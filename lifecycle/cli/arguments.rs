@@ -147,7 +147,12 @@ pub(crate) struct BuildArguments {
     #[arg(long, short = 'B', value_name = "BUILDER")]
     pub(crate) builder: Option<String>,
     /// Buildpack to use in place of the builder's order: an id[@version] of the builder, or a directory
-    #[arg(long = "buildpack", short = 'b', value_name = "BUILDPACK", value_delimiter = ',')]
+    #[arg(
+        long = "buildpack",
+        short = 'b',
+        value_name = "BUILDPACK",
+        value_delimiter = ','
+    )]
     pub(crate) buildpacks: Vec<String>,
     /// Variable for the buildpacks; without a value it is taken from the environment
     #[arg(long = "env", short = 'e', value_name = "NAME[=VALUE]")]
@@ -324,7 +329,9 @@ pub(crate) enum OutputForm {
 
 /// `lifecycle sbom`
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  lifecycle sbom demo > demo.cdx.json\n  lifecycle sbom demo --directory sboms/")]
+#[command(
+    after_help = "Examples:\n  lifecycle sbom demo > demo.cdx.json\n  lifecycle sbom demo --directory sboms/"
+)]
 pub(crate) struct SbomArguments {
     /// The app image: a name in the store, or any place
     pub(crate) image: String,
@@ -453,7 +460,9 @@ pub(crate) enum CacheCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum StackCommand {
     /// Make a stack's build and run image from distribution packages, in the store
-    #[command(after_help = "Examples:\n  lifecycle stack create debian-12\n  lifecycle stack create ./my-stack")]
+    #[command(
+        after_help = "Examples:\n  lifecycle stack create debian-12\n  lifecycle stack create ./my-stack"
+    )]
     Create {
         /// An embedded stack's name, or a directory with a stack.toml
         stack: String,
@@ -482,7 +491,9 @@ pub(crate) enum StackCommand {
 #[derive(Debug, Subcommand)]
 pub(crate) enum BuilderCommand {
     /// Make a builder image from a builder.toml
-    #[command(after_help = "Example:\n  lifecycle builder create -t my-builder builders/debian-12/builder.toml")]
+    #[command(
+        after_help = "Example:\n  lifecycle builder create -t my-builder builders/debian-12/builder.toml"
+    )]
     Create {
         /// An embedded builder's name, or a builder.toml
         definition: String,
@@ -525,10 +536,19 @@ fn parse_size(text: &str) -> Result<u64, String> {
         "mib" => 1 << 20,
         "gib" => 1 << 30,
         "tib" => 1 << 40,
-        unit => return Err(format!("{unit:?} is not a unit of size, as kB, MB, GB or GiB are")),
+        unit => {
+            return Err(format!(
+                "{unit:?} is not a unit of size, as kB, MB, GB or GiB are"
+            ));
+        }
     };
-    let number: u64 = digits.trim().parse().map_err(|_| format!("{digits:?} is not a whole number"))?;
-    number.checked_mul(factor).ok_or_else(|| "the size is too large".to_owned())
+    let number: u64 = digits
+        .trim()
+        .parse()
+        .map_err(|_| format!("{digits:?} is not a whole number"))?;
+    number
+        .checked_mul(factor)
+        .ok_or_else(|| "the size is too large".to_owned())
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 //! binary a dependency of another, so this script builds it, in a target directory of its own (cargo holds
 //! the lock of the main one) and with the size profile whatever the profile of the main build is.
 
-#![expect(clippy::disallowed_methods, reason = "cargo speaks to build scripts in variables")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "cargo speaks to build scripts in variables"
+)]
 
 use std::env;
 use std::error::Error;
@@ -23,7 +26,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let built = Command::new(env::var("CARGO")?)
         .current_dir(&root)
-        .args(["build", "--quiet", "--package", "lifecycle-launcher", "--profile", "launcher", "--target", &target])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "lifecycle-launcher",
+            "--profile",
+            "launcher",
+            "--target",
+            &target,
+        ])
         .arg("--target-dir")
         .arg(&directory)
         // Clippy and rustc wrappers of the outer build are not for this one.
@@ -39,5 +51,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn existing(path: &Path) -> Result<&Path, Box<dyn Error>> {
-    if path.is_file() { Ok(path) } else { Err(format!("{} was not built", path.display()).into()) }
+    if path.is_file() {
+        Ok(path)
+    } else {
+        Err(format!("{} was not built", path.display()).into())
+    }
 }

@@ -9,6 +9,10 @@ use crate::session::Session;
 pub(crate) fn choose(session: &Session) -> Result<Isolation, Failure> {
     let scratch = session.store()?.scratch()?;
     let isolation = Isolation::choose(scratch.path(), None)?;
-    session.console.debug(format!("isolation: rung {}, {}", isolation.rung().number(), isolation.rung()));
+    session.console.debug(format!(
+        "isolation: rung {}, {}",
+        isolation.rung().number(),
+        isolation.rung()
+    ));
     Ok(isolation)
 }

@@ -29,7 +29,10 @@ impl Variables {
                 None => (text.as_str(), environment.os(text).cloned()),
             };
             if name.is_empty() || name.contains(['/', '\0', ' ']) {
-                return Err(Failure::new("variable", format!("{text:?} is not NAME or NAME=VALUE")));
+                return Err(Failure::new(
+                    "variable",
+                    format!("{text:?} is not NAME or NAME=VALUE"),
+                ));
             }
             if let Some(value) = value {
                 self.set(name, value);
@@ -41,7 +44,10 @@ impl Variables {
     /// Adds what a file says, one a line in the same form; blank lines and lines that begin with `#` are passed over.
     pub(crate) fn add_file(&mut self, path: &Path, environment: &Environment) -> Result<(), Failure> {
         let text = fs_err::read_to_string(path)?;
-        let lines = text.lines().map(str::trim_end).filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
+        let lines = text
+            .lines()
+            .map(str::trim_end)
+            .filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
         self.add(&lines.map(str::to_owned).collect::<Vec<_>>(), environment)
     }
 
@@ -57,7 +63,8 @@ pub(crate) fn volumes(texts: &[String]) -> Result<Vec<Volume>, Failure> {
 }
 
 fn volume(text: &str) -> Result<Volume, Failure> {
-    let wrong = |reason: &str| Failure::new("volume", format!("{text:?} {reason}")).help("write HOST:PATH[:ro|rw]");
+    let wrong =
+        |reason: &str| Failure::new("volume", format!("{text:?} {reason}")).help("write HOST:PATH[:ro|rw]");
     let mut parts = text.split(':');
     let (source, target) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let writable = match (parts.next(), parts.next()) {
@@ -69,7 +76,11 @@ fn volume(text: &str) -> Result<Volume, Failure> {
         return Err(wrong("does not name two paths, the second of them absolute"));
     }
     let source = std::path::absolute(source)?;
-    Ok(Volume { source, target: PathBuf::from(target), writable })
+    Ok(Volume {
+        source,
+        target: PathBuf::from(target),
+        writable,
+    })
 }
 
 #[cfg(test)]
@@ -83,10 +94,19 @@ mod tests {
         let texts = ["A=b=c", "HERE", "MISSING", "A=2", "EMPTY="].map(str::to_owned);
         variables.add(&texts, &environment).unwrap();
         let expected = [("A", "2"), ("HERE", "1"), ("EMPTY", "")];
-        let expected: Vec<(String, OsString)> = expected.map(|(name, value)| (name.into(), value.into())).to_vec();
+        let expected: Vec<(String, OsString)> =
+            expected.map(|(name, value)| (name.into(), value.into())).to_vec();
         assert_eq!(variables.into_pairs(), expected);
-        assert!(Variables::default().add(&["=x".to_owned()], &environment).is_err());
-        assert!(Variables::default().add(&["a/b=x".to_owned()], &environment).is_err());
+        assert!(
+            Variables::default()
+                .add(&["=x".to_owned()], &environment)
+                .is_err()
+        );
+        assert!(
+            Variables::default()
+                .add(&["a/b=x".to_owned()], &environment)
+                .is_err()
+        );
     }
 
     #[test]
@@ -96,12 +116,19 @@ mod tests {
         fs_err::write(&path, "# c\n\nA=1\r\nB=x y\n").unwrap();
         let mut variables = Variables::default();
         variables.add_file(&path, &Environment::default()).unwrap();
-        assert_eq!(variables.into_pairs(), [("A".into(), "1".into()), ("B".into(), "x y".into())]);
+        assert_eq!(
+            variables.into_pairs(),
+            [("A".into(), "1".into()), ("B".into(), "x y".into())]
+        );
     }
 
     #[test]
     fn volumes_are_read_only_unless_said_otherwise() {
-        let volume = |text: &str| volume(text).map(|volume| (volume.target, volume.writable)).map_err(drop);
+        let volume = |text: &str| {
+            volume(text)
+                .map(|volume| (volume.target, volume.writable))
+                .map_err(drop)
+        };
         assert_eq!(volume("/a:/b"), Ok(("/b".into(), false)));
         assert_eq!(volume("a:/b:rw"), Ok(("/b".into(), true)));
         for text in ["/a", ":/b", "/a:b", "/a:/b:x", "/a:/b:ro:x"] {

@@ -19,7 +19,13 @@ pub(crate) fn run(arguments: &RunArguments, session: &Session) -> Result<ExitCod
     session.interruption.listen(&session.console)?;
     let image = session.find(&arguments.image)?.image(&Platform::host())?;
     let options = options(arguments, session)?;
-    let process = lifecycle_platform::run(&image, options, session.store()?, &isolation, &*session.progress())?;
+    let process = lifecycle_platform::run(
+        &image,
+        options,
+        session.store()?,
+        &isolation,
+        &*session.progress(),
+    )?;
     let remote = process.remote();
     let told = session.interruption.forwarded(move |signal| {
         // A process that has ended meanwhile needs no signal.

@@ -91,6 +91,7 @@ pub(crate) struct Console {
     renderer: Arc<dyn Renderer>,
     level: Level,
     live: Option<live::Live>,
+    color: bool,
 }
 
 impl fmt::Debug for Console {
@@ -116,7 +117,13 @@ impl Console {
             renderer,
             level,
             live,
+            color,
         }
+    }
+
+    /// Whether what is said may be coloured.
+    pub(crate) fn is_colored(&self) -> bool {
+        self.color
     }
 
     /// Whether everything is said.

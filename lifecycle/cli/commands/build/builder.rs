@@ -51,7 +51,9 @@ impl Builder {
     ///
     /// In a process of its own: the package tools need the user's ids as they are, and start threads.
     pub(super) fn make_stack(&self, session: &Session) -> Result<(), Failure> {
-        let Self::Definition(folder) = self else { return Ok(()) };
+        let Self::Definition(folder) = self else {
+            return Ok(());
+        };
         let bytes = folder.read("builder.toml")?;
         let (toml, _) = BuilderToml::parse(&folder.path().join("builder.toml"), &bytes)?;
         for folder in Folder::embedded("stack") {
@@ -60,7 +62,10 @@ impl Builder {
             if toml.build_image.parse::<lifecycle_image::Reference>()? == name
                 && !stacks::missing(&definition, session)?.is_empty()
             {
-                session.console.info(format!("the stack {} is not here yet; making it takes about a minute", definition.id));
+                session.console.info(format!(
+                    "the stack {} is not here yet; making it takes about a minute",
+                    definition.id
+                ));
                 let status = Command::new(std::env::current_exe()?)
                     .arg("--store")
                     .arg(session.store_directory()?)
@@ -69,7 +74,10 @@ impl Builder {
                     .stdout(Stdio::null())
                     .status()?;
                 if !status.success() {
-                    return Err(Failure::new("stack", format!("the stack {} could not be made", definition.id)));
+                    return Err(Failure::new(
+                        "stack",
+                        format!("the stack {} could not be made", definition.id),
+                    ));
                 }
             }
         }
@@ -77,7 +85,12 @@ impl Builder {
     }
 
     /// The builder as an image, with the buildpacks that were asked for.
-    pub(super) fn open(&self, asked: &[String], project: &Project, session: &Session) -> Result<Made, Failure> {
+    pub(super) fn open(
+        &self,
+        asked: &[String],
+        project: &Project,
+        session: &Session,
+    ) -> Result<Made, Failure> {
         let (name, image) = match self {
             Self::Definition(folder) => (folder.name().into_owned(), builders::create(folder, session)?),
             Self::Image(name) => (name.clone(), session.find(name)?.image(&Platform::host())?),
@@ -87,10 +100,19 @@ impl Builder {
                 .help("--builder takes a builder image, a directory with a builder.toml, or the name of an embedded one")
         })?;
         let builder = BuilderLabel::parse(text)?;
-        let images = if builder.images.is_empty() { vec![builder.stack.run_image] } else { builder.images };
+        let images = if builder.images.is_empty() {
+            vec![builder.stack.run_image]
+        } else {
+            builder.images
+        };
         let mut chosen = Chosen { image, session };
         let order = chosen.order(asked, project)?;
-        Ok(Made { name, image: chosen.image, order, run_images: RunToml { images } })
+        Ok(Made {
+            name,
+            image: chosen.image,
+            order,
+            run_images: RunToml { images },
+        })
     }
 }
 
@@ -103,21 +125,40 @@ struct Chosen<'a> {
 impl Chosen<'_> {
     /// The order that command line and project ask for, if they do: the command line beats the project (PK-51).
     fn order(&mut self, asked: &[String], project: &Project) -> Result<Option<OrderToml>, Failure> {
-        let asked = if asked.is_empty() { project.buildpacks()? } else { asked.to_vec() };
+        let asked = if asked.is_empty() {
+            project.buildpacks()?
+        } else {
+            asked.to_vec()
+        };
         let (pre, post) = (self.entries(&project.pre()?)?, self.entries(&project.post()?)?);
         let groups = match asked.as_slice() {
             [] if pre.is_empty() && post.is_empty() => return Ok(None),
             [] => self.own_order()?,
-            asked => vec![OrderGroup { group: self.entries(asked)? }],
+            asked => vec![OrderGroup {
+                group: self.entries(asked)?,
+            }],
         };
         let around = |group: OrderGroup| OrderGroup {
-            group: pre.iter().cloned().chain(group.group).chain(post.iter().cloned()).collect(),
+            group: pre
+                .iter()
+                .cloned()
+                .chain(group.group)
+                .chain(post.iter().cloned())
+                .collect(),
         };
-        Ok(Some(OrderToml { order: groups.into_iter().map(around).collect(), order_extensions: Vec::new() }))
+        Ok(Some(OrderToml {
+            order: groups.into_iter().map(around).collect(),
+            order_extensions: Vec::new(),
+        }))
     }
 
     fn own_order(&self) -> Result<Vec<OrderGroup>, Failure> {
-        let label = self.image.config().label(label::BUILDPACK_ORDER).map(OrderLabel::parse).transpose()?;
+        let label = self
+            .image
+            .config()
+            .label(label::BUILDPACK_ORDER)
+            .map(OrderLabel::parse)
+            .transpose()?;
         let mut groups = Vec::new();
         for group in label.unwrap_or_default().0 {
             let mut entries = Vec::new();
@@ -126,7 +167,12 @@ impl Chosen<'_> {
                     Some(version) => version,
                     None => self.only_version(&entry.id)?,
                 };
-                entries.push(OrderEntry { id: entry.id, version, optional: entry.optional, exec_env: entry.exec_env });
+                entries.push(OrderEntry {
+                    id: entry.id,
+                    version,
+                    optional: entry.optional,
+                    exec_env: entry.exec_env,
+                });
             }
             groups.push(OrderGroup { group: entries });
         }
@@ -152,8 +198,9 @@ impl Chosen<'_> {
                 None => (text, None),
             };
             let wrong = |reason: String| {
-                Failure::new("buildpack", format!("{buildpack:?} names no buildpack: {reason}"))
-                    .help("give the id of one of the builder's buildpacks, or a directory with a buildpack.toml")
+                Failure::new("buildpack", format!("{buildpack:?} names no buildpack: {reason}")).help(
+                    "give the id of one of the builder's buildpacks, or a directory with a buildpack.toml",
+                )
             };
             let id = BuildpackId::new(id).map_err(|error| wrong(error.to_string()))?;
             let version = match version {
@@ -162,25 +209,49 @@ impl Chosen<'_> {
             };
             (id, version)
         };
-        Ok(OrderEntry { id, version, optional: false, exec_env: lifecycle_spec::ExecEnvs::default() })
+        Ok(OrderEntry {
+            id,
+            version,
+            optional: false,
+            exec_env: lifecycle_spec::ExecEnvs::default(),
+        })
     }
 
     /// The version of a buildpack that the builder has once.
     fn only_version(&self, id: &BuildpackId) -> Result<Version, Failure> {
-        let layers = self.image.config().label(label::BUILDPACK_LAYERS).map(ModuleLayers::parse).transpose()?;
+        let layers = self
+            .image
+            .config()
+            .label(label::BUILDPACK_LAYERS)
+            .map(ModuleLayers::parse)
+            .transpose()?;
         let layers = layers.unwrap_or_default();
-        let versions: Vec<&Version> = layers.0.get(id).into_iter().flat_map(|versions| versions.keys()).collect();
+        let versions: Vec<&Version> = layers
+            .0
+            .get(id)
+            .into_iter()
+            .flat_map(|versions| versions.keys())
+            .collect();
         match versions.as_slice() {
             [version] => Ok((*version).clone()),
             [] => {
                 let known: Vec<String> = layers.0.keys().map(ToString::to_string).collect();
-                Err(Failure::new("buildpack", format!("the builder has no buildpack {id}"))
-                    .help(format!("it has {}", known.join(", "))))
+                Err(
+                    Failure::new("buildpack", format!("the builder has no buildpack {id}"))
+                        .help(format!("it has {}", known.join(", "))),
+                )
             }
             several => {
                 let several: Vec<String> = several.iter().map(ToString::to_string).collect();
-                Err(Failure::new("buildpack", format!("the builder has several versions of {id}"))
-                    .help(format!("choose one, as in {id}@{}; it has {}", several[0], several.join(", "))))
+                Err(
+                    Failure::new("buildpack", format!("the builder has several versions of {id}")).help(
+                        format!(
+                            "choose one, as in {id}@{}; it has {}",
+                            several[0],
+                            several.join(", ")
+                        ),
+                    ),
+                )
             }
         }
     }
@@ -189,8 +260,12 @@ impl Chosen<'_> {
     fn add(&mut self, module: &Module) -> Result<(), Failure> {
         let contents = Arc::new(module.layer()?);
         let store = self.session.store()?;
-        let layer: Arc<dyn Layer> =
-            store.pack(contents, Packing::default(), Expected::here(), self.session.progress());
+        let layer: Arc<dyn Layer> = store.pack(
+            contents,
+            Packing::default(),
+            Expected::here(),
+            self.session.progress(),
+        );
         self.image = mutate::append(self.image.clone(), layer, History::default());
         Ok(())
     }

@@ -10,8 +10,8 @@ use std::time::{Instant, SystemTime};
 use lifecycle_diagnostics::Diagnostic;
 use lifecycle_dockerfile::{BuildArgs, Dockerfile, GitReference, LintOptions, Platforms, lint};
 use lifecycle_executor::{
-    BuildContext, Cancellation, Checkout, Download, Entitlements, ExecutorError, IgnoreFile, NamedContext, NetworkMode,
-    NoCache, Options, Remote, RemoteError, Reporter, Secret, StepName, StepOutcome,
+    BuildContext, Cancellation, Checkout, Download, Entitlements, ExecutorError, IgnoreFile, NamedContext,
+    NetworkMode, NoCache, Options, Remote, RemoteError, Reporter, Secret, StepName, StepOutcome,
 };
 use lifecycle_image::{Platform, Progress, Reference};
 
@@ -26,10 +26,18 @@ pub(super) fn choose(arguments: &BuildArguments, source: &Path, console: &Consol
     match &arguments.dockerfile.file {
         Some(file) if !file.as_os_str().is_empty() => Some(file.clone()),
         Some(_) => Some(in_source(source).unwrap_or_else(|| source.join("Dockerfile"))),
-        None if arguments.buildpacks_only || arguments.builder.is_some() || !arguments.buildpacks.is_empty() => None,
+        None if arguments.buildpacks_only
+            || arguments.builder.is_some()
+            || !arguments.buildpacks.is_empty() =>
+        {
+            None
+        }
         None => {
             let found = in_source(source)?;
-            console.info(format!("building {}; --buildpacks-only uses buildpacks instead", found.display()));
+            console.info(format!(
+                "building {}; --buildpacks-only uses buildpacks instead",
+                found.display()
+            ));
             Some(found)
         }
     }
@@ -37,7 +45,10 @@ pub(super) fn choose(arguments: &BuildArguments, source: &Path, console: &Consol
 
 /// `Dockerfile`, then `dockerfile` (J8).
 fn in_source(source: &Path) -> Option<PathBuf> {
-    ["Dockerfile", "dockerfile"].map(|name| source.join(name)).into_iter().find(|path| path.is_file())
+    ["Dockerfile", "dockerfile"]
+        .map(|name| source.join(name))
+        .into_iter()
+        .find(|path| path.is_file())
 }
 
 pub(super) fn run(
@@ -47,7 +58,11 @@ pub(super) fn run(
     session: &Session,
 ) -> Result<ExitCode, Failure> {
     let start = Instant::now();
-    let names: Vec<Reference> = arguments.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?;
+    let names: Vec<Reference> = arguments
+        .tags
+        .iter()
+        .map(|tag| tag.parse())
+        .collect::<Result<_, _>>()?;
     let options = options(arguments, file, source, session)?;
     if arguments.dockerfile.check {
         session.interruption.listen(&session.console)?;
@@ -62,7 +77,13 @@ pub(super) fn run(
         move || cancellation.cancel()
     });
     let watcher = Watcher(session.console.clone());
-    let report = lifecycle_executor::build(&options, &session.images()?, &Unfetched, session.store()?, &watcher);
+    let report = lifecycle_executor::build(
+        &options,
+        &session.images()?,
+        &Unfetched,
+        session.store()?,
+        &watcher,
+    );
     drop(told);
     let report = report.map_err(|error| failure(&error, &session.console))?;
     let (executed, cached) = (report.executed, report.cached);
@@ -78,7 +99,9 @@ pub(super) fn run(
         human_size(receipt.sent),
     ));
     for name in &receipt.names {
-        session.console.result(&name.repository().at(&receipt.digest).to_string())?;
+        session
+            .console
+            .result(&name.repository().at(&receipt.digest).to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -92,7 +115,10 @@ fn options(
     let given = &arguments.dockerfile;
     let bytes = fs_err::read(file)?;
     let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
-    let platforms = Platforms { build: dockerfile_platform(&Platform::host()), target: dockerfile_platform(&platform) };
+    let platforms = Platforms {
+        build: dockerfile_platform(&Platform::host()),
+        target: dockerfile_platform(&platform),
+    };
     let context = BuildContext::Directory(source.to_owned());
     let mut options = Options::new(file.display().to_string(), bytes, context, platforms);
     options.ignore = ignore_file(file)?;
@@ -118,8 +144,12 @@ fn options(
         Some(stages) => NoCache::Stages(stages.iter().map(|stage| stage.to_lowercase()).collect()),
     };
     options.epoch = super::created(arguments, session)?;
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    options.now = options.epoch.unwrap_or_else(|| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    options.now = options
+        .epoch
+        .unwrap_or_else(|| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
     options.cancellation = Cancellation::default();
     Ok(options)
 }
@@ -142,7 +172,10 @@ fn ignore_file(file: &Path) -> Result<IgnoreFile, Failure> {
     if !own.is_file() {
         return Ok(IgnoreFile::Usual);
     }
-    Ok(IgnoreFile::Given { name: own.display().to_string(), bytes: fs_err::read(&own)? })
+    Ok(IgnoreFile::Given {
+        name: own.display().to_string(),
+        bytes: fs_err::read(&own)?,
+    })
 }
 
 fn build_args(given: &DockerfileArguments, session: &Session) -> Result<BuildArgs, Failure> {
@@ -154,7 +187,10 @@ fn build_args(given: &DockerfileArguments, session: &Session) -> Result<BuildArg
     let mut args = BTreeMap::new();
     for (name, value) in pairs.into_pairs() {
         let value = value.into_string().map_err(|_| {
-            Failure::new("build-arg", format!("the value of the build argument {name} is not UTF-8"))
+            Failure::new(
+                "build-arg",
+                format!("the value of the build argument {name} is not UTF-8"),
+            )
         })?;
         args.insert(name, value);
     }
@@ -165,12 +201,18 @@ fn contexts(given: &DockerfileArguments) -> Result<BTreeMap<String, NamedContext
     let mut contexts = BTreeMap::new();
     for (name, value) in &given.contexts {
         let context = match value.strip_prefix("docker-image://") {
-            Some(image) => NamedContext::Image { source: None, reference: image.parse()? },
+            Some(image) => NamedContext::Image {
+                source: None,
+                reference: image.parse()?,
+            },
             None if Path::new(value).is_dir() => NamedContext::Directory(PathBuf::from(value)),
             None if Path::new(value).is_file() => NamedContext::Tar(PathBuf::from(value)),
             None => {
-                return Err(Failure::new("context", format!("the build context {name} is neither a directory nor a tar: {value}"))
-                    .help("git, http and oci-layout contexts are not built yet"));
+                return Err(Failure::new(
+                    "context",
+                    format!("the build context {name} is neither a directory nor a tar: {value}"),
+                )
+                .help("git, http and oci-layout contexts are not built yet"));
             }
         };
         contexts.insert(name.to_lowercase(), context);
@@ -182,9 +224,13 @@ fn contexts(given: &DockerfileArguments) -> Result<BTreeMap<String, NamedContext
 fn secrets(given: &DockerfileArguments, session: &Session) -> Result<BTreeMap<String, Secret>, Failure> {
     let mut secrets = BTreeMap::new();
     for text in &given.secrets {
-        let fields: BTreeMap<&str, &str> = text.split(',').filter_map(|field| field.split_once('=')).collect();
+        let fields: BTreeMap<&str, &str> = text
+            .split(',')
+            .filter_map(|field| field.split_once('='))
+            .collect();
         let wrong = |reason: String| {
-            Failure::new("secret", format!("--secret {text}: {reason}")).help("write id=ID,src=FILE or id=ID,env=NAME")
+            Failure::new("secret", format!("--secret {text}: {reason}"))
+                .help("write id=ID,src=FILE or id=ID,env=NAME")
         };
         let id = *fields.get("id").ok_or_else(|| wrong("it has no id".to_owned()))?;
         let file = fields.get("src").or(fields.get("source")).copied();
@@ -213,7 +259,8 @@ fn agents(given: &DockerfileArguments, session: &Session) -> Result<BTreeMap<Str
             None => (text.as_str(), session.environment.path("SSH_AUTH_SOCK")),
         };
         let socket = socket.ok_or_else(|| {
-            Failure::new("ssh", format!("--ssh {text}: no agent is running")).help("set SSH_AUTH_SOCK, or name a socket: --ssh ID=SOCKET")
+            Failure::new("ssh", format!("--ssh {text}: no agent is running"))
+                .help("set SSH_AUTH_SOCK, or name a socket: --ssh ID=SOCKET")
         })?;
         agents.insert(id.to_owned(), socket);
     }
@@ -240,7 +287,10 @@ fn check(options: &Options, console: &Console) -> Result<ExitCode, Failure> {
         console.info("no findings");
         return Ok(ExitCode::SUCCESS);
     }
-    Err(Failure::new("check", format!("{} findings in {}", findings.len(), options.name)))
+    Err(Failure::new(
+        "check",
+        format!("{} findings in {}", findings.len(), options.name),
+    ))
 }
 
 /// Shows all that is wrong but the last, which is the failure; a failing RUN's own code goes on (I2).
@@ -255,7 +305,10 @@ fn failure(error: &ExecutorError, console: &Console) -> Failure {
     for diagnostic in &diagnostics {
         console.diagnostic(diagnostic);
     }
-    Failure { diagnostic: last, code }
+    Failure {
+        diagnostic: last,
+        code,
+    }
 }
 
 /// Nothing is fetched over the network yet.
@@ -264,7 +317,9 @@ struct Unfetched;
 
 impl Remote for Unfetched {
     fn download(&self, url: &str, _: &mut File) -> Result<Download, RemoteError> {
-        Err(RemoteError::new(format!("{url}: ADD of addresses is not built yet; fetch it before, and ADD the file")))
+        Err(RemoteError::new(format!(
+            "{url}: ADD of addresses is not built yet; fetch it before, and ADD the file"
+        )))
     }
 
     fn checkout(&self, repository: &GitReference, _: &Path) -> Result<Checkout, RemoteError> {
@@ -293,14 +348,22 @@ impl Reporter for Watcher {
     }
 
     fn output(&self, _: &StepName, bytes: &[u8]) {
-        for line in bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|&byte| byte == b'\n') {
+        for line in bytes
+            .strip_suffix(b"\n")
+            .unwrap_or(bytes)
+            .split(|&byte| byte == b'\n')
+        {
             self.0.tell(&Event::Output(line));
         }
     }
 
     fn end(&self, step: &StepName, outcome: StepOutcome) {
         if outcome == StepOutcome::Cached {
-            self.0.info(format!("{} from an earlier build: {}", Self::label(step), step.text));
+            self.0.info(format!(
+                "{} from an earlier build: {}",
+                Self::label(step),
+                step.text
+            ));
         }
     }
 

@@ -40,7 +40,11 @@ pub(crate) fn run(arguments: &BuildArguments, session: &Session) -> Result<ExitC
 /// Builds with buildpacks.
 fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Result<ExitCode, Failure> {
     let start = Instant::now();
-    let names: Vec<Reference> = arguments.tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?;
+    let names: Vec<Reference> = arguments
+        .tags
+        .iter()
+        .map(|tag| tag.parse())
+        .collect::<Result<_, _>>()?;
     let project = Project::read(&source, arguments.descriptor.as_deref(), &session.console)?;
     let builder = Builder::choose(arguments.builder.as_deref().or(project.builder()))?;
     builder.make_stack(session)?;
@@ -55,7 +59,11 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     };
     let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
     let lifecycle = own_lifecycle()?;
-    let program = Program { file: lifecycle.program, version: lifecycle.version, launcher: lifecycle.launcher };
+    let program = Program {
+        file: lifecycle.program,
+        version: lifecycle.version,
+        launcher: lifecycle.launcher,
+    };
     let cache = cache(arguments, name, session)?;
     let options = BuildOptions {
         selection: project.selection(&source)?,
@@ -83,6 +91,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         packing: Packing::default(),
         program: &program,
         debug: session.console.is_verbose(),
+        color: session.console.is_colored(),
     };
     if arguments.dry_run {
         return summary::plan(&options, &session.console).map(|()| ExitCode::SUCCESS);
@@ -104,7 +113,14 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         move || cancellation.cancel()
     });
     let reporter: Arc<dyn Reporter> = Arc::new(session.console.clone());
-    let report = lifecycle_platform::build(&options, &images, session.store()?, &isolation, &reporter, &cancellation);
+    let report = lifecycle_platform::build(
+        &options,
+        &images,
+        session.store()?,
+        &isolation,
+        &reporter,
+        &cancellation,
+    );
     drop(told);
     let report = report.map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(1);
@@ -115,7 +131,9 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     }
     summary::tell(&report, start.elapsed(), &session.console);
     for name in &report.export.receipt.names {
-        session.console.result(&name.repository().at(&report.export.receipt.digest).to_string())?;
+        session
+            .console
+            .result(&name.repository().at(&report.export.receipt.digest).to_string())?;
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -139,11 +157,16 @@ fn variables(
 
 /// When the image is said to be made: `--creation-time`, else `SOURCE_DATE_EPOCH`.
 fn created(arguments: &BuildArguments, session: &Session) -> Result<Option<i64>, Failure> {
-    let text = arguments.creation_time.as_deref().or(session.environment.text("SOURCE_DATE_EPOCH"));
+    let text = arguments
+        .creation_time
+        .as_deref()
+        .or(session.environment.text("SOURCE_DATE_EPOCH"));
     match text {
         None => Ok(None),
         Some("now") => {
-            let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let since = SystemTime::now()
+                .duration_since(SystemTime::UNIX_EPOCH)
+                .unwrap_or_default();
             Ok(Some(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
         }
         Some(text) => text.parse().map(Some).map_err(|_| {
@@ -182,5 +205,7 @@ fn cache(arguments: &BuildArguments, name: &Reference, session: &Session) -> Res
         Some(key) => key.to_owned(),
         None => name.repository().to_string(),
     };
-    Ok(Kept::InStore(session.store()?.cache(&format!("build {key}"), Sharing::Locked)?))
+    Ok(Kept::InStore(
+        session.store()?.cache(&format!("build {key}"), Sharing::Locked)?,
+    ))
 }

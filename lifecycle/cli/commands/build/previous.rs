@@ -30,13 +30,20 @@ enum OutputPlace {
 
 impl BuildSource {
     pub(super) fn new(output: &str, options: &BuildOptions<'_>, session: &Session) -> Result<Self, Failure> {
-        let own = [&options.name].into_iter().chain(&options.more_names).chain(&options.previous);
+        let own = [&options.name]
+            .into_iter()
+            .chain(&options.more_names)
+            .chain(&options.previous);
         let place = match output {
             "store" => OutputPlace::Store(session.store()?.clone()),
             "registry" => OutputPlace::Registry(session.registry()?.clone()),
             _ => OutputPlace::New,
         };
-        Ok(Self { own: own.cloned().collect(), place, nearest: session.images()? })
+        Ok(Self {
+            own: own.cloned().collect(),
+            place,
+            nearest: session.images()?,
+        })
     }
 
     fn ask<T>(
@@ -44,7 +51,10 @@ impl BuildSource {
         reference: &Reference,
         ask: impl Fn(&dyn Source) -> Result<T, TransferError>,
     ) -> Result<T, TransferError> {
-        let is_own = self.own.iter().any(|own| own.repository() == reference.repository());
+        let is_own = self
+            .own
+            .iter()
+            .any(|own| own.repository() == reference.repository());
         match &self.place {
             _ if !is_own => ask(&self.nearest),
             OutputPlace::Store(store) => ask(store),

@@ -51,8 +51,13 @@ impl Project {
     /// Variables for the buildpacks.
     pub(super) fn env(&self) -> impl Iterator<Item = (&str, &str)> {
         let exec_env = ExecEnv::default();
-        let counts = move |variable: &&lifecycle_spec::ProjectEnv| variable.exec_env.include(exec_env.as_str());
-        self.toml.env.iter().filter(counts).map(|variable| (variable.name.as_str(), variable.value.as_str()))
+        let counts =
+            move |variable: &&lifecycle_spec::ProjectEnv| variable.exec_env.include(exec_env.as_str());
+        self.toml
+            .env
+            .iter()
+            .filter(counts)
+            .map(|variable| (variable.name.as_str(), variable.value.as_str()))
     }
 
     /// The buildpacks in place of the builder's order.
@@ -73,7 +78,9 @@ impl Project {
     /// Buildpacks as the command line names them.
     fn names(&self, buildpacks: &[ProjectBuildpack]) -> Result<Vec<String>, Failure> {
         let exec_env = ExecEnv::default();
-        let counting = buildpacks.iter().filter(|buildpack| buildpack.exec_env.include(exec_env.as_str()));
+        let counting = buildpacks
+            .iter()
+            .filter(|buildpack| buildpack.exec_env.include(exec_env.as_str()));
         counting.map(|buildpack| self.name(buildpack)).collect()
     }
 
@@ -82,8 +89,11 @@ impl Project {
         match (&buildpack.uri, &buildpack.script, id) {
             (None, Some(_), id) => {
                 let id = id.unwrap_or_else(|| "a buildpack".to_owned());
-                Err(Failure::new("project", format!("{id} is an inline script in project.toml, which is not built yet"))
-                    .help("put the script into a folder with a buildpack.toml, and name that folder with `uri`"))
+                Err(Failure::new(
+                    "project",
+                    format!("{id} is an inline script in project.toml, which is not built yet"),
+                )
+                .help("put the script into a folder with a buildpack.toml, and name that folder with `uri`"))
             }
             (Some(uri), _, _) if uri.contains(':') => Ok(uri.clone()),
             (Some(path), _, _) => Ok(self.folder.join(path).display().to_string()),
@@ -91,7 +101,10 @@ impl Project {
                 Some(version) => format!("{id}@{version}"),
                 None => id,
             }),
-            (None, None, None) => Err(Failure::new("project", "a buildpack in project.toml has neither id nor uri")),
+            (None, None, None) => Err(Failure::new(
+                "project",
+                "a buildpack in project.toml has neither id nor uri",
+            )),
         }
     }
 }

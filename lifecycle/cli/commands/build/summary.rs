@@ -11,9 +11,16 @@ use crate::failure::Failure;
 /// Tells what a finished build made.
 pub(super) fn tell(report: &BuildReport, took: Duration, console: &Console) {
     let mut layers = Table::new([Column::Left("LAYER"), Column::Right("SIZE"), Column::Left("")]);
-    let (base, own): (Vec<_>, Vec<_>) =
-        report.export.layers.iter().partition(|layer| layer.origin == LayerOrigin::Base);
-    layers.row(["run image".to_owned(), human_size(total(&base)), format!("{} layers, untouched", base.len())]);
+    let (base, own): (Vec<_>, Vec<_>) = report
+        .export
+        .layers
+        .iter()
+        .partition(|layer| layer.origin == LayerOrigin::Base);
+    layers.row([
+        "run image".to_owned(),
+        human_size(total(&base)),
+        format!("{} layers, untouched", base.len()),
+    ]);
     for layer in own {
         let origin = match layer.origin {
             LayerOrigin::Reused => "unchanged",
@@ -25,15 +32,27 @@ pub(super) fn tell(report: &BuildReport, took: Duration, console: &Console) {
     if !report.export.processes.is_empty() {
         let default = report.export.entrypoint.rsplit('/').next().unwrap_or_default();
         let mark = |process: &String| {
-            if process == default { format!("{process} (default)") } else { process.clone() }
+            if process == default {
+                format!("{process} (default)")
+            } else {
+                process.clone()
+            }
         };
         let processes: Vec<String> = report.export.processes.iter().map(mark).collect();
         console.info(format!("Processes: {}", processes.join(", ")));
     }
     let phases = report.times.iter().map(|time| {
-        format!("{} {}", time.phase.title().to_lowercase(), human_duration(time.took))
+        format!(
+            "{} {}",
+            time.phase.title().to_lowercase(),
+            human_duration(time.took)
+        )
     });
-    console.info(format!("Time: {} ({})", human_duration(took), phases.collect::<Vec<_>>().join(", ")));
+    console.info(format!(
+        "Time: {} ({})",
+        human_duration(took),
+        phases.collect::<Vec<_>>().join(", ")
+    ));
     let receipt = &report.export.receipt;
     console.info(format!(
         "Sent {}; {} blobs were there already, {} mounted; isolation: {}",
@@ -71,7 +90,10 @@ pub(super) fn plan(options: &BuildOptions<'_>, console: &Console) -> Result<(), 
         None => facts.row(["Order".to_owned(), "the builder's".to_owned()]),
         Some(order) => {
             for group in &order.order {
-                let entries = group.group.iter().map(|entry| format!("{}@{}", entry.id, entry.version));
+                let entries = group
+                    .group
+                    .iter()
+                    .map(|entry| format!("{}@{}", entry.id, entry.version));
                 facts.row(["Group".to_owned(), entries.collect::<Vec<_>>().join(", ")]);
             }
         }
@@ -79,7 +101,10 @@ pub(super) fn plan(options: &BuildOptions<'_>, console: &Console) -> Result<(), 
     for (name, _) in &options.env {
         facts.row(["Variable".to_owned(), name.clone()]);
     }
-    let cache = options.cache.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+    let cache = options
+        .cache
+        .as_ref()
+        .map_or("none".to_owned(), |path| path.display().to_string());
     facts.row(["Cache".to_owned(), cache]);
     Ok(console.result(&facts.to_string())?)
 }

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lifecycle_heroku::{
-    Address, BuildOptions, Built, ConfigVars, Download, HerokuError, IgnoreAt, ImageOptions, Procfile, Profiles, Purpose,
-    RunOptions, SlugOptions, SlugSize, Source, Start, Surroundings, slug,
+    Address, BuildOptions, Built, ConfigVars, Download, HerokuError, IgnoreAt, ImageOptions, Procfile,
+    Profiles, Purpose, RunOptions, SlugOptions, SlugSize, Source, Start, Surroundings, slug,
 };
 use lifecycle_image::{Outcome, Platform, Reference, Step};
 use lifecycle_layers::Packing;
@@ -44,7 +44,12 @@ pub(crate) fn run(command: &SlugCommand, session: &Session) -> Result<ExitCode, 
     match command {
         SlugCommand::Build(_) | SlugCommand::Run(_) => Ok(()),
         SlugCommand::Export { image, output } => export(image, output, session),
-        SlugCommand::Import { slug, tags, output, stack } => {
+        SlugCommand::Import {
+            slug,
+            tags,
+            output,
+            stack,
+        } => {
             let unpacked = Unpacked::of(slug, session)?;
             let processes = failing(slug::processes(unpacked.path()))?;
             write_image(unpacked.path(), &processes, None, tags, output, stack, session)
@@ -68,15 +73,28 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
     let cache = SlugCache::of(arguments, session)?;
     let config_vars = config_vars(arguments, session)?;
     let current = std::env::current_dir()?;
-    let addresses = |texts: &[String]| texts.iter().map(|text| Address::parse(text, &current)).collect::<Result<_, _>>();
+    let addresses = |texts: &[String]| {
+        texts
+            .iter()
+            .map(|text| Address::parse(text, &current))
+            .collect::<Result<_, _>>()
+    };
     let options = BuildOptions {
         buildpacks: failing(addresses(&arguments.buildpacks))?,
         defaults: failing(addresses(&arguments.defaults))?,
         config_vars: config_vars.clone(),
         variables: session.environment.proxies(),
         cache: cache.path(),
-        slugignore: if arguments.late_slugignore { IgnoreAt::Slug } else { IgnoreAt::Source },
-        purpose: if arguments.test { Purpose::Tests } else { Purpose::Slug },
+        slugignore: if arguments.late_slugignore {
+            IgnoreAt::Slug
+        } else {
+            IgnoreAt::Source
+        },
+        purpose: if arguments.test {
+            Purpose::Tests
+        } else {
+            Purpose::Slug
+        },
         source_version: arguments.source_version.clone(),
         limit: arguments.timeout.map(Duration::from_secs),
         ..BuildOptions::new(source(&arguments.source)?, stack.clone())
@@ -86,11 +104,21 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
         let stop = Arc::clone(&stop);
         move || stop.store(true, Ordering::Relaxed)
     });
-    let surroundings =
-        Surroundings { rooms: &rooms, store: session.store()?, download: &NoDownload, console: &log, stop: &stop };
+    let surroundings = Surroundings {
+        rooms: &rooms,
+        store: session.store()?,
+        download: &NoDownload,
+        console: &log,
+        stop: &stop,
+    };
     let built = failing(lifecycle_heroku::build(options, surroundings))?;
     if arguments.test {
-        failing(lifecycle_heroku::check(&built, &stack, &config_vars, surroundings))?;
+        failing(lifecycle_heroku::check(
+            &built,
+            &stack,
+            &config_vars,
+            surroundings,
+        ))?;
         return Ok(ExitCode::SUCCESS);
     }
     drop(told);
@@ -102,7 +130,11 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
 fn write(arguments: &SlugBuildArguments, built: &Built, session: &Session) -> Result<(), Failure> {
     let latest = Some(latest(built, session));
     if let Some(output) = &arguments.output {
-        let options = SlugOptions { latest, limit: Some(arguments.limit), ..SlugOptions::default() };
+        let options = SlugOptions {
+            latest,
+            limit: Some(arguments.limit),
+            ..SlugOptions::default()
+        };
         let size = pack(&built.directory(), &options, output, session)?;
         let log = Log(session.console.clone());
         let console: &dyn lifecycle_heroku::Console = &log;
@@ -110,19 +142,35 @@ fn write(arguments: &SlugBuildArguments, built: &Built, session: &Session) -> Re
     }
     if !arguments.tags.is_empty() {
         let (tags, output) = (&arguments.tags, &arguments.image_output);
-        write_image(&built.directory(), &built.processes, latest, tags, output, &arguments.stack, session)?;
+        write_image(
+            &built.directory(),
+            &built.processes,
+            latest,
+            tags,
+            output,
+            &arguments.stack,
+            session,
+        )?;
     }
     Ok(())
 }
 
 /// `SOURCE_DATE_EPOCH`, else when the newest file of the source was changed.
 fn latest(built: &Built, session: &Session) -> i64 {
-    let epoch = session.environment.text("SOURCE_DATE_EPOCH").and_then(|text| text.parse().ok());
+    let epoch = session
+        .environment
+        .text("SOURCE_DATE_EPOCH")
+        .and_then(|text| text.parse().ok());
     epoch.unwrap_or(built.newest)
 }
 
 /// Packs a slug into a file, which appears when it is whole, or onto stdout.
-fn pack(directory: &Path, options: &SlugOptions, output: &Path, session: &Session) -> Result<SlugSize, Failure> {
+fn pack(
+    directory: &Path,
+    options: &SlugOptions,
+    output: &Path,
+    session: &Session,
+) -> Result<SlugSize, Failure> {
     let meter = session.progress().begin(Step::Pack, "slug", None);
     let size = if output == Path::new("-") {
         let mut stdout = std::io::stdout().lock();
@@ -130,7 +178,10 @@ fn pack(directory: &Path, options: &SlugOptions, output: &Path, session: &Sessio
         stdout.flush()?;
         size
     } else {
-        let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent = output
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let mut file = tempfile::Builder::new().prefix(".tmp-").tempfile_in(parent)?;
         let size = failing(slug::pack(directory, options, &mut file, &*meter))?;
         let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o644);
@@ -157,7 +208,11 @@ fn write_image(
     let (name, run) = stacks.run_image(session)?;
     let lifecycle = own_lifecycle()?;
     let options = ImageOptions {
-        run_reference: name.parse::<Reference>()?.repository().at(&run.digest()?).to_string(),
+        run_reference: name
+            .parse::<Reference>()?
+            .repository()
+            .at(&run.digest()?)
+            .to_string(),
         run_name: name,
         run,
         launcher: lifecycle.launcher,
@@ -166,10 +221,18 @@ fn write_image(
         created: CREATED.to_owned(),
         packing: Packing::default(),
     };
-    let image = failing(lifecycle_heroku::image(directory, processes, &options, session.store()?, &session.progress()))?;
+    let image = failing(lifecycle_heroku::image(
+        directory,
+        processes,
+        &options,
+        session.store()?,
+        &session.progress(),
+    ))?;
     let receipt = transfer::write(&image, &destination)?;
     for name in &receipt.names {
-        session.console.result(&name.repository().at(&receipt.digest).to_string())?;
+        session
+            .console
+            .result(&name.repository().at(&receipt.digest).to_string())?;
     }
     Ok(())
 }
@@ -185,7 +248,13 @@ fn start(arguments: &SlugRunArguments, session: &Session) -> Result<ExitCode, Fa
     let processes = failing(slug::processes(unpacked.path()))?;
     // A process type alone starts it, as in `lifecycle run IMAGE TYPE`.
     let words = match arguments.words.as_slice() {
-        [only] if only.to_str().is_some_and(|name| processes.command(name).is_some()) => vec!["start".into(), only.clone()],
+        [only]
+            if only
+                .to_str()
+                .is_some_and(|name| processes.command(name).is_some()) =>
+        {
+            vec!["start".into(), only.clone()]
+        }
         words => words.to_vec(),
     };
     let mut variables = Variables::default();
@@ -226,8 +295,15 @@ fn inspect(slug: &Path, form: OutputForm, session: &Session) -> Result<(), Failu
     let processes = failing(slug::processes(unpacked.path()))?;
     let release = failing(slug::release(unpacked.path()))?;
     if form == OutputForm::Json {
-        let types: serde_json::Map<_, _> = processes.iter().map(|(name, command)| (name.to_owned(), command.into())).collect();
-        let vars: serde_json::Map<_, _> = release.config_vars.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let types: serde_json::Map<_, _> = processes
+            .iter()
+            .map(|(name, command)| (name.to_owned(), command.into()))
+            .collect();
+        let vars: serde_json::Map<_, _> = release
+            .config_vars
+            .into_iter()
+            .map(|(name, value)| (name, value.into()))
+            .collect();
         return session.console.json(&json!({
             "processes": types,
             "defaultProcess": processes.default_type(),
@@ -244,11 +320,19 @@ fn inspect(slug: &Path, form: OutputForm, session: &Session) -> Result<(), Failu
 
 fn size(slug: &Path, form: OutputForm, session: &Session) -> Result<(), Failure> {
     let unpacked = Unpacked::of(slug, session)?;
-    let compressed = fs_err::metadata(slug).ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.len());
+    let compressed = fs_err::metadata(slug)
+        .ok()
+        .filter(std::fs::Metadata::is_file)
+        .map(|metadata| metadata.len());
     let largest = failing(slug::largest(unpacked.path()))?;
     if form == OutputForm::Json {
-        let largest: Vec<_> = largest.iter().map(|(path, bytes)| json!({ "path": path, "bytes": bytes })).collect();
-        return session.console.json(&json!({ "compressed": compressed, "largest": largest }));
+        let largest: Vec<_> = largest
+            .iter()
+            .map(|(path, bytes)| json!({ "path": path, "bytes": bytes }))
+            .collect();
+        return session
+            .console
+            .json(&json!({ "compressed": compressed, "largest": largest }));
     }
     let mut text = compressed.map_or_else(String::new, |bytes| format!("{} compressed\n", human_size(bytes)));
     for (path, bytes) in largest {
@@ -267,9 +351,15 @@ fn failing<T>(result: Result<T, HerokuError>) -> Result<T, Failure> {
 
 fn source(path: &Path) -> Result<Source, Failure> {
     Ok(if path == Path::new("-") {
-        Source::Tar { name: "standard input".to_owned(), reader: Box::new(std::io::stdin()) }
+        Source::Tar {
+            name: "standard input".to_owned(),
+            reader: Box::new(std::io::stdin()),
+        }
     } else if path.is_file() {
-        Source::Tar { name: path.display().to_string(), reader: Box::new(File::open(path)?) }
+        Source::Tar {
+            name: path.display().to_string(),
+            reader: Box::new(File::open(path)?),
+        }
     } else {
         Source::Directory(path.to_owned())
     })
@@ -297,14 +387,22 @@ enum Unpacked {
 impl Unpacked {
     fn of(slug: &Path, session: &Session) -> Result<Self, Failure> {
         if slug.is_dir() {
-            return Ok(Self::Directory { path: std::path::absolute(slug)? });
+            return Ok(Self::Directory {
+                path: std::path::absolute(slug)?,
+            });
         }
-        let reader: Box<dyn Read + Send> =
-            if slug == Path::new("-") { Box::new(std::io::stdin()) } else { Box::new(fs_err::File::open(slug)?) };
+        let reader: Box<dyn Read + Send> = if slug == Path::new("-") {
+            Box::new(std::io::stdin())
+        } else {
+            Box::new(fs_err::File::open(slug)?)
+        };
         let scratch = session.store()?.scratch()?;
         let directory = scratch.path().join("app");
         failing(slug::unpack(&slug.display().to_string(), reader, &directory))?;
-        Ok(Self::Scratch { path: directory, _scratch: scratch })
+        Ok(Self::Scratch {
+            path: directory,
+            _scratch: scratch,
+        })
     }
 
     fn path(&self) -> &Path {
@@ -359,7 +457,8 @@ struct NoDownload;
 
 impl Download for NoDownload {
     fn open(&self, _: &str) -> std::io::Result<Box<dyn Read + Send>> {
-        let text = "archives are not downloaded yet; fetch it before and name the file, or name a git repository";
+        let text =
+            "archives are not downloaded yet; fetch it before and name the file, or name a git repository";
         Err(std::io::Error::new(std::io::ErrorKind::Unsupported, text))
     }
 }

@@ -33,11 +33,16 @@ impl<'a> Stacks<'a> {
         if self.arguments.build_image.is_some() && self.arguments.run_image.is_some() {
             return Ok(());
         }
-        let Some(definition) = self.embedded()? else { return Ok(()) };
+        let Some(definition) = self.embedded()? else {
+            return Ok(());
+        };
         if stacks::missing(&definition, session)?.is_empty() {
             return Ok(());
         }
-        session.console.info(format!("the stack {} is not here yet; making it takes about a minute", definition.id));
+        session.console.info(format!(
+            "the stack {} is not here yet; making it takes about a minute",
+            definition.id
+        ));
         let status = Command::new(std::env::current_exe()?)
             .arg("--store")
             .arg(session.store_directory()?)
@@ -48,7 +53,10 @@ impl<'a> Stacks<'a> {
         if status.success() {
             return Ok(());
         }
-        Err(Failure::new("stack", format!("the stack {} could not be made", definition.id)))
+        Err(Failure::new(
+            "stack",
+            format!("the stack {} could not be made", definition.id),
+        ))
     }
 
     pub(super) fn build_image(&self, session: &Session) -> Result<Image, Failure> {
@@ -100,10 +108,19 @@ pub(super) struct Rooms<'a> {
 }
 
 impl<'a> Rooms<'a> {
-    pub(super) fn new(image: &Image, isolation: &'a Isolation, session: &'a Session) -> Result<Self, Failure> {
+    pub(super) fn new(
+        image: &Image,
+        isolation: &'a Isolation,
+        session: &'a Session,
+    ) -> Result<Self, Failure> {
         let (store, progress) = (session.store()?, session.progress());
         let root = ImageRoot::prepare(image, store, isolation, &*progress)?;
-        Ok(Self { root, isolation, store, progress })
+        Ok(Self {
+            root,
+            isolation,
+            store,
+            progress,
+        })
     }
 }
 

@@ -76,6 +76,8 @@ pub struct BuildOptions<'a> {
     pub program: &'a Program,
     /// Whether the phases explain themselves.
     pub debug: bool,
+    /// Whether what they and the buildpacks print may be coloured.
+    pub color: bool,
 }
 
 /// How the run image is chosen.

@@ -46,6 +46,9 @@ impl Steps<'_> {
         ];
         let mut command = vec![file.clone().into_os_string()];
         command.extend(arguments.map(OsString::from));
+        if !self.options.color {
+            command.push("-no-color".into());
+        }
 
         let mut run = Run::new(self.isolation.of_command(), command);
         run.env = self.environment(&root.users);
