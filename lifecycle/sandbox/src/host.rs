@@ -273,7 +273,7 @@ impl Trial {
                 work: directory.join("work"),
             }),
             user_xattr: entered != Entered::Privileged,
-            // Or unmounting would flush the whole file system, for seconds after a large copy.
+            // As roots are mounted; without it, unmounting flushes the whole file system.
             volatile: true,
         };
         let overlay = overlay
