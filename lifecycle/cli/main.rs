@@ -1,6 +1,7 @@
 //! The `lifecycle` program: arguments in, one library function, a report out.
 //!
-//! Invoked under the name of a phase (`detector`, `builder`, …) it is that phase; otherwise the first argument
+//! Invoked under the name of a phase (`detector`, `builder`, …) it is that phase, under that of a tool of the classic Heroku
+//! way (`herokuish`, `slugbuilder`, …) it is that tool; otherwise the first argument
 //! is a command for people. Nothing below this folder knows a terminal or an environment variable.
 
 mod arguments;
@@ -36,6 +37,9 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(invocation) = Invocation::of(&arguments, &environment) {
         return phase::run(invocation, environment);
+    }
+    if let Some(code) = commands::fronts::run(&arguments, &environment) {
+        return code;
     }
     let arguments = Arguments::parse_from(arguments);
     let console = console(&arguments.global, &environment);

@@ -6,6 +6,7 @@ pub(crate) mod cache;
 pub(crate) mod completions;
 pub(crate) mod copy;
 pub(crate) mod doctor;
+pub(crate) mod fronts;
 pub(crate) mod images;
 pub(crate) mod inspect;
 pub(crate) mod man;

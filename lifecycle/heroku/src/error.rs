@@ -100,11 +100,11 @@ pub enum HerokuError {
     ConfigVar(String),
     /// No buildpack takes the app.
     #[error(
-        "Unable to select a buildpack: none of {tried} takes the app; choose one with `--buildpack`, or list some in \
-         `.buildpacks`"
+        "Unable to select a buildpack: {}; choose one with `--buildpack`, or list some in `.buildpacks`",
+        match tried.as_str() { "" => "there is none to try".to_owned(), tried => format!("none of {tried} takes the app") }
     )]
     NoBuildpack {
-        /// The buildpacks that were tried, or `no buildpacks`.
+        /// The buildpacks that were tried; empty if there are none.
         tried: String,
     },
     /// One of several buildpacks does not take the app (MP-03).

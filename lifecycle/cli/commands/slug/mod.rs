@@ -3,6 +3,7 @@
 mod stack;
 
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
@@ -25,6 +26,7 @@ use serde_json::json;
 use self::stack::{Rooms, Stacks};
 use crate::arguments::{OutputForm, SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
 use crate::commands::builder::own_lifecycle;
+use crate::commands::fronts;
 use crate::console::{Console, Event, human_size};
 use crate::failure::Failure;
 use crate::isolation;
@@ -270,14 +272,7 @@ fn start(arguments: &SlugRunArguments, session: &Session) -> Result<ExitCode, Fa
         streams: Streams::default(),
     };
     let running = failing(lifecycle_heroku::run(options, &rooms))?;
-    let remotes = running.remotes();
-    let told = session.interruption.forwarded(move |signal| {
-        // A process that has ended meanwhile needs no signal.
-        remotes.iter().for_each(|remote| drop(remote.signal(signal)));
-    });
-    let exit = failing(running.wait(&Log(session.console.clone())))?;
-    drop(told);
-    Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(1)))
+    fronts::wait(running, &session.interruption, &Log(session.console.clone()))
 }
 
 fn export(image: &str, output: &Path, session: &Session) -> Result<(), Failure> {
@@ -313,7 +308,7 @@ fn inspect(slug: &Path, form: OutputForm, session: &Session) -> Result<(), Failu
     }
     let mut text = processes.to_text();
     for (name, value) in release.config_vars {
-        text.push_str(&format!("{name}={value}\n"));
+        text.extend([&name, "=", &value, "\n"]);
     }
     Ok(session.console.result(&text)?)
 }
@@ -336,13 +331,13 @@ fn size(slug: &Path, form: OutputForm, session: &Session) -> Result<(), Failure>
     }
     let mut text = compressed.map_or_else(String::new, |bytes| format!("{} compressed\n", human_size(bytes)));
     for (path, bytes) in largest {
-        text.push_str(&format!("{:>10}  {path}\n", human_size(bytes)));
+        writeln!(text, "{:>10}  {path}", human_size(bytes))?;
     }
     Ok(session.console.result(&text)?)
 }
 
 /// A failure with the exit code of the script that failed.
-fn failing<T>(result: Result<T, HerokuError>) -> Result<T, Failure> {
+pub(super) fn failing<T>(result: Result<T, HerokuError>) -> Result<T, Failure> {
     result.map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(1);
         Failure::from(error).with_code(code)
@@ -443,7 +438,7 @@ impl SlugCache {
 
 /// The log of a build on the console.
 #[derive(Debug)]
-struct Log(Console);
+pub(super) struct Log(pub(super) Console);
 
 impl lifecycle_heroku::Console for Log {
     fn line(&self, line: &[u8]) {
@@ -453,7 +448,7 @@ impl lifecycle_heroku::Console for Log {
 
 /// Archives on the network are not fetched yet.
 #[derive(Debug)]
-struct NoDownload;
+pub(super) struct NoDownload;
 
 impl Download for NoDownload {
     fn open(&self, _: &str) -> std::io::Result<Box<dyn Read + Send>> {

@@ -78,11 +78,7 @@ impl Compiler<'_> {
             ));
         }
         let none = || HerokuError::NoBuildpack {
-            tried: if tried.is_empty() {
-                "no buildpacks".to_owned()
-            } else {
-                tried.join(", ")
-            },
+            tried: tried.join(", "),
         };
         takers.into_iter().next().ok_or_else(none)
     }

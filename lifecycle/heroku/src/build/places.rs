@@ -29,6 +29,18 @@ pub(crate) struct Places {
     /// CACHE_DIR: a copy of the cache, which takes its place when the build has succeeded.
     pub(crate) cache: PathBuf,
     kept: Option<PathBuf>,
+    _next: Next,
+}
+
+/// A copy of the cache that goes unless it has taken the cache's place.
+#[derive(Debug)]
+struct Next(PathBuf);
+
+impl Drop for Next {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed by the next build.
+        drop(remove(&self.0));
+    }
 }
 
 impl Places {
@@ -63,7 +75,7 @@ impl Places {
         if let Some(kept) = kept.filter(|kept| kept.is_dir()) {
             copy_tree(kept, &cache)?;
         }
-        let kept = kept.map(Path::to_owned);
+        let (kept, next) = (kept.map(Path::to_owned), Next(cache.clone()));
         Ok(Self {
             scratch,
             build,
@@ -72,6 +84,7 @@ impl Places {
             buildpacks,
             cache,
             kept,
+            _next: next,
         })
     }
 

@@ -9,7 +9,7 @@ use fs_err as fs;
 use lifecycle_layers::tree::remove;
 
 use super::slugrunner::start;
-use super::{ENV_PATH, Variables, open, words};
+use super::{DEFAULT_STACK, ENV_PATH, Variables, open, words};
 use crate::fetch::{NoMeter, copy_tree, fetch};
 use crate::{
     Address, BuildOptions, ConfigVars, HerokuError, Profiles, Purpose, Running, SlugOptions, Source, Stack,
@@ -148,7 +148,9 @@ impl Settings {
             buildpacks: variables.path("BUILDPACK_PATH", "/tmp/buildpacks"),
             slug: variables.path("SLUG_PATH", SLUG),
             buildpack_url: variables.text("BUILDPACK_URL"),
-            stack: variables.text("STACK").unwrap_or_else(|| "heroku-24".to_owned()),
+            stack: variables
+                .text("STACK")
+                .unwrap_or_else(|| DEFAULT_STACK.to_owned()),
             variables,
         }
     }

@@ -15,6 +15,8 @@ use crate::{Download, HerokuError};
 
 /// Where these tools keep config vars, one file for each.
 const ENV_PATH: &str = "/tmp/env";
+/// `STACK` when nobody says another.
+const DEFAULT_STACK: &str = "heroku-24";
 
 /// The variables that a tool was started with. Empty ones are absent.
 #[derive(Debug, Clone, Default)]

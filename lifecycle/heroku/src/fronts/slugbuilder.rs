@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use super::{ENV_PATH, Variables, open, prefix, words};
+use super::{DEFAULT_STACK, ENV_PATH, Variables, open, prefix, words};
 use crate::fetch::NoMeter;
 use crate::{
     Address, BuildOptions, ConfigVars, HerokuError, SlugOptions, Source, Stack, Surroundings, build, slug,
@@ -65,7 +65,9 @@ impl Slugbuilder {
             .iter()
             .map(|(name, value)| (name.clone(), value.to_string_lossy().into_owned()));
         let stack = Stack {
-            id: variables.text("STACK").unwrap_or_default(),
+            id: variables
+                .text("STACK")
+                .unwrap_or_else(|| DEFAULT_STACK.to_owned()),
             env: pairs.collect(),
             user: String::new(),
         };

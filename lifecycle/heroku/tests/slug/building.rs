@@ -65,7 +65,7 @@ fn the_cache_survives_to_the_next_build_and_not_a_failed_one() {
         log.contains("       this cannot be built\n") && !log.contains("Second app"),
         "{log}"
     );
-    assert!(!f.path("cache.previous").exists());
+    assert!(!f.path("cache.previous").exists() && !f.path("cache.next").exists());
     // What the failed build left behind is no part of the next one.
     f.build(f.options(&["contract"])).unwrap();
     assert_eq!(f.count(), "3");

@@ -1,0 +1,97 @@
+//! This program under the name of herokuish, slugbuilder or slugrunner, inside of a stack's image.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use lifecycle_heroku::fronts::Variables;
+use lifecycle_heroku::fronts::herokuish::{self, Herokuish, Settings};
+use lifecycle_heroku::fronts::slugbuilder::Slugbuilder;
+use lifecycle_heroku::fronts::slugrunner::Slugrunner;
+use lifecycle_heroku::{InPlace, Running, Surroundings};
+use lifecycle_store::Store;
+
+use super::slug::{Log, NoDownload, failing};
+use crate::console::{Console, Level, LogFormat};
+use crate::environment::Environment;
+use crate::failure::Failure;
+use crate::signals::Interruption;
+
+/// A tool that this program may be called by.
+enum Tool {
+    Herokuish(Herokuish),
+    Slugbuilder(Slugbuilder),
+    Slugrunner(Slugrunner),
+}
+
+/// Is the tool whose name the program was called by, if it is one.
+pub(crate) fn run(arguments: &[OsString], environment: &Environment) -> Option<ExitCode> {
+    let (program, words) = arguments.split_first()?;
+    let variables = || {
+        let pairs = environment.all().filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.clone())));
+        Variables::new(pairs)
+    };
+    let tool = match Path::new(program).file_name()?.to_str()? {
+        "slugbuilder" => failing(Slugbuilder::new(words, &variables())).map(Tool::Slugbuilder),
+        "slugrunner" => Ok(Tool::Slugrunner(Slugrunner::new(words, variables()))),
+        _ => failing(Herokuish::parse(program, words)?).map(Tool::Herokuish),
+    };
+    let console = Console::new(LogFormat::Text, Level::Info, false, environment);
+    let done = tool.and_then(|tool| work(tool, variables(), environment, &console));
+    Some(done.unwrap_or_else(|failure| {
+        if let Some(diagnostic) = &failure.diagnostic {
+            console.diagnostic(diagnostic);
+        }
+        failure.exit_code()
+    }))
+}
+
+fn work(
+    tool: Tool,
+    variables: Variables,
+    environment: &Environment,
+    console: &Console,
+) -> Result<ExitCode, Failure> {
+    let interruption = Interruption::default();
+    interruption.listen(console)?;
+    let (stop, log) = (Arc::new(AtomicBool::new(false)), Log(console.clone()));
+    let told = interruption.during({
+        let stop = Arc::clone(&stop);
+        move || stop.store(true, Ordering::Relaxed)
+    });
+    let store = Store::temporary(&environment.temporary_directory())?;
+    let surroundings =
+        Surroundings { rooms: &InPlace, store: &store, download: &NoDownload, console: &log, stop: &stop };
+    let (stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
+    let running = match tool {
+        Tool::Herokuish(command) => {
+            failing(herokuish::run(command, &Settings::new(variables), surroundings, stdin, &mut stdout))?
+        }
+        Tool::Slugbuilder(builder) => {
+            failing(builder.run(surroundings, Box::new(stdin), &mut stdout))?;
+            None
+        }
+        Tool::Slugrunner(runner) => Some(failing(runner.run(&NoDownload, stdin, &InPlace))?),
+    };
+    drop(told);
+    match running {
+        Some(running) => wait(running, &interruption, &log),
+        None => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Waits for processes of a slug; signals are theirs. Says how they ended.
+pub(super) fn wait(running: Running, interruption: &Interruption, log: &Log) -> Result<ExitCode, Failure> {
+    let remotes = running.remotes();
+    let told = interruption.forwarded(move |signal| {
+        for remote in &remotes {
+            // A process that has ended meanwhile needs no signal.
+            drop(remote.signal(signal));
+        }
+    });
+    let exit = failing(running.wait(log))?;
+    drop(told);
+    Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(1)))
+}
