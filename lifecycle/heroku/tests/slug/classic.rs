@@ -122,6 +122,7 @@ fn results_become_layers_and_processes_cs_01_cs_02_cs_03() {
         read(b.path("layers/exports/env.build/CONTRACT.override")),
         "from export"
     );
+    assert_eq!(read(b.path("layers/profile/env.launch/PORT.default")), "5000");
     assert_eq!(
         read(b.path("layers/profile/env.launch/MOTTO.default")),
         "it's \"$HOME\" `id`"
