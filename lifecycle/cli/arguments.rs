@@ -146,7 +146,7 @@ pub(crate) struct BuildArguments {
     /// Builder image, or a directory with a builder.toml
     #[arg(long, short = 'B', value_name = "BUILDER")]
     pub(crate) builder: Option<String>,
-    /// Buildpack to use in place of the builder's order: an id[@version] of the builder, or a directory
+    /// Buildpack to use in place of the builder's order: an id or id@version of the builder, or a directory
     #[arg(
         long = "buildpack",
         short = 'b',

@@ -1,6 +1,6 @@
 //! Builds an image from a Dockerfile.
 //!
-//! [`build`] takes [`Options`], a source of images, a [`Remote`] for what lies on the network, a store and a
+//! [`build()`] takes [`Options`], a source of images, a [`Remote`] for what lies on the network, a store and a
 //! [`Reporter`], and gives a [`BuildReport`] with the image. It knows no terminal, environment or network.
 //!
 //! A build goes through these steps:

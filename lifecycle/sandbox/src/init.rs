@@ -1,7 +1,7 @@
 //! The first process of a sandbox: builds the surroundings, starts the command, reaps, forwards, reports.
 //!
 //! Everything here runs in a fork of a possibly threaded program. Nothing allocates: names, lists and filters
-//! were made by [`crate::prepare`], and descriptors of mounts were opened there.
+//! were made by [`crate::Run::spawn`], and descriptors of mounts were opened there.
 //!
 //! The command's program starts before /proc is attached, and is held at its first instruction until it is.
 //! So nothing that is resolved while this program is still the running one (the path itself, a `#!` line, an

@@ -1,7 +1,7 @@
 //! Runs one command in isolation: namespaces, id maps, mounts, pivot_root, capabilities, seccomp.
 //!
 //! [`Host::probe`] tries what this process may do and names the [`Rung`] of the isolation ladder that holds,
-//! and for each higher one what is missing. An ordinary user calls [`enter`] once, first thing in `main`:
+//! and for each higher one what is missing. An ordinary user calls [`enter()`] once, first thing in `main`:
 //! the process goes on as root of a user namespace, and everything below has one code path.
 //!
 //! A [`Run`] says what to run, in which root, as whom, with what attached; [`Run::spawn`] gives a [`Process`]
