@@ -30,7 +30,9 @@ enum Tool {
 pub(crate) fn run(arguments: &[OsString], environment: &Environment) -> Option<ExitCode> {
     let (program, words) = arguments.split_first()?;
     let variables = || {
-        let pairs = environment.all().filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.clone())));
+        let pairs = environment
+            .all()
+            .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.clone())));
         Variables::new(pairs)
     };
     let tool = match Path::new(program).file_name()?.to_str()? {
@@ -62,13 +64,22 @@ fn work(
         move || stop.store(true, Ordering::Relaxed)
     });
     let store = Store::temporary(&environment.temporary_directory())?;
-    let surroundings =
-        Surroundings { rooms: &InPlace, store: &store, download: &NoDownload, console: &log, stop: &stop };
+    let surroundings = Surroundings {
+        rooms: &InPlace,
+        store: &store,
+        download: &NoDownload,
+        console: &log,
+        stop: &stop,
+    };
     let (stdin, mut stdout) = (std::io::stdin(), std::io::stdout());
     let running = match tool {
-        Tool::Herokuish(command) => {
-            failing(herokuish::run(command, &Settings::new(variables), surroundings, stdin, &mut stdout))?
-        }
+        Tool::Herokuish(command) => failing(herokuish::run(
+            command,
+            &Settings::new(variables),
+            surroundings,
+            stdin,
+            &mut stdout,
+        ))?,
         Tool::Slugbuilder(builder) => {
             failing(builder.run(surroundings, Box::new(stdin), &mut stdout))?;
             None
