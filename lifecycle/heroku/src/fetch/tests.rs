@@ -156,3 +156,27 @@ fn passwords_are_taken_out_of_what_git_says() {
     let said = without_password("fatal: 'https://user:s3cret@h/r' or s3cret", url);
     assert_eq!(said, "fatal: 'https://***@h/r' or ***");
 }
+
+/// Gives one archive, for its whole URL alone.
+#[derive(Debug)]
+struct Served(Vec<u8>);
+
+impl Download for Served {
+    fn open(&self, url: &str) -> io::Result<Box<dyn Read + Send>> {
+        match url {
+            "https://user:secret@h/b.tgz?token=x" => Ok(Box::new(io::Cursor::new(self.0.clone()))),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+}
+
+#[test]
+fn archives_behind_urls_come_through_the_download_with_everything_in_the_url_mp_05() {
+    let bench = Bench::new();
+    bench.shell("tar czf a.tgz source");
+    let served = Served(fs::read(bench.path("a.tgz")).unwrap());
+    let address = Address::parse("https://user:secret@h/b.tgz?token=x", Path::new("/")).unwrap();
+    let buildpack = fetch(&address, &bench.path("into"), &served, None).unwrap();
+    assert_eq!(buildpack.name, "https://***@h/b.tgz?***");
+    assert!(said(&buildpack).contains("echo one"));
+}

@@ -153,3 +153,47 @@ fn herokuish_imports_parses_starts_and_generates_he_02_he_03_sl_09_sr_01() {
     assert!(running.wait(&f.log).unwrap().success());
     assert_eq!(read(other.join("out")), "hello own:5000\n");
 }
+
+#[test]
+fn a_cache_that_cannot_be_written_is_only_warned_about_sb_08() {
+    let f = Fixture::new();
+    f.app(&[("contract", "")]);
+    // A file where the directory should be.
+    std::fs::write(f.path("kept"), "").unwrap();
+    let path = |path: &Path| path.to_str().unwrap().to_owned();
+    let own = variables(&[
+        ("CACHE_PATH", &path(&f.path("kept"))),
+        ("IMPORT_PATH", &path(&f.path("source"))),
+        ("BUILDPACK_URL", &path(&buildpack("contract"))),
+        ("PATH", "/bin"),
+        ("ENV_PATH", "/nowhere"),
+    ]);
+    let mut out = Vec::new();
+    let builder = Slugbuilder::new(&["-".into()], &own).unwrap();
+    builder
+        .run(f.surroundings(), Box::new(nothing()), &mut out)
+        .unwrap();
+    assert!(!out.is_empty() && f.log.take().contains(" !     The cache could not be written: "));
+}
+
+#[test]
+fn slugrunner_takes_a_slug_from_standard_input_or_what_is_there_sr_01() {
+    let f = Fixture::new();
+    let source = f.app(&[("Procfile", "web: echo run >> $HOME/out\n")]);
+    let tar = std::process::Command::new("tar")
+        .args(["cz", "."])
+        .current_dir(&source)
+        .output()
+        .unwrap()
+        .stdout;
+    let app = f.path("app");
+    let own = || variables(&[("APP_PATH", app.to_str().unwrap()), ("PATH", "/usr/bin:/bin")]);
+    for stdin in [tar, b"not read".to_vec()] {
+        let runner = Slugrunner::new(&[], own());
+        let running = runner
+            .run(f.surroundings().download, Cursor::new(stdin), &InPlace)
+            .unwrap();
+        assert!(running.wait(&f.log).unwrap().success());
+    }
+    assert_eq!(read(app.join("out")), "run\nrun\n");
+}

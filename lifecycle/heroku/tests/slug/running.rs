@@ -98,6 +98,23 @@ fn a_failing_profile_script_is_reported_sr_03() {
 }
 
 #[test]
+fn nothing_needs_to_be_written_to_the_app_sr_07() {
+    let f = Fixture::new();
+    let slug = f.app(&[
+        (
+            "Procfile",
+            "web: echo $A; touch /app/x 2>/dev/null || echo read-only\n",
+        ),
+        (".profile.d/a.sh", "export A=b"),
+    ]);
+    let own = RunOptions {
+        give: false,
+        ..options(slug, &[])
+    };
+    assert_eq!(outcome(&f, own).0, "b\nread-only\n");
+}
+
+#[test]
 fn signals_reach_the_process_sr_06() {
     let f = Fixture::new();
     let server = "#!/bin/sh\ntrap 'echo stopped; exit 5' TERM\necho ready\nwhile :; do sleep 0.05; done\n";
