@@ -123,7 +123,10 @@ fn a_changed_file_sends_only_the_app_layer() {
         .json();
     let layers = json["layers"].as_array().unwrap();
     let sent = registry.sent_blobs(earlier);
-    let sent_layers: Vec<_> = layers.iter().filter(|layer| sent.iter().any(|digest| layer["digest"] == digest.as_str())).collect();
+    let sent_layers: Vec<_> = layers
+        .iter()
+        .filter(|layer| sent.iter().any(|digest| layer["digest"] == digest.as_str()))
+        .collect();
     assert_eq!(sent_layers.len(), 1, "{sent:?} of {layers:?}");
     assert_eq!(sent_layers[0]["origin"], "app");
     assert_eq!(sent.len(), 2, "the app's layer and the configuration: {sent:?}");

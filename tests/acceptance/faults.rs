@@ -1,6 +1,6 @@
 //! A full disk, a kill at any moment, an interrupt, two builds at once: nothing half-written, and the store goes on.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -9,10 +9,9 @@ use crate::support::images::{BUILDER, RUN};
 use crate::support::{Machine, Registry};
 
 /// An app that takes a while to pack.
-fn large_app(machine: &Machine) -> std::path::PathBuf {
-    let content: String = (0..1_000_000_u64)
-        .map(|n| format!("{}\n", n.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
-        .collect();
+fn large_app(machine: &Machine) -> PathBuf {
+    let number = |line: u64| line.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_string();
+    let content = (0..1_000_000).map(number).collect::<Vec<_>>().join("\n");
     machine.files(
         "large",
         &[("one", &content), ("two", &content), ("page.txt", "page\n")],
@@ -34,7 +33,7 @@ fn own_builder() -> Machine {
 }
 
 /// Files under temporary names, and scratch directories.
-fn left_over(store: &Path) -> Vec<std::path::PathBuf> {
+fn left_over(store: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(store.join("tmp")).unwrap();
     entries.map(|entry| entry.unwrap().path()).collect()
 }
@@ -70,7 +69,7 @@ fn killed_at_any_moment_the_store_stays_whole() {
     build.succeeds();
     assert_eq!(machine.digest("faults/killed"), digest);
     machine.lifecycle(&["cache", "prune", "--all"]).succeeds();
-    assert_eq!(left_over(machine.store()), [""; 0].map(std::path::PathBuf::from));
+    assert_eq!(left_over(machine.store()), [""; 0].map(PathBuf::from));
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn an_interrupt_ends_with_130_and_leaves_nothing() {
             .fails(1);
         assert_eq!(
             left_over(machine.store()),
-            [""; 0].map(std::path::PathBuf::from),
+            [""; 0].map(PathBuf::from),
             "after {moment}/8"
         );
         machine.store_is_sound();
@@ -170,7 +169,9 @@ fn a_full_disk_is_told_with_its_path_and_nothing_stays() {
     let machine = own_builder();
     let app = large_app(&machine);
     // The builder's root is unpacked now.
-    machine.build(&app, &["--tag", "faults/full", "--cache", "none"]).succeeds();
+    machine
+        .build(&app, &["--tag", "faults/full", "--cache", "none"])
+        .succeeds();
     machine.lifecycle(&["rmi", "faults/full"]).succeeds();
     machine.lifecycle(&["cache", "prune"]).succeeds();
     // The store lies on a small file system of a mount namespace; the second mount leaves no room for the app.

@@ -1,9 +1,10 @@
 //! Images between store, registries, layouts and archives, with other people's tools on the other side.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 
 use crate::support::images::{self, RUN, buildpack};
-use crate::support::{Machine, Registry, peers};
+use crate::support::{Invocation, Machine, Registry, peers};
 
 /// The run image in every kind of place, and where it is.
 fn everywhere(machine: &Machine, registry: &Registry) -> Vec<String> {
@@ -13,10 +14,7 @@ fn everywhere(machine: &Machine, registry: &Registry) -> Vec<String> {
         format!("oci-archive:{}:v1", machine.text("oci.tar")),
     ];
     let copy = machine.lifecycle(&["copy", &format!("store:{RUN}")]);
-    places
-        .iter()
-        .fold(copy, |copy, place| copy.argument(place))
-        .succeeds();
+    places.iter().fold(copy, Invocation::argument).succeeds();
     places
 }
 
@@ -118,7 +116,6 @@ fn umoci_and_buildah_and_podman_unpack_what_was_built() {
     if peers::judge("umoci", &["unpack", "--rootless", "--image", &image, &bundle]).is_some() {
         let at =
             |path: &str| fs::symlink_metadata(format!("{bundle}/rootfs/layers/fx-nasty/{path}")).unwrap();
-        use std::os::unix::fs::MetadataExt;
         // As in the reference's layers, each name of a file is a file of its own.
         assert_eq!(at("hard-links/below/second").len(), "shared\n".len() as u64);
         assert_eq!(at("set-id/user").mode() & 0o7777, 0o4755);
@@ -270,7 +267,7 @@ fn an_index_is_copied_whole_or_for_one_platform() {
         jq -cn --arg digest "sha256:$digest" --argjson size "$size" '{schemaVersion: 2, manifests: [{
             mediaType: "application/vnd.oci.image.index.v1+json", digest: $digest, size: $size,
             annotations: {"org.opencontainers.image.ref.name": "v1"}}]}' >index.json"#;
-    crate::support::Invocation::new("sh", &["-c", script, "sh", &amd, &arm]).succeeds();
+    Invocation::new("sh", &["-c", script, "sh", &amd, &arm]).succeeds();
     let whole = registry.name("index");
     machine
         .lifecycle(&["copy", &format!("oci:{arm}:v1"), &whole])

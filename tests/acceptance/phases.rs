@@ -36,20 +36,13 @@ impl Pod {
     /// A phase as the builder's user, without any capability.
     fn phase(&self, words: &[&str]) -> Invocation {
         let program = format!("/cnb/lifecycle/{}", words[0]);
-        self.variables(self.root.as_user(&[&[program.as_str()], &words[1..]].concat()))
+        variables(self.root.as_user(&[&[program.as_str()], &words[1..]].concat()))
     }
 
     /// A phase as root, as a container runtime starts it.
     fn phase_as_root(&self, words: &[&str]) -> Invocation {
         let program = format!("/cnb/lifecycle/{}", words[0]);
-        self.variables(self.root.as_root(&[&[program.as_str()], &words[1..]].concat()))
-    }
-
-    fn variables(&self, phase: Invocation) -> Invocation {
-        phase
-            .env("CNB_PLATFORM_API", "0.13")
-            .env("CNB_REGISTRY_AUTH", "{}")
-            .env("PATH", "/bin")
+        variables(self.root.as_root(&[&[program.as_str()], &words[1..]].concat()))
     }
 
     fn run_image(&self) -> String {
@@ -64,6 +57,14 @@ impl Pod {
     fn digest(&self, name: &str) -> String {
         self.machine.digest(&format!("registry:{name}"))
     }
+}
+
+/// What a platform sets for every phase.
+fn variables(phase: Invocation) -> Invocation {
+    phase
+        .env("CNB_PLATFORM_API", "0.13")
+        .env("CNB_REGISTRY_AUTH", "{}")
+        .env("PATH", "/bin")
 }
 
 /// All five phases, each in its own process.
@@ -261,9 +262,7 @@ fn exit_codes_are_the_specifications() {
         .fails(11)
         .says("9.9");
     pod.phase(&["detector", "-no-such-flag"]).fails(2);
-    pod.phase(&["analyzer"])
-        .fails(3)
-        .says("expected 1");
+    pod.phase(&["analyzer"]).fails(3).says("expected 1");
     pod.phase_as_root(&["detector"]).fails(3).says("root");
     for (buildpack, code) in [("fx-fail-detect", 20), ("fx-error-detect", 21)] {
         order(buildpack);
@@ -291,7 +290,7 @@ fn lifecycle_build_is_the_build_phase_for_platforms() {
     pod.phase(&["analyzer", "-run-image", &pod.run_image(), &name])
         .succeeds();
     pod.phase(&["detector"]).succeeds();
-    let verb = pod.variables(
+    let verb = variables(
         pod.root
             .as_user(&["/cnb/lifecycle/lifecycle", "build", "-app", "/workspace"]),
     );

@@ -50,7 +50,10 @@ fn neither_directory_nor_times_nor_umask_show() {
 fn neither_cores_nor_a_cold_store_show() {
     let warm = Machine::with_builder();
     // Larger than the blocks that cores share.
-    let content: String = (0..400_000).map(|number| format!("line {number}\n")).collect();
+    let content = (0..400_000)
+        .map(|number: u32| number.to_string())
+        .collect::<Vec<_>>()
+        .join("\n");
     let app = warm.files("large", &[("large.txt", &content)]);
     let first = digest(&warm, &app, "cores/all");
     let one = warm

@@ -3,6 +3,7 @@
 //! The build and the run image hold one static program and a handful of files, so that builds, pushes and
 //! copies of them take milliseconds. The program itself makes the builder out of them.
 
+use std::fmt::Write;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -11,6 +12,8 @@ use std::sync::{Arc, OnceLock};
 use lifecycle_image::layout::Layout;
 use lifecycle_image::{BytesLayer, DiffId, Digest, History, Image, Layer, MediaType, Platform, Sink, mutate};
 use lifecycle_image::{Compression, Family};
+
+use tar::EntryType::{Directory, Regular, Symlink};
 
 use super::Invocation;
 
@@ -109,7 +112,7 @@ fn builder_toml() -> String {
     names.sort();
     let mut toml = String::from("description = \"fixture buildpacks\"\n");
     for name in names {
-        toml += &format!("[[buildpacks]]\nuri = \"{directory}{name}\"\n");
+        writeln!(toml, "[[buildpacks]]\nuri = \"{directory}{name}\"").unwrap();
     }
     toml + &format!(
         "[[order]]\n[[order.group]]\nid = \"fx-layers\"\n[[order.group]]\nid = \"fx-process\"\n\
@@ -159,7 +162,6 @@ fn base_layer() -> BytesLayer {
             tar.append_link(&mut header, path, link).unwrap();
         }
     };
-    use tar::EntryType::{Directory, Regular, Symlink};
     for directory in [
         "bin", "dev", "etc", "home", "proc", "sys", "usr", "usr/bin", "var", "var/tmp",
     ] {

@@ -64,7 +64,7 @@ impl Invocation {
 
     /// The same program at another path.
     pub(crate) fn program(mut self, program: impl AsRef<OsStr>) -> Self {
-        self.program = program.as_ref().to_owned();
+        program.as_ref().clone_into(&mut self.program);
         self
     }
 

@@ -178,19 +178,27 @@ fn answers(process: &mut Child, port: u16) -> bool {
 
 fn configure(directory: &Path, port: u16, access: Access) {
     let shown = directory.display();
-    let mut config = format!(
-        "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {shown}/data\n  delete:\n    enabled: true\n"
-    );
-    if access == Access::Password {
+    let auth = if access == Access::Password {
         let hash = run("htpasswd", &["-B", "-C", "5", "-b", "-n", USER, PASSWORD]);
         fs::write(directory.join("htpasswd"), hash).unwrap();
-        config += &format!("auth:\n  htpasswd:\n    realm: test\n    path: {shown}/htpasswd\n");
-    }
-    config += &format!("http:\n  addr: 127.0.0.1:{port}\n");
-    if access == Access::Tls {
+        format!("auth: {{htpasswd: {{realm: test, path: {shown}/htpasswd}}}}")
+    } else {
+        String::new()
+    };
+    let tls = if access == Access::Tls {
         make_certificate(directory);
-        config += &format!("  tls:\n    certificate: {shown}/cert.pem\n    key: {shown}/key.pem\n");
-    }
+        format!(", tls: {{certificate: {shown}/cert.pem, key: {shown}/key.pem}}")
+    } else {
+        String::new()
+    };
+    let config = format!(
+        "version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {shown}/data}}, delete: {{enabled: true}}}}
+http: {{addr: '127.0.0.1:{port}'{tls}}}
+{auth}
+"
+    );
     fs::write(directory.join("config.yml"), config).unwrap();
 }
 

@@ -73,7 +73,8 @@ impl BuilderRoot {
     /// Runs `enter` where the devices and processes of this machine are mounted in the root, as in a container. The script
     /// names programs by their paths, because `PATH` is the one for the inside.
     fn inside(&self, enter: &str, words: &[&str]) -> Invocation {
-        let mounts = r#"root=$1; shift; /bin/mount --rbind /dev "$root/dev"; /bin/mount --rbind /proc "$root/proc";"#;
+        let mounts =
+            r#"root=$1; shift; /bin/mount --rbind /dev "$root/dev"; /bin/mount --rbind /proc "$root/proc";"#;
         let script = format!("{mounts} {enter}");
         let root = self.path.to_str().unwrap();
         let arguments = ["--mount", "sh", "-e", "-c", &script, "sh", root];

@@ -25,7 +25,10 @@ pub(crate) fn assert_matches(finished: &Finished, machine: &Machine, name: &str)
         .unwrap();
     for (placeholder, pattern) in [
         ("[DIGEST]", r"(?<redacted>sha256:[0-9a-f]{64})"),
-        ("[TIME]", r"(?<redacted>[0-9]+(\.[0-9])? (ms|s|min( [0-9]+ s)?))([ ,)\n]|$)"),
+        (
+            "[TIME]",
+            r"(?<redacted>[0-9]+(\.[0-9])? (ms|s|min( [0-9]+ s)?))([ ,)\n]|$)",
+        ),
         ("[SIZE]", r"(?<redacted>[0-9]+(\.[0-9])? (B|kB|MB|GB))([ ,)\n]|$)"),
         ("[PORT]", r"127\.0\.0\.1:(?<redacted>[0-9]+)"),
     ] {
