@@ -55,7 +55,11 @@ impl DirectoryLayer {
     /// `directory` on disk as the root of an archive whose names begin with `./`, as `tar c .` writes them. That is how
     /// slugs are written (platforms.md SL-01); layers are not.
     pub fn archive(directory: impl Into<PathBuf>) -> Self {
-        Self { at: b".".to_vec(), parents: Parents::Absent, ..Self::new(directory, "") }
+        Self {
+            at: b".".to_vec(),
+            parents: Parents::Absent,
+            ..Self::new(directory, "")
+        }
     }
 
     /// Sets the owners of the directory and of everything below.
