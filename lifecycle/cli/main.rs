@@ -65,6 +65,10 @@ fn console(global: &Global, environment: &Environment) -> Console {
 }
 
 fn run(command: Command, session: &Session) -> Result<ExitCode, Failure> {
+    // What is made for a build or a process is read by its own user, whatever umask the caller has.
+    if matches!(command, Command::Build(_) | Command::Run(_) | Command::Slug(_)) {
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    }
     // These enter a namespace, which must happen before there is a second thread.
     let command = match command {
         Command::Build(arguments) => return commands::build::run(&arguments, session),

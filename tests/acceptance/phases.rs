@@ -263,7 +263,7 @@ fn exit_codes_are_the_specifications() {
         .says("9.9");
     pod.phase(&["detector", "-no-such-flag"]).fails(2);
     pod.phase(&["analyzer"]).fails(3).says("expected 1");
-    pod.phase_as_root(&["detector"]).fails(3).says("root");
+    pod.phase_as_root(&["detector"]).fails(1).says("root");
     for (buildpack, code) in [("fx-fail-detect", 20), ("fx-error-detect", 21)] {
         order(buildpack);
         pod.phase(&["detector", "-order", "/tmp/order.toml"])
