@@ -25,7 +25,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::{Arguments, Command, Global};
+use crate::arguments::{Arguments, CacheCommand, Command, Global};
 use crate::console::{Console, Level};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -76,6 +76,10 @@ fn run(command: Command, session: &Session) -> Result<ExitCode, Failure> {
         Command::Slug(command) => return commands::slug::run(&command, session),
         command => command,
     };
+    // Subordinate ids own what was unpacked for an ordinary user; only in their namespace can it be removed.
+    if matches!(command, Command::Cache(CacheCommand::Prune { .. })) {
+        drop(isolation::choose(session)?);
+    }
     session.interruption.listen(&session.console)?;
     match command {
         Command::Build(_) | Command::Run(_) | Command::Slug(_) => Ok(()),
