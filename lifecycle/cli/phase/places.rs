@@ -181,7 +181,7 @@ mod tests {
             .map(|name| name.parse().unwrap())
             .to_vec();
         let image = mutate::configure(Image::empty(&Platform::linux("amd64")), |config| {
-            config.author = Some("me".into())
+            config.author = Some("me".into());
         });
         let receipt = place.images().sink.begin(&names).unwrap().finish(&image).unwrap();
         assert_eq!(receipt.names, names);

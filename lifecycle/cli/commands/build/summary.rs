@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use lifecycle_phases::{ExportedLayer, LayerOrigin};
 use lifecycle_platform::{BuildOptions, BuildReport, RunImages};
+use lifecycle_spec::OrderGroup;
+use lifecycle_spec::label::{self, OrderLabel, OrderLabelEntry};
 
 use crate::console::{Column, Console, Table, human_duration, human_size};
 use crate::failure::Failure;
@@ -86,17 +88,8 @@ pub(super) fn plan(options: &BuildOptions<'_>, console: &Console) -> Result<(), 
             }
         }
     }
-    match &options.order {
-        None => facts.row(["Order".to_owned(), "the builder's".to_owned()]),
-        Some(order) => {
-            for group in &order.order {
-                let entries = group
-                    .group
-                    .iter()
-                    .map(|entry| format!("{}@{}", entry.id, entry.version));
-                facts.row(["Group".to_owned(), entries.collect::<Vec<_>>().join(", ")]);
-            }
-        }
+    for (number, group) in order(options)?.iter().enumerate() {
+        facts.row([format!("Group {}", number + 1), group.join(", ")]);
     }
     for (name, _) in &options.env {
         facts.row(["Variable".to_owned(), name.clone()]);
@@ -107,4 +100,21 @@ pub(super) fn plan(options: &BuildOptions<'_>, console: &Console) -> Result<(), 
         .map_or("none".to_owned(), |path| path.display().to_string());
     facts.row(["Cache".to_owned(), cache]);
     Ok(console.result(&facts.to_string())?)
+}
+
+/// The groups that would be tried: those that were asked for, else the builder's.
+fn order(options: &BuildOptions<'_>) -> Result<Vec<Vec<String>>, Failure> {
+    if let Some(order) = &options.order {
+        let entries = |group: &OrderGroup| {
+            group.group.iter().map(|entry| format!("{}@{}", entry.id, entry.version)).collect()
+        };
+        return Ok(order.order.iter().map(entries).collect());
+    }
+    let label = options.builder.config().label(label::BUILDPACK_ORDER).map(OrderLabel::parse).transpose()?;
+    let entry = |entry: &OrderLabelEntry| match &entry.version {
+        Some(version) => format!("{}@{version}", entry.id),
+        None => entry.id.to_string(),
+    };
+    let groups = label.unwrap_or_default().0;
+    Ok(groups.iter().map(|group| group.group.iter().map(entry).collect()).collect())
 }
