@@ -106,15 +106,27 @@ pub(super) fn plan(options: &BuildOptions<'_>, console: &Console) -> Result<(), 
 fn order(options: &BuildOptions<'_>) -> Result<Vec<Vec<String>>, Failure> {
     if let Some(order) = &options.order {
         let entries = |group: &OrderGroup| {
-            group.group.iter().map(|entry| format!("{}@{}", entry.id, entry.version)).collect()
+            group
+                .group
+                .iter()
+                .map(|entry| format!("{}@{}", entry.id, entry.version))
+                .collect()
         };
         return Ok(order.order.iter().map(entries).collect());
     }
-    let label = options.builder.config().label(label::BUILDPACK_ORDER).map(OrderLabel::parse).transpose()?;
+    let label = options
+        .builder
+        .config()
+        .label(label::BUILDPACK_ORDER)
+        .map(OrderLabel::parse)
+        .transpose()?;
     let entry = |entry: &OrderLabelEntry| match &entry.version {
         Some(version) => format!("{}@{version}", entry.id),
         None => entry.id.to_string(),
     };
     let groups = label.unwrap_or_default().0;
-    Ok(groups.iter().map(|group| group.group.iter().map(entry).collect()).collect())
+    Ok(groups
+        .iter()
+        .map(|group| group.group.iter().map(entry).collect())
+        .collect())
 }
