@@ -480,7 +480,8 @@ mod tests {
                 .contains(&"0.15".to_owned())
         );
         let order = OrderLabel::parse(config.label(label::BUILDPACK_ORDER).unwrap()).unwrap();
-        assert_eq!(order.0[0].group[0].id.as_str(), "lifecycle/go");
+        let first: Vec<&str> = order.0.iter().map(|group| group.group[0].id.as_str()).collect();
+        assert_eq!(first[..2], ["lifecycle/classic", "lifecycle/go"]);
         let layers = ModuleLayers::parse(config.label(label::BUILDPACK_LAYERS).unwrap()).unwrap();
         let diff_ids: Vec<String> = image
             .layers()
