@@ -1,7 +1,7 @@
 //! `lifecycle stack create|list|inspect`
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::thread;
 
 use lifecycle_builder::stack::{self, Definition, Part, Sources};
@@ -51,6 +51,32 @@ pub(crate) fn missing(definition: &Definition, session: &Session) -> Result<Vec<
         }
     }
     Ok(missing)
+}
+
+/// Makes a stack unless the store has it, in a process of its own: the package tools need the user's ids as they are, and
+/// start threads, so this comes before a namespace is entered.
+pub(crate) fn make_apart(definition: &Definition, session: &Session) -> Result<(), Failure> {
+    if missing(definition, session)?.is_empty() {
+        return Ok(());
+    }
+    session.console.info(format!(
+        "the stack {} is not here yet; making it takes about a minute",
+        definition.id
+    ));
+    let status = Command::new(std::env::current_exe()?)
+        .arg("--store")
+        .arg(session.store_directory()?)
+        .args(["stack", "create", &definition.id])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .status()?;
+    if status.success() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        "stack",
+        format!("the stack {} could not be made", definition.id),
+    ))
 }
 
 /// Makes both images of a stack, side by side, and writes them into the store.

@@ -1,7 +1,6 @@
 //! Which builder builds, and in which order its buildpacks are tried.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use lifecycle_builder::stack;
@@ -48,8 +47,6 @@ impl Builder {
     }
 
     /// Makes the embedded stack that a definition builds on, unless it is there.
-    ///
-    /// In a process of its own: the package tools need the user's ids as they are, and start threads.
     pub(super) fn make_stack(&self, session: &Session) -> Result<(), Failure> {
         let Self::Definition(folder) = self else {
             return Ok(());
@@ -59,26 +56,8 @@ impl Builder {
         for folder in Folder::embedded("stack") {
             let definition = stack::Definition::read(&folder)?;
             let name = definition.reference(stack::Part::Build)?;
-            if toml.build_image.parse::<lifecycle_image::Reference>()? == name
-                && !stacks::missing(&definition, session)?.is_empty()
-            {
-                session.console.info(format!(
-                    "the stack {} is not here yet; making it takes about a minute",
-                    definition.id
-                ));
-                let status = Command::new(std::env::current_exe()?)
-                    .arg("--store")
-                    .arg(session.store_directory()?)
-                    .args(["stack", "create", &definition.id])
-                    .stdin(Stdio::null())
-                    .stdout(Stdio::null())
-                    .status()?;
-                if !status.success() {
-                    return Err(Failure::new(
-                        "stack",
-                        format!("the stack {} could not be made", definition.id),
-                    ));
-                }
+            if toml.build_image.parse::<lifecycle_image::Reference>()? == name {
+                stacks::make_apart(&definition, session)?;
             }
         }
         Ok(())

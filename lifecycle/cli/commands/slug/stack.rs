@@ -1,7 +1,6 @@
 //! The images that slugs are built and run on.
 
 use std::error::Error;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use lifecycle_builder::Folder;
@@ -27,8 +26,7 @@ impl<'a> Stacks<'a> {
         Self { arguments }
     }
 
-    /// Makes an embedded stack unless the store has it. In a process of its own: the package tools need the user's ids as
-    /// they are, and start threads.
+    /// Makes an embedded stack unless the store has it.
     pub(super) fn make(&mut self, session: &Session) -> Result<(), Failure> {
         if self.arguments.build_image.is_some() && self.arguments.run_image.is_some() {
             return Ok(());
@@ -36,27 +34,7 @@ impl<'a> Stacks<'a> {
         let Some(definition) = self.embedded()? else {
             return Ok(());
         };
-        if stacks::missing(&definition, session)?.is_empty() {
-            return Ok(());
-        }
-        session.console.info(format!(
-            "the stack {} is not here yet; making it takes about a minute",
-            definition.id
-        ));
-        let status = Command::new(std::env::current_exe()?)
-            .arg("--store")
-            .arg(session.store_directory()?)
-            .args(["stack", "create", &definition.id])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(Failure::new(
-            "stack",
-            format!("the stack {} could not be made", definition.id),
-        ))
+        stacks::make_apart(&definition, session)
     }
 
     pub(super) fn build_image(&self, session: &Session) -> Result<Image, Failure> {
