@@ -16,7 +16,7 @@ use crate::configure::{base_config, base_history, begin, fill_times, image_platf
 use crate::error::{ExecutorError, StepError};
 use crate::key::Key;
 use crate::ladder::{Ladder, Standing};
-use crate::options::Options;
+use crate::options::{IsolationMode, Options};
 use crate::origin::{LocalFiles, Named, Origins};
 use crate::powers::Powers;
 use crate::recorder::Recorder;
@@ -61,6 +61,9 @@ pub fn build(
         })
         .map_err(invalid)?;
     let bases = find_bases(&mut plan, &origins)?;
+    if options.live_root.is_some() {
+        check_single_stage(&plan)?;
+    }
     let (works, findings) = evaluate(&plan, &bases, reporter)?;
     let epoch = source_date_epoch(&plan, options)?;
     let build = Build {
@@ -73,7 +76,7 @@ pub fn build(
         origins,
         epoch,
         now: epoch.map_or(options.now, |epoch| options.now.min(epoch)),
-        ladder: Ladder::new(options.isolation),
+        ladder: Ladder::new(isolation(options)),
         recorder: Recorder::new(store),
         slots: Slots::new(options.parallelism),
         progress: reporter.progress(),
@@ -95,6 +98,24 @@ pub fn build(
         isolation: build.rung.into_inner().unwrap_or_else(PoisonError::into_inner),
         recorder: build.recorder,
     })
+}
+
+/// What RUN sees of a live root is the container around it, which is kept apart from the host already.
+fn isolation(options: &Options) -> IsolationMode {
+    match options.isolation {
+        IsolationMode::Automatic if options.live_root.is_some() => IsolationMode::Forced(Rung::Chroot),
+        mode => mode,
+    }
+}
+
+/// A live root is the files of one stage.
+fn check_single_stage(plan: &Plan<'_>) -> Result<(), ExecutorError> {
+    let Some(second) = plan.stages().nth(1) else {
+        return Ok(());
+    };
+    let message = "a root file system that is extended in place cannot have several stages";
+    let diagnostic = Diagnostic::error("unsupported", message).at(second.written.base().image.span.clone());
+    Err(invalid(diagnostic.help("do everything in one stage")))
 }
 
 fn invalid(diagnostic: Diagnostic) -> ExecutorError {

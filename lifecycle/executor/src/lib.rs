@@ -24,6 +24,7 @@ mod files;
 mod instruction;
 mod key;
 mod ladder;
+mod live_root;
 mod options;
 mod origin;
 mod powers;
@@ -37,6 +38,7 @@ mod stage;
 
 pub use build::build;
 pub use error::ExecutorError;
+pub use live_root::LiveRoot;
 pub use options::{
     BuildContext, Cancellation, Entitlements, IgnoreFile, IsolationMode, LARGEST_SECRET, NamedContext,
     NetworkMode, NoCache, Options, Secret,

@@ -11,6 +11,8 @@ use lifecycle_image::{Reference, Source};
 use lifecycle_layers::Packing;
 use lifecycle_sandbox::{Limits, Resource, Rlimit, Rung};
 
+use crate::live_root::LiveRoot;
+
 /// A build. Everything that decides about its result is here or in what the sources give.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -42,6 +44,9 @@ pub struct Options {
     pub allow: Entitlements,
     /// How RUN is kept apart from the host.
     pub isolation: IsolationMode,
+    /// The base's files, if they are not in its layers but in a root file system that the build changes. There is one
+    /// stage then, and RUN runs in that root.
+    pub live_root: Option<LiveRoot>,
     /// Host name inside of RUN; part of the cache key (K1).
     pub hostname: String,
     /// `/etc/hosts` inside of RUN; nothing leaves the image's own.
@@ -231,6 +236,7 @@ impl Options {
             network: NetworkMode::Shared,
             allow: Entitlements::default(),
             isolation: IsolationMode::Automatic,
+            live_root: None,
             hostname: "buildkitsandbox".to_owned(),
             hosts: None,
             resolv_conf: None,

@@ -268,12 +268,11 @@ impl Stack {
         self.layers.par_iter().map(|layer| layer.tree(roots)).collect()
     }
 
-    /// `/etc/passwd` and `/etc/group`. From indexes where they have them, else from the unpacked files.
-    pub(crate) fn accounts(&self, roots: &Roots<'_>) -> Result<Accounts, StepError> {
-        let names = self.names()?;
+    /// `/etc/passwd` and `/etc/group` by these names. From indexes where they have them, else from the unpacked files.
+    pub(crate) fn accounts(&self, names: &View, roots: &Roots<'_>) -> Result<Accounts, StepError> {
         Ok(Accounts {
-            passwd: self.account_file(&names, "etc/passwd", roots)?,
-            group: self.account_file(&names, "etc/group", roots)?,
+            passwd: self.account_file(names, "etc/passwd", roots)?,
+            group: self.account_file(names, "etc/group", roots)?,
         })
     }
 

@@ -9,7 +9,9 @@ use lifecycle_store::Expected;
 
 use crate::build::{Build, StageWork};
 use crate::configure::{configure, line, timestamp};
+use crate::copy::owner::Accounts;
 use crate::error::{ExecutorError, StepError};
+use crate::files::View;
 use crate::instruction::working_root::WorkingRoot;
 use crate::key::Key;
 use crate::origin::Named;
@@ -60,12 +62,14 @@ impl<'b> StageRunner<'b> {
         } else {
             Some(base.stack.diff_ids()?)
         };
+        let live = build.options.live_root.clone();
+        let root = live.map(|root| WorkingRoot::live(root, base.stack.layers.len()));
         Ok(Self {
             build,
             work,
             result: base,
             below,
-            root: None,
+            root,
         })
     }
 
@@ -92,7 +96,43 @@ impl<'b> StageRunner<'b> {
                 }
             }
         }
+        self.finish().map_err(|error| match self.work.steps.last() {
+            Some(step) => error.at(&step.span),
+            None => ExecutorError::Cancelled,
+        })?;
         Ok(self.result)
+    }
+
+    /// Whoever comes after the build in a live root finds all of its files there.
+    fn finish(&mut self) -> Result<(), StepError> {
+        self.live_view().map(drop)
+    }
+
+    /// The live root, if there is one, as it is after all steps so far.
+    fn live_view(&mut self) -> Result<Option<View>, StepError> {
+        if self.build.options.live_root.is_none() {
+            return Ok(None);
+        }
+        let roots = self.build.roots();
+        let Some(root) = &mut self.root else {
+            return Ok(None);
+        };
+        root.catch_up(&self.result.stack, &roots)?;
+        root.view(&roots).map(Some)
+    }
+
+    /// Names and metadata of what is there: what a COPY has to know of where it writes.
+    pub(crate) fn names(&mut self) -> Result<View, StepError> {
+        match self.live_view()? {
+            Some(view) => Ok(view),
+            None => self.result.stack.names(),
+        }
+    }
+
+    /// `/etc/passwd` and `/etc/group` of what is there.
+    pub(crate) fn accounts(&mut self) -> Result<Accounts, StepError> {
+        let names = self.names()?;
+        self.result.stack.accounts(&names, &self.build.roots())
     }
 
     fn step(&mut self, step: &Step, name: &StepName) -> Result<StepOutcome, StepError> {

@@ -324,7 +324,7 @@ impl StageRunner<'_> {
 
     /// Puts everything in its place.
     fn place(
-        &self,
+        &mut self,
         action: &CopyAction,
         is_link: bool,
         found: Found,
@@ -343,7 +343,7 @@ impl StageRunner<'_> {
         let below = if is_link {
             View::default()
         } else {
-            self.result.stack.names()?
+            self.names()?
         };
         let mut canvas = Canvas::new(&below, manner);
         for selection in &found.selections {
@@ -357,11 +357,11 @@ impl StageRunner<'_> {
         ))
     }
 
-    fn owner(&self, chown: &str, is_link: bool) -> Result<Owner, StepError> {
+    fn owner(&mut self, chown: &str, is_link: bool) -> Result<Owner, StepError> {
         let accounts = if is_link || owner::is_numeric(chown) {
             Accounts::default()
         } else {
-            self.result.stack.accounts(&self.build.roots())?
+            self.accounts()?
         };
         owner::resolve(chown, &accounts)
     }

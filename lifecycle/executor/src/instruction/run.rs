@@ -38,7 +38,7 @@ impl StageRunner<'_> {
         }
         let build = self.build;
         let standing = build.standing()?;
-        let layer = if standing.has_overlay {
+        let layer = if standing.has_overlay && build.options.live_root.is_none() {
             self.run_over_overlay(action, &sources, name)?
         } else {
             self.run_in_directory(standing.rung, action, &sources, name)?
@@ -196,7 +196,7 @@ impl StageRunner<'_> {
         let changes = root.changes(&before, &roots)?;
         let contents = Kept {
             contents: changes.latest(build.epoch).named(name.text.clone()),
-            _keeps: vec![root.keep()],
+            _keeps: root.keeps(),
         };
         let layer = self.pack(Arc::new(contents) as Arc<dyn Contents>);
         root.take_over(&layer);

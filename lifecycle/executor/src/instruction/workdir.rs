@@ -33,11 +33,11 @@ impl StageRunner<'_> {
         let owner = if matches!(user, "" | "root" | "0" | "0:0" | "root:root") {
             lifecycle_layers::Owner::ROOT
         } else {
-            let accounts = self.result.stack.accounts(&build.roots())?;
+            let accounts = self.accounts()?;
             let account = Users::parse(&accounts.passwd, &accounts.group).resolve(user)?;
             lifecycle_layers::Owner::new(account.identity.uid, account.identity.gid)
         };
-        let below = self.result.stack.names()?;
+        let below = self.names()?;
         let manner = Manner {
             owner: Some(owner),
             chmod: None,

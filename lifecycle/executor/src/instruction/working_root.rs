@@ -1,5 +1,6 @@
 //! A stage's root file system where the kernel has no overlay for us: one directory that every layer is unpacked
-//! into, and whose metadata is compared before and after a command (rungs 2 to 4).
+//! into, and whose metadata is compared before and after a command (rungs 2 to 4). A live root is such a directory
+//! that has the base's layers already.
 
 use std::fs::File;
 use std::os::fd::AsFd as _;
@@ -12,13 +13,16 @@ use lifecycle_layers::{
 };
 use lifecycle_store::Scratch;
 
+use crate::copy::contents::Keep;
 use crate::error::StepError;
+use crate::files::{DiskFiles, DiskOwners, View};
+use crate::live_root::LiveRoot;
 use crate::stack::{Roots, Stack, StackLayer, set_mode, write_through};
 
 /// The directory, and how far it is.
 #[derive(Debug)]
 pub(crate) struct WorkingRoot {
-    scratch: Arc<Scratch>,
+    place: Place,
     /// How many layers of the stack are in it.
     applied: usize,
     /// Owners that the files do not have themselves.
@@ -27,11 +31,30 @@ pub(crate) struct WorkingRoot {
     packing: Option<Arc<dyn Layer>>,
 }
 
+/// Where it is.
+#[derive(Debug)]
+enum Place {
+    /// In a directory that goes away with the build.
+    Scratch(Arc<Scratch>),
+    /// Where it was before.
+    Live(LiveRoot),
+}
+
 impl WorkingRoot {
+    /// A root that is there, with the files of the lowest `applied` layers.
+    pub(crate) fn live(root: LiveRoot, applied: usize) -> Self {
+        Self {
+            place: Place::Live(root),
+            applied,
+            owners: OwnerTable::default(),
+            packing: None,
+        }
+    }
+
     pub(crate) fn new(roots: &Roots<'_>) -> Result<Self, StepError> {
         let scratch = Arc::new(roots.store.scratch()?);
         let root = Self {
-            scratch,
+            place: Place::Scratch(scratch),
             applied: 0,
             owners: OwnerTable::default(),
             packing: None,
@@ -44,12 +67,31 @@ impl WorkingRoot {
 
     /// The root.
     pub(crate) fn path(&self) -> PathBuf {
-        self.scratch.path().join("root")
+        match &self.place {
+            Place::Scratch(scratch) => scratch.path().join("root"),
+            Place::Live(root) => root.path.clone(),
+        }
     }
 
     /// What has to stay while the directory is read.
-    pub(crate) fn keep(&self) -> Arc<Scratch> {
-        Arc::clone(&self.scratch)
+    pub(crate) fn keeps(&self) -> Vec<Keep> {
+        match &self.place {
+            Place::Scratch(scratch) => vec![Arc::clone(scratch) as Keep],
+            Place::Live(_) => Vec::new(),
+        }
+    }
+
+    /// Everything that is in it.
+    pub(crate) fn view(&self, roots: &Roots<'_>) -> Result<View, StepError> {
+        let path = self.path();
+        let owners = if roots.powers.gives_files_away {
+            DiskOwners::Keep
+        } else {
+            DiskOwners::Table(self.owners.clone())
+        };
+        let files =
+            DiskFiles::open(&path, owners).map_err(StepError::io(format!("open {}", path.display())))?;
+        Ok(View::of_disk(files))
     }
 
     /// Unpacks the layers of `stack` that are not in it yet.
@@ -103,7 +145,11 @@ impl WorkingRoot {
 
     /// Remembers how everything is now.
     pub(crate) fn snapshot(&self) -> Result<Snapshot, StepError> {
-        Ok(Snapshot::take(&self.path(), &[])?)
+        let exclude = match &self.place {
+            Place::Scratch(_) => Vec::new(),
+            Place::Live(root) => root.excluded(),
+        };
+        Ok(Snapshot::take(&self.path(), &exclude)?)
     }
 
     /// What has changed since.

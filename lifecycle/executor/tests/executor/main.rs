@@ -6,6 +6,7 @@ mod support;
 mod config;
 mod copy;
 mod keys;
+mod live_root;
 mod remote;
 mod run;
 mod users;

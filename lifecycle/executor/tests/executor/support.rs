@@ -72,6 +72,19 @@ impl Reporter for Recording {
     }
 }
 
+impl Recording {
+    pub(crate) fn built(self, image: Image, executed: usize, cached: usize) -> Built {
+        Built {
+            image,
+            executed,
+            cached,
+            output: self.output.into_inner().unwrap(),
+            steps: self.steps.into_inner().unwrap(),
+            warnings: self.warnings.into_inner().unwrap(),
+        }
+    }
+}
+
 pub(crate) fn busybox_contents() -> FilesLayer {
     let applets = [
         "sh", "cat", "echo", "env", "false", "id", "ls", "mkdir", "rm", "sleep", "stat", "touch", "true",
@@ -194,15 +207,7 @@ impl Bench {
         let reporter = Recording::default();
         let report = build(options, &self.store, remote, &self.store, &reporter)?;
         let (executed, cached) = (report.executed, report.cached);
-        let image = report.finish()?;
-        Ok(Built {
-            image,
-            executed,
-            cached,
-            output: reporter.output.into_inner().unwrap(),
-            steps: reporter.steps.into_inner().unwrap(),
-            warnings: reporter.warnings.into_inner().unwrap(),
-        })
+        Ok(reporter.built(report.finish()?, executed, cached))
     }
 
     pub(crate) fn build(&self, dockerfile: &str) -> Built {
