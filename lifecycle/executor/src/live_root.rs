@@ -19,7 +19,10 @@ pub struct LiveRoot {
 impl LiveRoot {
     /// A root. Other file systems that are mounted in it are left out, as is `exclude`: volumes, `/proc`, the files
     /// that a container engine shows at `/etc/hosts` and the like.
-    pub fn new(path: impl Into<PathBuf>, exclude: impl IntoIterator<Item = PathBuf>) -> std::io::Result<Self> {
+    pub fn new(
+        path: impl Into<PathBuf>,
+        exclude: impl IntoIterator<Item = PathBuf>,
+    ) -> std::io::Result<Self> {
         let path = path.into();
         let mounts = mount_points(&std::fs::read("/proc/self/mountinfo")?, &path);
         let exclude = exclude.into_iter().chain(mounts).collect();
@@ -42,7 +45,10 @@ fn mount_points(mount_info: &[u8], root: &Path) -> Vec<PathBuf> {
         let inside = path.strip_prefix(root).ok()?;
         (!inside.as_os_str().is_empty()).then(|| Path::new("/").join(inside))
     };
-    mount_info.split(|byte| *byte == b'\n').filter_map(place).collect()
+    mount_info
+        .split(|byte| *byte == b'\n')
+        .filter_map(place)
+        .collect()
 }
 
 fn unescape(field: &[u8]) -> Vec<u8> {

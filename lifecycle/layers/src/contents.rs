@@ -4,6 +4,7 @@ mod app;
 mod directory;
 mod files;
 mod glob;
+mod retimed;
 
 #[cfg(test)]
 mod golden;
@@ -23,6 +24,7 @@ pub use self::app::AppLayer;
 pub use self::directory::{DirectoryLayer, Parents};
 pub use self::files::FilesLayer;
 pub use self::glob::Glob;
+pub use self::retimed::RetimedLayer;
 
 use crate::descent::{DIRECTORY, Identity};
 use crate::entry::show;

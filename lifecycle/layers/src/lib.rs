@@ -33,7 +33,7 @@ mod walk;
 mod xattrs;
 
 pub use changes::{Change, ChangeSet, Snapshot};
-pub use contents::{AppLayer, DirectoryLayer, FilesLayer, Glob, Parents};
+pub use contents::{AppLayer, DirectoryLayer, FilesLayer, Glob, Parents, RetimedLayer};
 pub use entry::{Device, Entry, Kind, Owner, Xattr};
 pub use extract::{
     CachedLayer, ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused, Skipped,

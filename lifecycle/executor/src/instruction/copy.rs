@@ -340,11 +340,7 @@ impl StageRunner<'_> {
             now: build.now,
         };
         // A linked copy knows nothing of what is below (H19).
-        let below = if is_link {
-            View::default()
-        } else {
-            self.names()?
-        };
+        let below = if is_link { View::default() } else { self.names()? };
         let mut canvas = Canvas::new(&below, manner);
         for selection in &found.selections {
             canvas.put(&action.destination, selection)?;

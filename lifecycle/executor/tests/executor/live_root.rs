@@ -22,7 +22,9 @@ impl Container {
         let bench = Bench::new();
         let name: Reference = "busybox".parse().unwrap();
         let image = bench.store.image(&name, &Platform::linux("amd64")).unwrap();
-        let layout = Layout::create(bench.directory.path().join("layout")).unwrap().sparse();
+        let layout = Layout::create(bench.directory.path().join("layout"))
+            .unwrap()
+            .sparse();
         layout.begin(&[name]).unwrap().finish(&image).unwrap();
         let container = Self { bench, layout };
         container.start(&image);
@@ -41,7 +43,14 @@ impl Container {
             let compression = layer.descriptor().unwrap().media_type.compression();
             let options = ExtractOptions::default();
             let reader = layer.open(0).unwrap();
-            extract(reader, compression, std::os::fd::AsFd::as_fd(&directory), &options, &NoProgress).unwrap();
+            extract(
+                reader,
+                compression,
+                std::os::fd::AsFd::as_fd(&directory),
+                &options,
+                &NoProgress,
+            )
+            .unwrap();
         }
         for place in ["layers", "workspace"] {
             fs::create_dir(root.join(place)).unwrap();
@@ -66,8 +75,8 @@ impl Container {
 
     fn try_build(&self, options: &Options) -> Result<Built, String> {
         let reporter = Recording::default();
-        let report =
-            build(options, &self.layout, &Offline, &self.bench.store, &reporter).map_err(|error| tell(&error))?;
+        let report = build(options, &self.layout, &Offline, &self.bench.store, &reporter)
+            .map_err(|error| tell(&error))?;
         let (executed, cached) = (report.executed, report.cached);
         Ok(reporter.built(report.finish().unwrap(), executed, cached))
     }
@@ -95,13 +104,25 @@ fn steps_change_the_root_and_become_layers_ext_01_ext_08() {
     assert_eq!(container.read("etc/conf.d/a"), "A\n");
     assert_eq!(container.read("made"), "in /\n");
     assert!(fs::symlink_metadata(container.root().join("bin/nc")).is_err());
-    assert_eq!(fs::metadata(container.root().join("home/alice/owned")).unwrap().uid(), 1000);
+    assert_eq!(
+        fs::metadata(container.root().join("home/alice/owned"))
+            .unwrap()
+            .uid(),
+        1000
+    );
 
     let layers = built.image.layers();
-    let own: Vec<_> = layers[layers.len() - 4..].iter().map(|layer| entries(&**layer)).collect();
+    let own: Vec<_> = layers[layers.len() - 4..]
+        .iter()
+        .map(|layer| entries(&**layer))
+        .collect();
     assert_eq!(own[0]["etc/conf.d/a"].owner, (1000, 1001));
     assert!(own[1].contains_key("made") && own[1].contains_key("bin/.wh.nc"));
-    assert!(!own[1].keys().any(|path| path.starts_with("layers")), "{:?}", own[1].keys());
+    assert!(
+        !own[1].keys().any(|path| path.starts_with("layers")),
+        "{:?}",
+        own[1].keys()
+    );
     assert_eq!(own[3]["home/alice/owned"].owner, (1000, 1001));
     assert_eq!(built.config().config.user.as_deref(), Some("alice"));
 }
@@ -126,7 +147,10 @@ fn an_earlier_result_is_unpacked_into_the_root_dkf_06() {
         let built = container.try_build(&options).unwrap();
         (built.executed, built.cached)
     };
-    assert_eq!([with_id("1"), with_id("2"), with_id("2")], [(3, 0), (2, 1), (0, 3)]);
+    assert_eq!(
+        [with_id("1"), with_id("2"), with_id("2")],
+        [(3, 0), (2, 1), (0, 3)]
+    );
 }
 
 #[test]
@@ -134,5 +158,8 @@ fn a_live_root_has_one_stage_3_3() {
     let container = Container::new();
     let error = container.try_build(&container.options("FROM busybox AS a\nRUN true\nFROM a\nRUN true\n"));
     let error = error.err().unwrap();
-    assert!(error.contains("Dockerfile:3:6") && error.contains("several stages"), "{error}");
+    assert!(
+        error.contains("Dockerfile:3:6") && error.contains("several stages"),
+        "{error}"
+    );
 }

@@ -43,7 +43,11 @@ pub(super) fn decompress(
     }
 }
 
-fn decoder<'a>(stored: impl Read + 'a, compression: Option<Compression>) -> io::Result<Box<dyn Read + 'a>> {
+/// The bytes of a tar in `stored`. Without `compression`, it is told from the first bytes.
+pub(crate) fn decoder<'a>(
+    stored: impl Read + 'a,
+    compression: Option<Compression>,
+) -> io::Result<Box<dyn Read + 'a>> {
     let mut stored = io::BufReader::with_capacity(128 << 10, stored);
     let mut first = Vec::new();
     let compression = if let Some(compression) = compression {
