@@ -21,7 +21,18 @@ const MAY_USE: &[(&str, &[&str])] = &[
         "executor",
         &["diagnostics", "dockerfile", "image", "layers", "sandbox", "store"],
     ),
-    ("phases", &["image", "layers", "spec", "store"]),
+    (
+        "phases",
+        &[
+            "diagnostics",
+            "dockerfile",
+            "executor",
+            "image",
+            "layers",
+            "spec",
+            "store",
+        ],
+    ),
     ("builder", &["image", "layers", "spec", "store"]),
     (
         "heroku",

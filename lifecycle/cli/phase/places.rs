@@ -49,6 +49,14 @@ impl ReadyPlace {
         }
     }
 
+    /// Where images are read from that will be extended: the layouts, or the registry.
+    pub(super) fn images_to_extend<'a>(&'a self, registry: &'a Registry) -> &'a dyn Source {
+        match &self.place {
+            Place::Registry(_) => registry,
+            Place::Layouts(layouts) => layouts,
+        }
+    }
+
     pub(super) fn images(&self) -> Images<'_> {
         let (source, sink): (&dyn Source, &dyn Sink) = match &self.place {
             Place::Registry(registry) => (registry, registry),

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use lifecycle_image::{Platform, Reference};
 use lifecycle_layers::{Owner, Packing};
 use lifecycle_phases::{
-    AnalyzeOptions, BuildOptions, CacheImage, CacheOptions, Cancellation, CreateOptions, DetectOptions,
-    ExportOptions, Place, RebaseOptions, Reporter, RestoreOptions, Surroundings,
+    AnalyzeOptions, BaseImages, BuildOptions, CacheImage, CacheOptions, Cancellation, CreateOptions,
+    DetectOptions, ExportOptions, ExtendKind, Place, RebaseOptions, Reporter, RestoreOptions, Surroundings,
 };
 use lifecycle_registry::Registry;
 use lifecycle_sandbox::Users;
@@ -18,6 +18,7 @@ use lifecycle_spec::{
 use lifecycle_store::Store;
 
 use super::PhaseError;
+use super::extension;
 use super::inputs::{Inputs, reference};
 use super::kind::PhaseName;
 use super::log::Log;
@@ -50,11 +51,7 @@ pub(super) fn run(inputs: &Inputs<'_>, environment: &Environment, log: Log) -> R
         PhaseName::Export => phase.export(),
         PhaseName::Create => phase.create(),
         PhaseName::Rebase => phase.rebase(),
-        PhaseName::Extend => Err(PhaseError::new(
-            "extend",
-            "this lifecycle does not apply the Dockerfiles of image extensions; use a builder without extensions",
-            ExitCode::Extend,
-        )),
+        PhaseName::Extend => phase.extend(),
     }
 }
 
@@ -71,6 +68,17 @@ struct Dealings {
     place: ReadyPlace,
     registry: Registry,
     host: Platform,
+}
+
+impl Dealings {
+    /// Where the extender looks for images, if the platform has mounted it (RES-05).
+    fn bases(&self) -> Option<BaseImages<'_>> {
+        Path::new(extension::KANIKO).is_dir().then(|| BaseImages {
+            directory: extension::base_images(),
+            source: self.place.images_to_extend(&self.registry),
+            platform: &self.host,
+        })
+    }
 }
 
 impl Phase<'_> {
@@ -108,20 +116,70 @@ impl Phase<'_> {
         self.become_user()?;
         let access = RegistryAccess(dealings.registry.clone());
         let cache = self.cache(&dealings, &access)?;
-        lifecycle_phases::restore(&options, Some(&dealings.place.images()), &cache, &self.log)
-            .map(drop)
-            .map_err(|error| self.failed(&error, error.exit_code()))
+        let bases = dealings.bases();
+        lifecycle_phases::restore(
+            &options,
+            Some(&dealings.place.images()),
+            bases.as_ref(),
+            &cache,
+            &self.log,
+        )
+        .map(drop)
+        .map_err(|error| self.failed(&error, error.exit_code()))
     }
 
     fn build(&self) -> Result<(), PhaseError> {
         self.inputs.no_arguments()?;
         let options = self.build_options()?;
         self.become_user()?;
+        self.run_buildpacks(&options)
+    }
+
+    fn run_buildpacks(&self, options: &BuildOptions) -> Result<(), PhaseError> {
         self.stoppable(|cancellation| {
-            lifecycle_phases::build(&options, cancellation, &self.log)
+            lifecycle_phases::build(options, cancellation, &self.log)
                 .map(drop)
-                .map_err(|error| self.failed(&error, error.exit_code()))
+                .map_err(|error| {
+                    let cause = failure::sentence(&error);
+                    PhaseError::new(PhaseName::Build.verb(), cause, error.exit_code())
+                })
         })
+    }
+
+    /// Applies Dockerfiles as root; a build image is then built in, in the same container (EXT-03).
+    fn extend(&self) -> Result<(), PhaseError> {
+        self.inputs.no_arguments()?;
+        let options = extension::options(self.inputs, self.environment)?;
+        // Before anything is changed that could not be used then.
+        let mut build = match options.kind {
+            ExtendKind::Build => Some(self.build_options()?),
+            ExtendKind::Run => None,
+        };
+        let store = extension::store(self.inputs)?;
+        let reporter: Arc<dyn Reporter> = Arc::new(self.log);
+        let extended = self.stoppable(|cancellation| {
+            lifecycle_phases::extend(&options, &store, cancellation, &reporter).map_err(|error| {
+                let action = format!("extend {} image", options.kind.word());
+                PhaseError::new(action, failure::sentence(&error), error.exit_code())
+            })
+        })?;
+        drop(store);
+        let Some(build) = &mut build else {
+            return Ok(());
+        };
+        let user = self.become_user()?;
+        let own = self
+            .environment
+            .all()
+            .map(|(name, value)| (name.clone(), value.clone()));
+        let of_image = extended
+            .environment
+            .into_iter()
+            .map(|(name, value)| (name.into(), value.into()));
+        build.surroundings.inherited = Variables::for_buildpacks(own.chain(of_image));
+        build.surroundings.uid = user.uid;
+        set_home(&mut build.surroundings.inherited, user);
+        self.run_buildpacks(build)
     }
 
     fn export(&self) -> Result<(), PhaseError> {
@@ -274,6 +332,7 @@ impl Phase<'_> {
             images,
             app: Place::same(inputs.directory_or_default("app")),
             layers: Place::same(inputs.layers()),
+            extended: inputs.directory_or_default("extended"),
             analyzed: inputs.file("analyzed"),
             group: inputs.file("group"),
             run: inputs.file("run"),
@@ -444,7 +503,12 @@ impl Phase<'_> {
     /// Becomes the build's user, if that is somebody else. Detector and builder take no ids: they run as who they are.
     fn become_user(&self) -> Result<User, PhaseError> {
         let user = self.user();
-        let directories = [Some(self.inputs.layers()), self.inputs.directory("cache-dir")];
+        let kaniko = (self.inputs.phase == PhaseName::Restore).then(|| PathBuf::from(extension::KANIKO));
+        let directories = [
+            Some(self.inputs.layers()),
+            self.inputs.directory("cache-dir"),
+            kaniko,
+        ];
         privileges::assume(
             user,
             &directories.into_iter().flatten().collect::<Vec<_>>(),
@@ -454,10 +518,10 @@ impl Phase<'_> {
     }
 
     /// Runs work that starts programs: a signal has them stopped.
-    fn stoppable(
+    fn stoppable<T>(
         &self,
-        work: impl FnOnce(&Cancellation) -> Result<(), PhaseError>,
-    ) -> Result<(), PhaseError> {
+        work: impl FnOnce(&Cancellation) -> Result<T, PhaseError>,
+    ) -> Result<T, PhaseError> {
         let cancellation = Cancellation::default();
         let told = self.interruption.during({
             let cancellation = cancellation.clone();

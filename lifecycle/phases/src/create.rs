@@ -39,7 +39,7 @@ pub fn create(
         crate::RestoreReport::default()
     } else {
         // The run image has just been looked at.
-        restore(&options.restore, None, cache, &**reporter)?
+        restore(&options.restore, None, None, cache, &**reporter)?
     };
     let built = build(&options.build, cancellation, &**reporter)?;
     let exported = export(&options.export, images, cache, store, reporter)?;

@@ -8,6 +8,7 @@
 mod cached;
 mod config;
 mod error;
+mod extension;
 mod labels;
 mod options;
 mod parts;
@@ -31,6 +32,8 @@ use crate::{CacheOptions, FileError, Identifiers, Images, Phase, Quiet, Reporter
 
 /// When everything was made, unless `SOURCE_DATE_EPOCH` says otherwise (OWN-02).
 pub(crate) const CREATED: &str = "1980-01-01T00:00:01Z";
+/// The same in seconds since the epoch.
+pub(crate) const CREATED_SECONDS: i64 = 315_532_801;
 
 /// Writes the app image under all its names, then `report.toml`, then the caches.
 pub fn export(
@@ -128,7 +131,10 @@ pub(crate) struct Inputs {
     group: GroupToml,
     metadata: MetadataToml,
     project: ProjectMetadataToml,
+    /// The run image as it was before extensions changed it.
     base: Image,
+    /// The run image as extensions left it, if they did.
+    extended: Option<Image>,
     /// The image that is replaced, if it is still there.
     previous: Option<Image>,
 }
@@ -148,17 +154,15 @@ impl Inputs {
             .clone()
             .filter(|image| !image.reference.is_empty());
         let run_image = run_image.ok_or(ExportError::NoRunImage)?;
-        if run_image.extend {
-            return Err(ExportError::Extended {
-                image: run_image.reference,
-            });
-        }
         let base = images
             .identified(&run_image.reference, context)
             .map_err(|cause| ExportError::RunImage {
                 image: run_image.reference.clone(),
                 cause,
             })?;
+        let extended = (options.api.extends_run_image() && run_image.extend)
+            .then(|| extension::read(options, &base))
+            .transpose()?;
         // A part of the previous image is worth having, but not worth failing for.
         let previous = match analyzed
             .previous_image
@@ -186,6 +190,7 @@ impl Inputs {
             metadata,
             project: project.unwrap_or_default(),
             base,
+            extended,
             previous,
             analyzed,
         })
@@ -218,6 +223,10 @@ fn make(
 /// The base with the layers on top, each with its line of history.
 fn assemble(options: &ExportOptions, inputs: &Inputs, made: &[Made<'_>]) -> Image {
     let base = mutate::align_history(inputs.base.clone());
+    let base = match &inputs.extended {
+        None => base,
+        Some(extended) => extension::configure(base, extended),
+    };
     made.iter().fold(base, |image, made| {
         mutate::append(image, Arc::clone(&made.layer), made.part.history(options.api))
     })

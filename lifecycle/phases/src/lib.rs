@@ -5,9 +5,10 @@
 //! - [`analyze()`] looks at the previous image and chooses the run image; its result is `analyzed.toml`.
 //! - [`detect()`] finds the first group of buildpacks that wants the source; `group.toml` and `plan.toml`.
 //! - [`restore()`] brings back what earlier builds left, from the previous image's labels and from the cache.
+//! - [`extend()`] carries out the Dockerfiles of image extensions, in a container of the image that they extend.
 //! - [`build()`] runs the buildpacks; `config/metadata.toml`.
 //! - [`export()`] turns directories into layers, layers into an image, and fills the cache.
-//! - [`create()`] is these five in one process.
+//! - [`create()`] is these in one process, but for extending.
 //! - [`rebase()`] exchanges the base of an image without reading a blob.
 //!
 //! The files between the phases are the platform specification's, so a phase may run in a container of its own,
@@ -26,6 +27,7 @@ mod create;
 mod detect;
 mod environment;
 mod export;
+mod extend;
 mod files;
 mod images;
 mod layer;
@@ -42,6 +44,8 @@ mod targets;
 #[cfg(test)]
 mod testing;
 
+pub use lifecycle_executor::Cancellation;
+
 pub use analyze::{AnalyzeError, AnalyzeOptions, AnalyzeReport, analyze};
 pub use build::{BuildError, BuildOptions, BuildReport, BuiltModule, build};
 pub use cache::{CacheImage, CacheOptions};
@@ -49,11 +53,11 @@ pub use create::{CreateError, CreateOptions, CreateReport, create};
 pub use detect::{DetectError, DetectOptions, DetectReport, ModuleOutcome, Verdict, detect};
 pub use environment::Surroundings;
 pub use export::{ExportError, ExportOptions, ExportReport, ExportedLayer, LayerOrigin, export};
+pub use extend::{BaseImages, ExtendError, ExtendKind, ExtendOptions, ExtendReport, extend};
 pub use files::FileError;
 pub use images::{Access, Identifiers, Images, ImagesError};
 pub use modules::ModuleError;
 pub use place::Place;
-pub use process::Cancellation;
 pub use rebase::{RebaseError, RebaseOptions, RebaseReport, rebase};
 pub use reporter::{Phase, Quiet, Reporter};
 pub use restore::{RestoreError, RestoreOptions, RestoreReport, Restored, RestoredLayer, restore};

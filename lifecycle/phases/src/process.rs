@@ -5,11 +5,10 @@ use std::ffi::OsString;
 use std::io::{self, PipeReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use lifecycle_executor::Cancellation;
 use lifecycle_spec::Environment;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -26,24 +25,6 @@ const STOP: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(200);
 /// A line longer than this is handed on in pieces, so that a program without newlines fills no memory.
 const LONGEST_LINE: usize = 64 * 1024;
-
-/// Stops the programs that phases run. Clones stop together.
-#[derive(Debug, Clone, Default)]
-pub struct Cancellation(Arc<AtomicBool>);
-
-impl Cancellation {
-    /// Asks the running program to end, its whole process group, first with SIGTERM and five seconds later with
-    /// SIGKILL; the phase then fails. Safe to call from a signal-handling thread.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    /// Whether somebody asked to stop.
-    #[must_use]
-    pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
 
 /// A program to run. It sees only what is named here.
 #[derive(Debug)]

@@ -30,6 +30,10 @@ pub enum Phase {
     Detect,
     /// [`crate::restore()`]
     Restore,
+    /// [`crate::extend()`] of the build image.
+    ExtendBuild,
+    /// [`crate::extend()`] of the run image.
+    ExtendRun,
     /// [`crate::build()`]
     Build,
     /// [`crate::export()`]
@@ -46,6 +50,8 @@ impl Phase {
             Self::Analyze => "ANALYZING",
             Self::Detect => "DETECTING",
             Self::Restore => "RESTORING",
+            Self::ExtendBuild => "EXTENDING (BUILD)",
+            Self::ExtendRun => "EXTENDING (RUN)",
             Self::Build => "BUILDING",
             Self::Export => "EXPORTING",
             Self::Rebase => "REBASING",
@@ -60,6 +66,8 @@ impl fmt::Display for Phase {
             Self::Analyze => "analyze",
             Self::Detect => "detect",
             Self::Restore => "restore",
+            Self::ExtendBuild => "extend build image",
+            Self::ExtendRun => "extend run image",
             Self::Build => "build",
             Self::Export => "export",
             Self::Rebase => "rebase",

@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use lifecycle_image::Reference;
+use lifecycle_image::{Image, Reference};
 use lifecycle_spec::{
     AnalyzedToml, BuildImage, GroupModule, GroupToml, LayerName, LayerToml, RunToml, ValueTable,
 };
@@ -25,17 +25,19 @@ use crate::cache::Cache;
 use crate::layer::UnpackError;
 use crate::reporter::explain;
 use crate::{
-    CacheOptions, FileError, Images, Phase, Place, Reporter, files, layer, parallel, sboms, targets,
+    BaseImages, CacheOptions, FileError, Images, Phase, Place, Reporter, files, layer, parallel, sboms,
+    targets,
 };
 
 /// Brings back metadata, layers and SBOM files of the group's buildpacks, from the previous image's label and from the
 /// cache. Whatever is missing or damaged is left out with a warning, metadata included.
 ///
 /// `images` looks again at the run image (RES-06) and at the build image (RES-05); without it, `analyzed.toml` stays as
-/// it is.
+/// it is. What the extender will extend is put into `bases`, if there is such a place.
 pub fn restore(
     options: &RestoreOptions,
     images: Option<&Images<'_>>,
+    bases: Option<&BaseImages<'_>>,
     cache: &CacheOptions<'_>,
     reporter: &dyn Reporter,
 ) -> Result<RestoreReport, RestoreError> {
@@ -49,7 +51,7 @@ pub fn restore(
     }
     let mut analyzed = analyzed.unwrap_or_default();
     if let Some(images) = images
-        && complete(options, images, &mut analyzed)?
+        && complete(options, images, bases, &mut analyzed)?
     {
         files::write(&options.analyzed, &analyzed.to_toml()).map_err(FileError::from)?;
     }
@@ -67,32 +69,59 @@ pub fn restore(
     Ok(report)
 }
 
-/// Looks at the images again whose references or targets are not known yet. Says whether `analyzed` changed.
+/// Looks at the images again whose references or targets are not known yet, and at those that will be extended. Says
+/// whether `analyzed` changed.
 fn complete(
     options: &RestoreOptions,
     images: &Images<'_>,
+    bases: Option<&BaseImages<'_>>,
     analyzed: &mut AnalyzedToml,
 ) -> Result<bool, RestoreError> {
     let api = options.api;
     let before = analyzed.clone();
     if let Some(name) = options.build_image.as_ref().filter(|_| api.has_extensions()) {
-        let (reference, image) = find(images, name)?;
+        let (_, reference) = keep_or_find(name, images, bases)?;
         let build_image = analyzed.build_image.get_or_insert_with(BuildImage::default);
-        build_image.reference = identify(images, name, &reference, &image)?;
+        build_image.reference = reference;
     }
     if let Some(run_image) = analyzed.run_image.as_mut().filter(|_| api.has_targets()) {
         // Without a name there is nothing to look for.
         let name = run_image.image.clone().unwrap_or_default();
         let incomplete = run_image.reference.is_empty() || run_image.target.is_none();
-        if !name.is_empty() && (incomplete || rechecks(options, &name)?) {
-            let (reference, image) = find(images, &name)?;
-            run_image.reference = identify(images, &name, &reference, &image)?;
+        if !name.is_empty() && (run_image.extend || incomplete || rechecks(options, &name)?) {
+            let bases = bases.filter(|_| run_image.extend);
+            let (image, reference) = keep_or_find(&name, images, bases)?;
+            run_image.reference = reference;
             run_image
                 .target
                 .get_or_insert_with(|| targets::of_image(image.config()));
         }
     }
     Ok(*analyzed != before)
+}
+
+/// The image of a name, and what names exactly this one: put where the extender looks for it, or only looked at.
+fn keep_or_find(
+    name: &str,
+    images: &Images<'_>,
+    bases: Option<&BaseImages<'_>>,
+) -> Result<(Image, String), RestoreError> {
+    let failed = |cause| RestoreError::Image {
+        image: name.to_owned(),
+        cause,
+    };
+    let context: Reference = name.parse().map_err(|error: lifecycle_image::InvalidReference| {
+        let kind = lifecycle_image::TransferErrorKind::Unsupported;
+        failed(lifecycle_image::TransferError::new(kind, error.to_string()))
+    })?;
+    let found = match bases {
+        Some(bases) => bases.keep(&context),
+        None => images.find(name, &context).and_then(|(reference, image)| {
+            let identifier = images.identifiers.of(&reference, &image)?;
+            Ok((image, identifier))
+        }),
+    };
+    found.map_err(failed)
 }
 
 /// Since Platform API 0.14 a run image that the builder names is made sure of again; it may be another machine that
@@ -106,31 +135,6 @@ fn rechecks(options: &RestoreOptions, name: &str) -> Result<bool, RestoreError> 
         .images
         .iter()
         .any(|entry| entry.image == name || entry.mirrors.iter().any(|mirror| mirror == name)))
-}
-
-fn find(images: &Images<'_>, name: &str) -> Result<(Reference, lifecycle_image::Image), RestoreError> {
-    let failed = |cause| RestoreError::Image {
-        image: name.to_owned(),
-        cause,
-    };
-    let context = name.parse().map_err(|error: lifecycle_image::InvalidReference| {
-        let kind = lifecycle_image::TransferErrorKind::Unsupported;
-        failed(lifecycle_image::TransferError::new(kind, error.to_string()))
-    })?;
-    images.find(name, &context).map_err(failed)
-}
-
-fn identify(
-    images: &Images<'_>,
-    name: &str,
-    reference: &Reference,
-    image: &lifecycle_image::Image,
-) -> Result<String, RestoreError> {
-    let failed = |cause| RestoreError::Image {
-        image: name.to_owned(),
-        cause,
-    };
-    images.identifiers.of(reference, image).map_err(failed)
 }
 
 /// `store.toml` comes back even when layers do not (RES-01).

@@ -13,9 +13,9 @@ use lifecycle_spec::{Environment, ExecEnv, ExperimentalMode, PlatformApi};
 use lifecycle_store::{Expected, Store};
 
 use crate::{
-    AnalyzeOptions, BuildOptions, CacheOptions, Cancellation, CreateError, CreateOptions, CreateReport,
-    DetectOptions, ExportOptions, Identifiers, Images, Phase, Place, RebaseOptions, Reporter, RestoreOptions,
-    Surroundings,
+    AnalyzeOptions, BaseImages, BuildOptions, CacheOptions, Cancellation, CreateError, CreateOptions,
+    CreateReport, DetectOptions, ExportOptions, ExtendKind, ExtendOptions, Identifiers, Images, Phase, Place,
+    RebaseOptions, Reporter, RestoreOptions, Surroundings,
 };
 
 /// Keeps what it is told.
@@ -303,6 +303,7 @@ impl World {
                 shown: "/workspace".into(),
             },
             layers: self.layers(),
+            extended: self.path("layers/extended"),
             analyzed: self.path("layers/analyzed.toml"),
             group: self.path("layers/group.toml"),
             run: self.path("run.toml"),
@@ -319,6 +320,32 @@ impl World {
             exec_env: self.exec_env.clone(),
             parallel: false,
             packing: Packing::default(),
+        }
+    }
+
+    pub(crate) fn extend_options(&self, kind: ExtendKind) -> ExtendOptions {
+        ExtendOptions {
+            api: self.api,
+            kind,
+            analyzed: self.path("layers/analyzed.toml"),
+            group: self.path("layers/group.toml"),
+            generated: self.path("layers/generated"),
+            extended: self.path("layers/extended"),
+            app: self.path("app"),
+            base_images: self.path("kaniko/cache/base"),
+            root: self.path("root"),
+            volumes: vec![PathBuf::from("/layers")],
+            build_id: "1".to_owned(),
+            proxies: Vec::new(),
+            packing: Packing::default(),
+        }
+    }
+
+    pub(crate) fn bases(&self) -> BaseImages<'_> {
+        BaseImages {
+            directory: self.path("kaniko/cache/base"),
+            source: &self.store,
+            platform: &self.platform,
         }
     }
 

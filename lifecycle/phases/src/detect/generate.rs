@@ -156,7 +156,7 @@ fn check<'a>(
     files::read_if_there(&directory.join("extend-config.toml"), ExtendConfigToml::parse)?;
     let read = |name: &str| -> Result<Option<Dockerfile>, DetectError> {
         match fs::read(directory.join(name)) {
-            Ok(bytes) => Ok(Some(Dockerfile::parse(&String::from_utf8_lossy(&bytes)))),
+            Ok(bytes) => Dockerfile::parse(name, bytes).map(Some).map_err(wrong),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(FileError::from(error).into()),
         }

@@ -1,5 +1,7 @@
 //! Why an export failed.
 
+use std::path::PathBuf;
+
 use lifecycle_image::{LayerError, TransferError};
 use lifecycle_layers::PackError;
 use lifecycle_spec::ExitCode;
@@ -19,13 +21,13 @@ pub enum ExportError {
     /// The names do not go together.
     #[error(transparent)]
     Images(#[from] ImagesError),
-    /// The run image was extended by Dockerfiles.
-    #[error(
-        "the run image {image} was extended by image extensions, which this exporter does not support yet; use buildpacks without run image extensions"
-    )]
+    /// The run image that extensions made is not where the extender puts it.
+    #[error("cannot use the extended run image in {}: {reason}", directory.display())]
     Extended {
-        /// The run image.
-        image: String,
+        /// Where it should be.
+        directory: PathBuf,
+        /// What is wrong.
+        reason: String,
     },
     /// The run image could not be read.
     #[error("cannot read the run image {image}")]

@@ -69,6 +69,8 @@ fn lifecycle(
                 };
                 launch.insert((*buildpack, name.to_string()), metadata);
             }
+            // The labels say nothing about them.
+            Role::Extension => {}
             Role::Sbom => label.sbom = Some(LayerSha::new(sha)),
             Role::App => app.push(LayerSha::new(sha)),
             Role::Launcher => label.launcher = LayerSha::new(sha),

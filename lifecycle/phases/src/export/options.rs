@@ -20,6 +20,8 @@ pub struct ExportOptions {
     pub app: Place,
     /// The layers directory.
     pub layers: Place,
+    /// Where the extender left the run image, if it was extended. Since Platform API 0.12.
+    pub extended: PathBuf,
     /// `analyzed.toml`
     pub analyzed: PathBuf,
     /// `group.toml`

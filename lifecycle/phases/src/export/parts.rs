@@ -8,7 +8,7 @@ use lifecycle_spec::label::{AppLayers, LayerMetadata};
 use lifecycle_spec::{GroupModule, LayerName, PlatformApi, StoreToml};
 
 use super::config::{LAUNCHER, PROCESS_DIRECTORY};
-use super::{ExportError, ExportOptions, Inputs, previous_layer};
+use super::{ExportError, ExportOptions, Inputs, extension, previous_layer};
 use crate::contributed::{self, ContributedLayer};
 use crate::{FileError, Place, files, sboms};
 
@@ -26,7 +26,7 @@ pub(super) struct Part {
     /// The buildpack that made it, as `id@version`.
     pub(super) buildpack: Option<String>,
     /// Its line of history.
-    created_by: String,
+    pub(super) created_by: String,
     pub(super) source: Source,
     /// Whether the previous image had a layer in this place.
     pub(super) was_there: bool,
@@ -41,6 +41,8 @@ pub(super) enum Role {
         /// Without its diff ID.
         metadata: LayerMetadata,
     },
+    /// Of an extension.
+    Extension,
     Sbom,
     App,
     Launcher,
@@ -96,7 +98,9 @@ impl Parts {
                 })
             })
             .collect::<Result<Vec<_>, ExportError>>()?;
-        let mut all = launch_layers(options, inputs, &buildpacks)?;
+        let extended = inputs.extended.as_ref();
+        let mut all = extended.map_or_else(Vec::new, |extended| extension::parts(&inputs.base, extended));
+        all.extend(launch_layers(options, inputs, &buildpacks)?);
         let before = &inputs.analyzed.metadata;
         if options.api.has_sbom_layers() && sboms::has(&options.layers.here, "launch") {
             let place = options.layers.join("sbom").join("launch");

@@ -164,7 +164,8 @@ pub fn build(
         steps.run("detector")
     })?;
     let restored = times.measure(Phase::Restore, || {
-        restore(&inputs.restore, Some(images), &inputs.cache, &**reporter).map_err(PlatformError::Restore)
+        restore(&inputs.restore, Some(images), None, &inputs.cache, &**reporter)
+            .map_err(PlatformError::Restore)
     })?;
     workspace.give_away_layers()?;
     times.measure(Phase::Build, || {
@@ -301,6 +302,7 @@ impl Inputs {
                     .collect(),
                 app: workspace.app(),
                 layers: layers.clone(),
+                extended: file("extended"),
                 analyzed: file("analyzed.toml"),
                 group: file("group.toml"),
                 run: file("run.toml"),

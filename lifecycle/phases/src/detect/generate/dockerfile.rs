@@ -1,98 +1,55 @@
-//! As much of a Dockerfile as says which image an extension wants (cnb.md 3.3). The extender reads all of it.
+//! What a Dockerfile of an extension says about the image that it wants (cnb.md 3.3).
+
+use lifecycle_dockerfile::{Command, Instruction};
 
 /// Instructions that are meant to be used.
-const USUAL: [&str; 9] = [
-    "ADD", "ARG", "COPY", "ENV", "FROM", "LABEL", "RUN", "SHELL", "USER",
+const USUAL: [&str; 10] = [
+    "ADD", "ARG", "COPY", "ENV", "FROM", "LABEL", "RUN", "SHELL", "USER", "WORKDIR",
 ];
 
-/// The instructions of a Dockerfile.
+/// A Dockerfile of an extension.
 #[derive(Debug)]
-pub(crate) struct Dockerfile {
-    instructions: Vec<Instruction>,
-}
-
-#[derive(Debug)]
-struct Instruction {
-    line: usize,
-    word: String,
-    arguments: String,
-}
+pub(crate) struct Dockerfile(lifecycle_dockerfile::Dockerfile);
 
 impl Dockerfile {
-    /// Cuts a text into instructions: comments are left out, continued lines are joined, heredocs are skipped.
-    pub(crate) fn parse(text: &str) -> Self {
-        let mut instructions = Vec::new();
-        let mut lines = text.lines().enumerate();
-        while let Some((at, first)) = lines.next() {
-            let mut logical = String::new();
-            let mut current = Some(first);
-            while let Some(line) = current {
-                let line = line.trim();
-                if line.is_empty() || line.starts_with('#') {
-                    if logical.is_empty() {
-                        break;
-                    }
-                } else if let Some(begun) = line.strip_suffix('\\') {
-                    logical.push_str(begun);
-                    logical.push(' ');
-                } else {
-                    logical.push_str(line);
-                    break;
-                }
-                current = lines.next().map(|(_, line)| line);
-            }
-            let Some((word, arguments)) = logical.trim().split_once(char::is_whitespace).or_else(|| {
-                let word = logical.trim();
-                (!word.is_empty()).then_some((word, ""))
-            }) else {
-                continue;
-            };
-            let (word, arguments) = (word.to_uppercase(), arguments.trim().to_owned());
-            for end in heredocs(&word, &arguments) {
-                lines.by_ref().find(|(_, line)| line.trim() == end);
-            }
-            instructions.push(Instruction {
-                line: at + 1,
-                word,
-                arguments,
-            });
-        }
-        Self { instructions }
+    /// Reads it; `name` is for messages.
+    pub(crate) fn parse(name: &str, bytes: Vec<u8>) -> Result<Self, String> {
+        let parsed = lifecycle_dockerfile::Dockerfile::parse(name, bytes);
+        parsed.map(Self).map_err(|diagnostics| {
+            let texts: Vec<_> = diagnostics.iter().map(ToString::to_string).collect();
+            texts.join("; ")
+        })
     }
 
     /// The base image, unless it is the one that is given.
     pub(crate) fn base(&self) -> Option<&str> {
-        let image = self.froms().next()?.image();
+        let stage = self.0.stages().first()?;
+        let image = stage.base().image.text.as_str();
         (!is_base_image(image)).then_some(image)
     }
 
     /// Whether there is more than a base image.
     pub(crate) fn does_more(&self) -> bool {
-        let from = self
-            .instructions
+        self.0
+            .stages()
             .iter()
-            .position(|instruction| instruction.word == "FROM");
-        from.is_none_or(|from| from + 1 < self.instructions.len())
+            .any(|stage| !stage.instructions().is_empty())
     }
 
     /// Instructions that should not be used, with their lines.
-    pub(crate) fn unusual(&self) -> impl Iterator<Item = (usize, &str)> {
-        let unusual = |instruction: &&Instruction| {
-            !USUAL.contains(&instruction.word.as_str()) && instruction.word != "WORKDIR"
-        };
-        self.instructions
+    pub(crate) fn unusual(&self) -> impl Iterator<Item = (usize, String)> {
+        let word = |instruction: &Instruction| instruction.keyword.text.to_uppercase();
+        self.0
+            .stages()
             .iter()
-            .filter(unusual)
-            .map(|instruction| (instruction.line, instruction.word.as_str()))
+            .flat_map(lifecycle_dockerfile::Stage::instructions)
+            .map(move |instruction| (instruction.span.start().line, word(instruction)))
+            .filter(|(_, word)| !USUAL.contains(&word.as_str()))
     }
 
     /// The rules of a `run.Dockerfile`.
     pub(crate) fn check_run(&self, may_extend: bool) -> Result<(), String> {
-        match self.froms().count() {
-            0 => return Err("run.Dockerfile has no FROM".to_owned()),
-            1 => {}
-            _ => return Err("run.Dockerfile is not permitted to use multistage build".to_owned()),
-        }
+        self.check_single_stage("run")?;
         if !may_extend && (self.does_more() || self.base().is_none()) {
             return Err("run.Dockerfile may only switch the run image with FROM: its Buildpack API and the Platform API cannot extend it".to_owned());
         }
@@ -101,38 +58,27 @@ impl Dockerfile {
 
     /// The rules of a `build.Dockerfile`.
     pub(crate) fn check_build(&self) -> Result<(), String> {
-        let wrong =
-            || "build.Dockerfile must start with `ARG base_image` and `FROM ${base_image}`".to_owned();
-        if self.froms().count() > 1 {
-            return Err("build.Dockerfile is not permitted to use multistage build".to_owned());
-        }
-        match self.instructions.as_slice() {
-            [arg, from, ..]
-                if arg.word == "ARG"
-                    && arg.arguments.split('=').next() == Some("base_image")
-                    && from.word == "FROM"
-                    && is_base_image(from.image()) =>
-            {
-                Ok(())
-            }
-            _ => Err(wrong()),
+        self.check_single_stage("build")?;
+        let declares = |instruction: &Instruction| match &instruction.command {
+            Command::Arg(definitions) => definitions
+                .iter()
+                .any(|definition| definition.name == "base_image"),
+            _ => false,
+        };
+        if self.0.globals().first().is_some_and(declares) && self.base().is_none() {
+            Ok(())
+        } else {
+            Err("build.Dockerfile must start with `ARG base_image` and `FROM ${base_image}`".to_owned())
         }
     }
 
-    fn froms(&self) -> impl Iterator<Item = &Instruction> {
-        self.instructions
-            .iter()
-            .filter(|instruction| instruction.word == "FROM")
-    }
-}
-
-impl Instruction {
-    /// What a FROM names, without its flags and its stage name.
-    fn image(&self) -> &str {
-        self.arguments
-            .split_whitespace()
-            .find(|word| !word.starts_with("--"))
-            .unwrap_or_default()
+    fn check_single_stage(&self, kind: &str) -> Result<(), String> {
+        if self.0.stages().len() > 1 {
+            return Err(format!(
+                "{kind}.Dockerfile is not permitted to use multistage build"
+            ));
+        }
+        Ok(())
     }
 }
 
@@ -140,24 +86,13 @@ fn is_base_image(image: &str) -> bool {
     ["${base_image}", "$base_image"].contains(&image.trim_matches('"'))
 }
 
-/// The words that end an instruction's heredocs.
-fn heredocs<'a>(word: &str, arguments: &'a str) -> Vec<&'a str> {
-    if !["ADD", "COPY", "RUN"].contains(&word) {
-        return Vec::new();
-    }
-    let end = |word: &'a str| {
-        let name = word
-            .strip_prefix("<<")?
-            .trim_start_matches('-')
-            .trim_matches(['"', '\'']);
-        (!name.is_empty()).then_some(name)
-    };
-    arguments.split_whitespace().filter_map(end).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::Dockerfile;
+
+    fn parse(text: &str) -> Dockerfile {
+        Dockerfile::parse("run.Dockerfile", text.into()).unwrap()
+    }
 
     #[test]
     fn run_dockerfiles_3_3() {
@@ -179,29 +114,32 @@ mod tests {
             (
                 "FROM a\nFROM b\n",
                 Some("a"),
-                true,
+                false,
                 Some("run.Dockerfile is not permitted to use multistage build"),
             ),
-            ("", None, true, Some("run.Dockerfile has no FROM")),
         ] {
-            let file = Dockerfile::parse(text);
+            let file = parse(text);
             assert_eq!((file.base(), file.does_more()), (base, more), "{text}");
             assert_eq!(file.check_run(true).err().as_deref(), error, "{text}");
         }
-        assert!(Dockerfile::parse("FROM a\nRUN b\n").check_run(false).is_err());
-        assert!(Dockerfile::parse("FROM ${base_image}").check_run(false).is_err());
-        assert!(Dockerfile::parse("FROM a").check_run(false).is_ok());
-        let unusual: Vec<_> = Dockerfile::parse("FROM a\n\nEXPOSE 1\nWORKDIR /\n")
-            .unusual()
-            .map(|(line, word)| (line, word.to_owned()))
-            .collect();
+        assert!(parse("FROM a\nRUN b\n").check_run(false).is_err());
+        assert!(parse("FROM ${base_image}").check_run(false).is_err());
+        assert!(parse("FROM a").check_run(false).is_ok());
+        let unusual: Vec<_> = parse("FROM a\n\nEXPOSE 1\nWORKDIR /\n").unusual().collect();
         assert_eq!(unusual, [(3, "EXPOSE".to_owned())]);
+    }
+
+    #[test]
+    fn what_is_no_dockerfile_is_told_with_its_line_3_3() {
+        let error = Dockerfile::parse("run.Dockerfile", "FROM a\nRUM b\n".into()).unwrap_err();
+        assert!(error.starts_with("run.Dockerfile:2:1: "), "{error}");
+        assert!(Dockerfile::parse("run.Dockerfile", Vec::new()).is_err());
     }
 
     #[test]
     fn build_dockerfiles_start_with_the_base_image_3_3() {
         assert!(
-            Dockerfile::parse("ARG base_image\nFROM ${base_image}\nRUN x")
+            parse("ARG base_image\nFROM ${base_image}\nRUN x")
                 .check_build()
                 .is_ok()
         );
@@ -209,9 +147,9 @@ mod tests {
             "FROM ${base_image}",
             "ARG base_image\nFROM x",
             "ARG other\nFROM ${base_image}",
-            "",
+            "ARG base_image\nFROM ${base_image}\nFROM ${base_image}",
         ] {
-            assert!(Dockerfile::parse(text).check_build().is_err(), "{text}");
+            assert!(parse(text).check_build().is_err(), "{text}");
         }
     }
 }
