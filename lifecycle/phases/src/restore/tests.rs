@@ -17,7 +17,13 @@ fn world() -> World {
 }
 
 fn run(world: &World, options: &RestoreOptions) -> Result<RestoreReport, RestoreError> {
-    restore(options, Some(&world.images()), None, &world.cache(), &*world.recorder)
+    restore(
+        options,
+        Some(&world.images()),
+        None,
+        &world.cache(),
+        &*world.recorder,
+    )
 }
 
 fn analyzed(world: &World, analyzed: &AnalyzedToml) {
@@ -156,7 +162,14 @@ fn a_link_in_the_place_of_a_layer_is_replaced() {
     fs::remove_dir_all(world.path("layers/a/x")).unwrap();
     world.write("outside/keep", "me");
     std::os::unix::fs::symlink(world.path("outside"), world.path("layers/a/x")).unwrap();
-    restore(&world.restore_options(), None, None, &world.cache(), &*world.recorder).unwrap();
+    restore(
+        &world.restore_options(),
+        None,
+        None,
+        &world.cache(),
+        &*world.recorder,
+    )
+    .unwrap();
     assert_eq!(world.read("layers/a/x/f"), "y\n");
     assert_eq!(world.read("outside/keep"), "me");
     assert!(!world.path("outside/f").exists());
