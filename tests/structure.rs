@@ -16,6 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("launcher", &["spec"]),
     ("layers", &["image"]),
     ("registry", &["image"]),
+    ("remote", &["image", "registry"]),
     ("store", &["image", "layers"]),
     (
         "executor",

@@ -56,7 +56,7 @@ pub(crate) struct Global {
 }
 
 /// How registries are spoken to.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Registry options")]
 pub(crate) struct RegistryArguments {
     /// Registry (host or host/prefix) that may be spoken to without verified TLS; loopback needs no mention

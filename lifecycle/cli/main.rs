@@ -14,6 +14,7 @@ mod layers;
 mod phase;
 mod place;
 mod registry;
+mod remote;
 mod sboms;
 mod session;
 mod signals;

@@ -11,6 +11,7 @@ use lifecycle_image::{
     Artifact, Digest, Image, Platform, Progress, Reference, Sink, Source, TransferError, TransferErrorKind,
 };
 use lifecycle_registry::Registry;
+use lifecycle_remote::{GitSettings, Remote};
 use lifecycle_store::Store;
 use tempfile::TempDir;
 
@@ -33,6 +34,7 @@ pub(crate) struct Session {
     registry_arguments: RegistryArguments,
     store: OnceLock<Store>,
     registry: OnceLock<Registry>,
+    remote: OnceLock<Remote>,
     scratch: OnceLock<TempDir>,
 }
 
@@ -47,6 +49,7 @@ impl Session {
             interruption: Interruption::default(),
             store: OnceLock::new(),
             registry: OnceLock::new(),
+            remote: OnceLock::new(),
             scratch: OnceLock::new(),
         }
     }
@@ -79,6 +82,13 @@ impl Session {
         once(&self.registry, || {
             let settings = registry::settings(&self.registry_arguments, &self.environment)?;
             Ok(Registry::new(settings)?.watched(self.progress()))
+        })
+    }
+
+    /// What lies elsewhere: the web, with the settings of registries, and git repositories.
+    pub(crate) fn remote(&self) -> Result<&Remote, Failure> {
+        once(&self.remote, || {
+            Ok(Remote::new(self.registry()?.web(), GitSettings::default()))
         })
     }
 

@@ -6,6 +6,7 @@
 mod support;
 
 mod build;
+mod elsewhere;
 mod faults;
 mod images;
 mod phases;

@@ -16,6 +16,12 @@ pub(crate) mod accounts;
 )]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 pub(crate) mod fake_registry;
+#[expect(
+    dead_code,
+    reason = "shared with the tests of other crates, which use other parts of it"
+)]
+#[expect(unreachable_pub, reason = "a module file that several test programs include")]
+pub(crate) mod file_server;
 pub(crate) mod images;
 mod machine;
 pub(crate) mod peers;

@@ -11,12 +11,17 @@ use lifecycle_heroku::fronts::herokuish::{self, Herokuish, Settings};
 use lifecycle_heroku::fronts::slugbuilder::Slugbuilder;
 use lifecycle_heroku::fronts::slugrunner::Slugrunner;
 use lifecycle_heroku::{InPlace, Running, Surroundings};
+use lifecycle_registry::Registry;
+use lifecycle_remote::{GitSettings, Remote};
 use lifecycle_store::Store;
 
-use super::slug::{Log, NoDownload, failing};
+use super::slug::{Log, failing};
+use crate::arguments::RegistryArguments;
 use crate::console::{Console, Level, LogFormat};
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::registry;
+use crate::remote::Elsewhere;
 use crate::signals::Interruption;
 
 /// A tool that this program may be called by.
@@ -64,10 +69,13 @@ fn work(
         move || stop.store(true, Ordering::Relaxed)
     });
     let store = Store::temporary(&environment.temporary_directory())?;
+    let registry = Registry::new(registry::settings(&RegistryArguments::default(), environment)?)?;
+    let remote = Remote::new(registry.web(), GitSettings::default());
+    let elsewhere = Elsewhere::new(&remote, &environment.temporary_directory());
     let surroundings = Surroundings {
         rooms: &InPlace,
         store: &store,
-        download: &NoDownload,
+        remote: &elsewhere,
         console: &log,
         stop: &stop,
     };
@@ -84,7 +92,7 @@ fn work(
             failing(builder.run(surroundings, Box::new(stdin), &mut stdout))?;
             None
         }
-        Tool::Slugrunner(runner) => Some(failing(runner.run(&NoDownload, stdin, &InPlace))?),
+        Tool::Slugrunner(runner) => Some(failing(runner.run(&elsewhere, stdin, &InPlace))?),
     };
     drop(told);
     match running {

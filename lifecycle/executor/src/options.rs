@@ -132,7 +132,8 @@ impl Secret {
         (value.len() <= LARGEST_SECRET).then_some(Self(value))
     }
 
-    pub(crate) fn value(&self) -> &[u8] {
+    /// The value itself, to be used and not to be shown.
+    pub fn value(&self) -> &[u8] {
         &self.0
     }
 }

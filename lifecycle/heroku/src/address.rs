@@ -8,7 +8,7 @@ use crate::HerokuError;
 /// How archives of buildpacks are called.
 const ARCHIVES: [&str; 6] = [".tgz", ".tar.gz", ".tbz", ".tar.bz", ".tar.bz2", ".tar"];
 /// The schemes that git may use; anything else, `ext::` above all, could start programs.
-pub(crate) const GIT_SCHEMES: [&str; 6] = ["http", "https", "git", "ssh", "git+ssh", "file"];
+const GIT_SCHEMES: [&str; 6] = ["http", "https", "git", "ssh", "git+ssh", "file"];
 const OBJECT_STORES: [&str; 6] = ["s3", "gs", "gcs", "azure", "az", "swift"];
 
 /// The address of a buildpack.

@@ -1,39 +1,19 @@
 //! Fetches buildpacks: every one into a directory of its own, which the build may write to (HC-02).
 
-use std::fmt;
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use fs_err as fs;
 use lifecycle_image::{Meter, Outcome};
 use lifecycle_layers::tree::{Copying, copy};
 use lifecycle_layers::{ExtractError, ExtractOptions, Ownership, Whiteouts, extract};
 
-use crate::address::{GIT_SCHEMES, Place};
+use crate::address::Place;
+use crate::remote::sentence;
 use crate::slug::refuse_devices;
-use crate::{Address, HerokuError};
-
-/// What git must not take over from whoever calls this program (HC-03).
-const GIT_VARIABLES: [&str; 6] = [
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_NAMESPACE",
-    "GIT_CEILING_DIRECTORIES",
-];
-
-/// Opens archives on the network.
-pub trait Download: Sync + fmt::Debug {
-    /// The bytes behind an `http` or `https` URL.
-    ///
-    /// # Errors
-    /// When there are none; without passwords in the text.
-    fn open(&self, url: &str) -> io::Result<Box<dyn Read + Send>>;
-}
+use crate::{Address, HerokuError, Remote};
 
 /// A fetched buildpack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,7 +37,7 @@ impl Buildpack {
 pub(crate) fn fetch(
     address: &Address,
     into: &Path,
-    download: &dyn Download,
+    remote: &dyn Remote,
     ssh_key: Option<&Path>,
 ) -> Result<Buildpack, HerokuError> {
     fs::create_dir(into).map_err(HerokuError::io("create", into))?;
@@ -68,12 +48,14 @@ pub(crate) fn fetch(
             unpack(&address.to_string(), file, into)?;
         }
         Place::Url(url) => {
-            let archive = download
+            let archive = remote
                 .open(url)
-                .map_err(|error| failed(address, &error.to_string()))?;
+                .map_err(|failure| failed(address, &sentence(&failure)))?;
             unpack(&address.to_string(), archive, into)?;
         }
-        Place::Git { url, reference } => clone(address, url, reference.as_deref(), into, ssh_key)?,
+        Place::Git { url, reference } => remote
+            .check_out(url, reference.as_deref(), ssh_key, into)
+            .map_err(|failure| failed(address, &sentence(&failure)))?,
     }
     let directory = innermost(into)?;
     if !directory.join("bin/compile").is_file() {
@@ -172,114 +154,6 @@ fn make_executable(bin: &Path) -> Result<(), HerokuError> {
         }
     }
     Ok(())
-}
-
-/// Clones a repository: the wanted branch or tag alone when that is possible, else everything (MP-04).
-fn clone(
-    address: &Address,
-    url: &str,
-    reference: Option<&str>,
-    into: &Path,
-    ssh_key: Option<&Path>,
-) -> Result<(), HerokuError> {
-    let git = Git {
-        address,
-        url,
-        ssh_key,
-    };
-    let modules = ["--recurse-submodules", "--shallow-submodules"];
-    let shallow = [&["clone", "--quiet", "--depth", "1"][..], &modules].concat();
-    let Some(reference) = reference else {
-        return git.run(&[&shallow[..], &["--", url]].concat(), Some(into));
-    };
-    if git
-        .run(
-            &[&shallow[..], &["--branch", reference, "--", url]].concat(),
-            Some(into),
-        )
-        .is_ok()
-    {
-        return Ok(());
-    }
-    // A commit cannot be cloned alone.
-    fs::remove_dir_all(into)
-        .and_then(|()| fs::create_dir(into))
-        .map_err(HerokuError::io("empty", into))?;
-    git.run(&["clone", "--quiet", "--no-checkout", "--", url], Some(into))?;
-    let there = into.to_string_lossy();
-    git.run(
-        &["-C", &there, "checkout", "--quiet", "--detach", reference, "--"],
-        None,
-    )?;
-    git.run(
-        &[
-            "-C",
-            &there,
-            "submodule",
-            "--quiet",
-            "update",
-            "--init",
-            "--recursive",
-        ],
-        None,
-    )
-}
-
-#[derive(Debug)]
-struct Git<'a> {
-    address: &'a Address,
-    url: &'a str,
-    ssh_key: Option<&'a Path>,
-}
-
-impl Git<'_> {
-    /// Runs git as the user who builds has it set up: proxies and credentials are theirs.
-    fn run(&self, arguments: &[&str], last: Option<&Path>) -> Result<(), HerokuError> {
-        let mut command = Command::new("git");
-        command
-            .args(arguments)
-            .args(last)
-            .stdin(std::process::Stdio::null());
-        for name in GIT_VARIABLES {
-            command.env_remove(name);
-        }
-        command
-            .env("GIT_TERMINAL_PROMPT", "0")
-            .env("GIT_ALLOW_PROTOCOL", GIT_SCHEMES.join(":"));
-        if let Some(key) = self.ssh_key {
-            let key = key.to_string_lossy().replace('\'', r"'\''");
-            command.env(
-                "GIT_SSH_COMMAND",
-                format!("ssh -i '{key}' -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new"),
-            );
-        }
-        let output = command.output().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => failed(
-                self.address,
-                "the program git is needed for that, but there is none",
-            ),
-            _ => failed(self.address, &format!("git cannot be started: {error}")),
-        })?;
-        if output.status.success() {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stderr).replace(self.url, &self.address.to_string());
-        Err(failed(self.address, &without_password(&said, self.url)))
-    }
-}
-
-/// What git said, without the user and the password of the URL, in whatever form it repeats them.
-fn without_password(said: &str, url: &str) -> String {
-    let authority = url.split_once("://").and_then(|(_, rest)| rest.split('/').next());
-    let Some((secret, _)) = authority.and_then(|authority| authority.rsplit_once('@')) else {
-        return said.to_owned();
-    };
-    let said = said.replace(secret, "***");
-    let password = secret
-        .split_once(':')
-        .map(|(_, password)| password)
-        .filter(|password| !password.is_empty());
-    password.map_or(said.clone(), |password| said.replace(password, "***"))
 }
 
 #[cfg(test)]

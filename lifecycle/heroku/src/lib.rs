@@ -11,8 +11,8 @@
 //! it too. [`run()`] is the runner of slugs, [`check`] runs an app's tests, and [`fronts`] has the command lines of
 //! herokuish, slugbuilder and slugrunner.
 //!
-//! The log is lines on a [`Console`], in the form that other tools match. Nothing here opens a network connection but the
-//! program git, which fetches buildpacks; archives behind URLs come through [`Download`].
+//! The log is lines on a [`Console`], in the form that other tools match. Nothing here opens a network connection: what
+//! lies elsewhere comes through a [`Remote`].
 
 mod address;
 mod app_json;
@@ -26,6 +26,7 @@ pub mod fronts;
 mod image;
 mod procfile;
 mod release;
+mod remote;
 mod room;
 mod run;
 mod shell;
@@ -42,10 +43,10 @@ pub use choice::Choice;
 pub use config_vars::ConfigVars;
 pub use console::Console;
 pub use error::{HerokuError, LineError, ScriptName};
-pub use fetch::Download;
 pub use image::{ImageOptions, image, unpack_image};
 pub use procfile::{Procfile, WEB};
 pub use release::Release;
+pub use remote::{Remote, RemoteFailure};
 pub use room::{DirectoryRoot, InPlace, Keep, Room, Rooms, Stack};
 pub use run::{RunOptions, Running, Start, run};
 pub use shell::Profiles;

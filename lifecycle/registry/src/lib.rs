@@ -10,7 +10,8 @@
 //! the token, the redirect, the retry. Credentials go to the host they are for and to the token server that this
 //! host names over a connection we trust, nowhere else. `pull` reads documents and pours blobs, resuming where a
 //! connection was cut and asking mirrors first. `push` sends what a registry does not have, while it is still
-//! being made. `referrers` and `tags` are the two lists that registries keep.
+//! being made. `referrers` and `tags` are the two lists that registries keep. [`Web`] is for addresses that belong to no
+//! registry, with the same transport.
 //!
 //! Every failure is a [`TransferError`](lifecycle_image::TransferError) that says what was attempted; its cause is
 //! an [`Error`] that says what the other side did. Neither ever holds a secret.
@@ -28,6 +29,7 @@ mod secret;
 mod settings;
 mod tags;
 mod transport;
+mod web;
 
 pub use clock::{Clock, SystemClock};
 pub use credentials::{Credential, Keychain, KeychainError};
@@ -39,3 +41,4 @@ pub use secret::Secret;
 pub use settings::{
     HostTls, Identity, Mirrors, Pem, Proxies, Retry, Roots, Settings, Timeouts, Trust, TrustRule,
 };
+pub use web::{Received, Web, WebFile};

@@ -16,12 +16,13 @@ impl Secret {
     }
 
     /// The text itself, to be sent and not to be shown.
-    pub(crate) fn reveal(&self) -> &str {
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 
+    #[must_use]
     /// `text` without this secret, for texts that came from somebody who knew it.
-    pub(crate) fn scrub(&self, text: String) -> String {
+    pub fn scrub(&self, text: String) -> String {
         if self.0.len() < SHORTEST || !text.contains(&self.0) {
             return text;
         }

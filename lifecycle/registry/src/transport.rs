@@ -34,7 +34,7 @@ use tokio::sync::OnceCell;
 use url::Url;
 
 use self::answer::MAX_REPORT;
-pub(crate) use self::answer::{location, retry_after};
+pub(crate) use self::answer::{location, parse_date, retry_after};
 pub(crate) use self::challenge::Challenge;
 use self::failure::unreachable;
 use self::host::Host;
@@ -42,10 +42,10 @@ pub(crate) use self::place::{Place, is_loopback, is_same_origin, shown};
 pub(crate) use self::request::{Request, Target};
 pub(crate) use self::scopes::Scopes;
 use self::tls::Clients;
-use crate::Error;
 use crate::credentials::Found;
 use crate::error::Again;
 use crate::settings::{Settings, Trust};
+use crate::{Error, Secret};
 
 /// Redirects that are followed one after another.
 const MAX_REDIRECTS: usize = 8;
@@ -172,7 +172,6 @@ impl Transport {
                         .to_owned(),
             });
         }
-        let host = self.host(&host);
         let request = Request {
             headers,
             ..Request::new(
@@ -182,14 +181,60 @@ impl Transport {
                 &[200, 206],
             )
         };
-        let attempt = || async {
-            let response = self.follow(&host, &request, url.clone(), None).await?;
-            if request.expect.contains(&response.status().as_u16()) {
-                return Ok(response);
-            }
-            Err(self.refusal(&request.method, response, &[]).await)
-        };
+        let attempt = || self.ask_foreign(url, &request, None, &[]);
         self.retrying(attempt).await
+    }
+
+    /// Asks an address that belongs to no registry, once. `authorization` goes to that origin alone, and `secrets` do not
+    /// show up in errors.
+    pub(crate) async fn ask_foreign(
+        &self,
+        url: &Url,
+        request: &Request,
+        authorization: Option<&HeaderValue>,
+        secrets: &[&Secret],
+    ) -> Result<Response, Error> {
+        let host = self.host(&Place::foreign(url));
+        let response = self.follow(&host, request, url.clone(), authorization).await?;
+        if request.expect.contains(&response.status().as_u16()) {
+            return Ok(response);
+        }
+        Err(self.refusal(&request.method, response, secrets).await)
+    }
+
+    /// Sends `body` to an address that belongs to no registry, once and not elsewhere if it leads on.
+    pub(crate) async fn send_foreign(
+        &self,
+        url: &Url,
+        request: &Request,
+        body: reqwest::Body,
+        secrets: &[&Secret],
+    ) -> Result<Response, Error> {
+        let client = self.foreign_client(url);
+        let send = client
+            .request(request.method.clone(), url.clone())
+            .headers(request.headers.clone())
+            .body(body)
+            .send();
+        let patience = request.patience.unwrap_or(self.settings.timeouts.commit);
+        let answer = tokio::time::timeout(patience, send).await;
+        let response = answer
+            .map_err(|_| Error::TimedOut {
+                method: request.method.to_string(),
+                url: shown(url),
+                waiting_for: "not all was taken",
+                after: patience,
+            })?
+            .map_err(|error| unreachable(&request.method, url, error))?;
+        if request.expect.contains(&response.status().as_u16()) {
+            return Ok(response);
+        }
+        Err(self.refusal(&request.method, response, secrets).await)
+    }
+
+    /// The client for an address that belongs to no registry.
+    pub(crate) fn foreign_client(&self, url: &Url) -> &Client {
+        self.client_for(url, &self.host(&Place::foreign(url)))
     }
 
     /// Follows where a request leads, as long as it can be sent again.

@@ -1,23 +1,23 @@
 //! `lifecycle build` of a Dockerfile.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use lifecycle_diagnostics::Diagnostic;
-use lifecycle_dockerfile::{BuildArgs, Dockerfile, GitReference, LintOptions, Platforms, lint};
+use lifecycle_dockerfile::{BuildArgs, Dockerfile, LintOptions, Platforms, lint};
 use lifecycle_executor::{
-    BuildContext, Cancellation, Checkout, Download, Entitlements, ExecutorError, IgnoreFile, NamedContext,
-    NetworkMode, NoCache, Options, Remote, RemoteError, Reporter, Secret, StepName, StepOutcome,
+    BuildContext, Cancellation, Entitlements, ExecutorError, IgnoreFile, NamedContext, NetworkMode, NoCache,
+    Options, Reporter, Secret, StepName, StepOutcome,
 };
 use lifecycle_image::{Platform, Progress, Reference};
 
 use crate::arguments::{BuildArguments, DockerfileArguments, NetworkArgument, Power};
 use crate::console::{Console, Event, human_duration, human_size};
 use crate::failure::Failure;
+use crate::remote::Named;
 use crate::session::Session;
 use crate::{transfer, variables};
 
@@ -77,10 +77,11 @@ pub(super) fn run(
         move || cancellation.cancel()
     });
     let watcher = Watcher(session.console.clone());
+    let agent = options.ssh.get("default").cloned();
     let report = lifecycle_executor::build(
         &options,
         &session.images()?,
-        &Unfetched,
+        &Named::new(session.remote()?, &options.secrets, agent),
         session.store()?,
         &watcher,
     );
@@ -308,23 +309,6 @@ fn failure(error: &ExecutorError, console: &Console) -> Failure {
     Failure {
         diagnostic: last,
         code,
-    }
-}
-
-/// Nothing is fetched over the network yet.
-#[derive(Debug)]
-struct Unfetched;
-
-impl Remote for Unfetched {
-    fn download(&self, url: &str, _: &mut File) -> Result<Download, RemoteError> {
-        Err(RemoteError::new(format!(
-            "{url}: ADD of addresses is not built yet; fetch it before, and ADD the file"
-        )))
-    }
-
-    fn checkout(&self, repository: &GitReference, _: &Path) -> Result<Checkout, RemoteError> {
-        let message = "ADD of git repositories is not built yet; clone it before, and COPY the directory";
-        Err(RemoteError::new(format!("{}: {message}", repository.remote)))
     }
 }
 

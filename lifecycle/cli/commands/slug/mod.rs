@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lifecycle_heroku::{
-    Address, BuildOptions, Built, ConfigVars, Download, HerokuError, IgnoreAt, ImageOptions, Procfile,
-    Profiles, Purpose, RunOptions, SlugOptions, SlugSize, Source, Start, Surroundings, slug,
+    Address, BuildOptions, Built, ConfigVars, HerokuError, IgnoreAt, ImageOptions, Procfile, Profiles,
+    Purpose, RunOptions, SlugOptions, SlugSize, Source, Start, Surroundings, slug,
 };
 use lifecycle_image::{Outcome, Platform, Reference, Step};
 use lifecycle_layers::Packing;
@@ -30,6 +30,7 @@ use crate::commands::fronts;
 use crate::console::{Console, Event, human_size};
 use crate::failure::Failure;
 use crate::isolation;
+use crate::remote::Elsewhere;
 use crate::session::Session;
 use crate::transfer;
 use crate::variables::Variables;
@@ -109,7 +110,7 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
     let surroundings = Surroundings {
         rooms: &rooms,
         store: session.store()?,
-        download: &NoDownload,
+        remote: &Elsewhere::new(session.remote()?, session.scratch()?),
         console: &log,
         stop: &stop,
     };
@@ -443,17 +444,5 @@ pub(super) struct Log(pub(super) Console);
 impl lifecycle_heroku::Console for Log {
     fn line(&self, line: &[u8]) {
         self.0.tell(&Event::Output(line));
-    }
-}
-
-/// Archives on the network are not fetched yet.
-#[derive(Debug)]
-pub(super) struct NoDownload;
-
-impl Download for NoDownload {
-    fn open(&self, _: &str) -> std::io::Result<Box<dyn Read + Send>> {
-        let text =
-            "archives are not downloaded yet; fetch it before and name the file, or name a git repository";
-        Err(std::io::Error::new(std::io::ErrorKind::Unsupported, text))
     }
 }

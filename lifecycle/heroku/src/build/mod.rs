@@ -21,8 +21,8 @@ use crate::fetch::{Buildpack, fetch};
 use crate::source::remove_git;
 use crate::workshop::Workshop;
 use crate::{
-    Address, Choice, ConfigVars, Console, Download, HerokuError, Procfile, Release, Rooms, SlugIgnore,
-    Source, Stack,
+    Address, Choice, ConfigVars, Console, HerokuError, Procfile, Release, Remote, Rooms, SlugIgnore, Source,
+    Stack,
 };
 
 /// What to build, and how.
@@ -108,8 +108,8 @@ pub struct Surroundings<'a> {
     pub rooms: &'a dyn Rooms,
     /// Where the build's directories are made.
     pub store: &'a Store,
-    /// Who opens archives on the network.
-    pub download: &'a dyn Download,
+    /// Who fetches what lies elsewhere.
+    pub remote: &'a dyn Remote,
     /// Who shows the log.
     pub console: &'a dyn Console,
     /// Set by whoever wants the build to stop.
@@ -261,7 +261,7 @@ fn fetch_all(
                 .heading(format_args!("Fetching buildpack {address}"));
         }
         let into = places.buildpacks.join(format!("{index:02}_{}", address.name()));
-        fetched.push(fetch(address, &into, surroundings.download, ssh_key)?);
+        fetched.push(fetch(address, &into, surroundings.remote, ssh_key)?);
     }
     Ok(fetched)
 }

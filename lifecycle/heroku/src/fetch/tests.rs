@@ -1,11 +1,22 @@
+use std::process::Command;
+
 use super::*;
+use crate::RemoteFailure;
 
 #[derive(Debug)]
 struct Offline;
 
-impl Download for Offline {
-    fn open(&self, _: &str) -> io::Result<Box<dyn Read + Send>> {
-        Err(io::Error::other("no network here"))
+impl Remote for Offline {
+    fn open(&self, _: &str) -> Result<Box<dyn Read + Send>, RemoteFailure> {
+        Err("no network here".into())
+    }
+
+    fn put(&self, _: &std::fs::File, _: &str) -> Result<(), RemoteFailure> {
+        Err("no network here".into())
+    }
+
+    fn check_out(&self, _: &str, _: Option<&str>, _: Option<&Path>, _: &Path) -> Result<(), RemoteFailure> {
+        Err("no network here".into())
     }
 }
 
@@ -80,33 +91,6 @@ fn archives_are_unpacked_also_with_a_directory_around_them_mp_05() {
 }
 
 #[test]
-fn git_gives_the_default_branch_a_branch_a_tag_or_a_commit_mp_04() {
-    let bench = Bench::new();
-    bench.shell(
-        "git -c init.defaultBranch=trunk init -q r; cp -r source/bin r; cd r; git add .; git commit -qm 1; git tag v1
-         echo two >>bin/compile; git commit -qam 2; git rev-parse HEAD >../second
-         echo three >>bin/compile; git commit -qam 3; git branch side v1; cd ..; git clone -q --bare r r.git",
-    );
-    let commit = fs::read_to_string(bench.path("second")).unwrap();
-    let url = format!("file://{}/r.git", bench.directory.path().display());
-    for (index, (address, lines)) in [
-        (format!("{url}#trunk"), 4),
-        (format!("{url}#v1"), 2),
-        (format!("{url}#side"), 2),
-        (format!("{url}#{}", commit.trim()), 3),
-        ("r#v1".to_owned(), 2),
-    ]
-    .iter()
-    .enumerate()
-    {
-        let buildpack = bench.fetch(address, &format!("into{index}")).unwrap();
-        assert_eq!(said(&buildpack).lines().count(), *lines, "{address}");
-    }
-    let error = bench.fetch(&format!("{url}#nothing"), "into9").unwrap_err();
-    assert!(error.to_string().contains("nothing"), "{error}");
-}
-
-#[test]
 fn what_cannot_be_fetched_says_why_mp_06() {
     let bench = Bench::new();
     fs::create_dir(bench.path("empty")).unwrap();
@@ -150,23 +134,70 @@ fn hostile_archives_stay_in_their_directory_sl_08() {
     }
 }
 
+#[derive(Debug)]
+struct Repositories;
+
+impl Remote for Repositories {
+    fn open(&self, _: &str) -> Result<Box<dyn Read + Send>, RemoteFailure> {
+        Err("that is a repository".into())
+    }
+
+    fn put(&self, _: &std::fs::File, _: &str) -> Result<(), RemoteFailure> {
+        Err("nothing is put here".into())
+    }
+
+    fn check_out(
+        &self,
+        url: &str,
+        reference: Option<&str>,
+        ssh_key: Option<&Path>,
+        into: &Path,
+    ) -> Result<(), RemoteFailure> {
+        fs::create_dir(into.join("bin"))?;
+        fs::write(
+            into.join("bin/compile"),
+            format!("{url} {reference:?} {ssh_key:?}"),
+        )?;
+        Ok(())
+    }
+}
+
 #[test]
-fn passwords_are_taken_out_of_what_git_says() {
-    let url = "https://user:s3cret@h/r";
-    let said = without_password("fatal: 'https://user:s3cret@h/r' or s3cret", url);
-    assert_eq!(said, "fatal: 'https://***@h/r' or ***");
+fn git_is_asked_for_the_reference_with_the_key_mp_04() {
+    let bench = Bench::new();
+    let address = Address::parse("https://user:secret@h/r.git#v1", Path::new("/")).unwrap();
+    let buildpack = fetch(
+        &address,
+        &bench.path("into"),
+        &Repositories,
+        Some(Path::new("/key")),
+    )
+    .unwrap();
+    assert_eq!(
+        said(&buildpack),
+        r#"https://user:secret@h/r.git Some("v1") Some("/key")"#
+    );
+    assert_eq!(buildpack.name, "https://***@h/r.git#v1");
 }
 
 /// Gives one archive, for its whole URL alone.
 #[derive(Debug)]
 struct Served(Vec<u8>);
 
-impl Download for Served {
-    fn open(&self, url: &str) -> io::Result<Box<dyn Read + Send>> {
+impl Remote for Served {
+    fn open(&self, url: &str) -> Result<Box<dyn Read + Send>, RemoteFailure> {
         match url {
             "https://user:secret@h/b.tgz?token=x" => Ok(Box::new(io::Cursor::new(self.0.clone()))),
-            _ => Err(io::ErrorKind::NotFound.into()),
+            _ => Err("there is nothing".into()),
         }
+    }
+
+    fn put(&self, _: &std::fs::File, _: &str) -> Result<(), RemoteFailure> {
+        Err("nothing is put here".into())
+    }
+
+    fn check_out(&self, _: &str, _: Option<&str>, _: Option<&Path>, _: &Path) -> Result<(), RemoteFailure> {
+        Err("that is no repository".into())
     }
 }
 

@@ -219,11 +219,11 @@ pub fn run(
             fs::create_dir_all(&settings.buildpacks)
                 .map_err(HerokuError::io("create", &settings.buildpacks))?;
             let into = settings.buildpacks.join(name.unwrap_or_else(|| address.name()));
-            fetch(&address, &into, surroundings.download, None)?;
+            fetch(&address, &into, surroundings.remote, None)?;
         }
         Herokuish::Import(Some(url)) => slug::unpack(
             &super::shown(&url),
-            open(&url, surroundings.download)?,
+            open(&url, surroundings.remote)?,
             &settings.app,
         )?,
         Herokuish::Import(None) => slug::unpack("standard input", stdin, &settings.app)?,

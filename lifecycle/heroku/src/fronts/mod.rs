@@ -11,7 +11,8 @@ use std::ffi::{OsStr, OsString};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::{Download, HerokuError};
+use crate::remote::sentence;
+use crate::{HerokuError, Remote};
 
 /// Where these tools keep config vars, one file for each.
 const ENV_PATH: &str = "/tmp/env";
@@ -53,14 +54,13 @@ impl Variables {
 
 /// Opens what a variable or an argument names: an http(s) URL, `file:`, or a path. Anything else with a scheme is an object
 /// store's.
-fn open(text: &str, download: &dyn Download) -> Result<Box<dyn Read + Send>, HerokuError> {
+fn open(text: &str, remote: &dyn Remote) -> Result<Box<dyn Read + Send>, HerokuError> {
     let path = match text.split_once("://") {
         Some(("http" | "https", _)) => {
-            let failed = |error: std::io::Error| HerokuError::Fetch {
+            return remote.open(text).map_err(|failure| HerokuError::Fetch {
                 address: shown(text),
-                reason: error.to_string(),
-            };
-            return download.open(text).map_err(failed);
+                reason: sentence(&failure),
+            });
         }
         Some(("file", path)) => Path::new(path),
         Some(_) => return Err(HerokuError::ObjectStore { what: shown(text) }),

@@ -97,7 +97,7 @@ impl Slugbuilder {
         let source = match &self.tar {
             Some(tar) => Source::Tar {
                 name: super::shown(tar),
-                reader: open(tar, surroundings.download)?,
+                reader: open(tar, surroundings.remote)?,
             },
             None if self.mounted.is_dir() => Source::Directory(self.mounted.clone()),
             None => Source::Tar {

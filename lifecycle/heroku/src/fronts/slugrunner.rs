@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use lifecycle_sandbox::Streams;
 
 use super::{Variables, open};
-use crate::{Download, HerokuError, Profiles, Rooms, RunOptions, Running, Stack, Start, run, slug};
+use crate::{HerokuError, Profiles, Remote, Rooms, RunOptions, Running, Stack, Start, run, slug};
 
 /// What slugrunner is asked for.
 #[derive(Debug, Clone)]
@@ -35,13 +35,13 @@ impl Slugrunner {
     /// Gets the slug, from the app directory, `SLUG_URL` or `stdin` (SR-01), and starts what is asked for.
     pub fn run(
         &self,
-        download: &dyn Download,
+        remote: &dyn Remote,
         stdin: impl Read + Send,
         rooms: &dyn Rooms,
     ) -> Result<Running, HerokuError> {
         if !has_content(&self.app) {
             match &self.slug {
-                Some(url) => slug::unpack(&super::shown(url), open(url, download)?, &self.app)?,
+                Some(url) => slug::unpack(&super::shown(url), open(url, remote)?, &self.app)?,
                 None => slug::unpack("standard input", stdin, &self.app)?,
             }
         }

@@ -149,7 +149,7 @@ fn herokuish_imports_parses_starts_and_generates_he_02_he_03_sl_09_sr_01() {
             ("A", "own"),
         ]),
     );
-    let running = runner.run(surroundings.download, nothing(), &InPlace).unwrap();
+    let running = runner.run(surroundings.remote, nothing(), &InPlace).unwrap();
     assert!(running.wait(&f.log).unwrap().success());
     assert_eq!(read(other.join("out")), "hello own:5000\n");
 }
@@ -191,7 +191,7 @@ fn slugrunner_takes_a_slug_from_standard_input_or_what_is_there_sr_01() {
     for stdin in [tar, b"not read".to_vec()] {
         let runner = Slugrunner::new(&[], own());
         let running = runner
-            .run(f.surroundings().download, Cursor::new(stdin), &InPlace)
+            .run(f.surroundings().remote, Cursor::new(stdin), &InPlace)
             .unwrap();
         assert!(running.wait(&f.log).unwrap().success());
     }

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 
 use lifecycle_heroku::{
-    Address, BuildOptions, Built, Console, DirectoryRoot, Download, HerokuError, Source, Stack, Surroundings,
-    build,
+    Address, BuildOptions, Built, Console, DirectoryRoot, HerokuError, Remote, RemoteFailure, Source, Stack,
+    Surroundings, build,
 };
 use lifecycle_sandbox::{Isolation, UserNamespace};
 use lifecycle_store::Store;
@@ -46,9 +46,17 @@ impl Log {
 #[derive(Debug)]
 struct Offline;
 
-impl Download for Offline {
-    fn open(&self, _: &str) -> std::io::Result<Box<dyn std::io::Read + Send>> {
-        Err(std::io::Error::other("there is no network in tests"))
+impl Remote for Offline {
+    fn open(&self, _: &str) -> Result<Box<dyn std::io::Read + Send>, RemoteFailure> {
+        Err("there is no network in tests".into())
+    }
+
+    fn put(&self, _: &std::fs::File, _: &str) -> Result<(), RemoteFailure> {
+        Err("there is no network in tests".into())
+    }
+
+    fn check_out(&self, _: &str, _: Option<&str>, _: Option<&Path>, _: &Path) -> Result<(), RemoteFailure> {
+        Err("there is no network in tests".into())
     }
 }
 
@@ -117,7 +125,7 @@ impl Fixture {
         Surroundings {
             rooms: &self.rooms,
             store: &self.store,
-            download: &Offline,
+            remote: &Offline,
             console: &self.log,
             stop: &self.stop,
         }

@@ -14,7 +14,7 @@ use crate::error::find_cause;
 pub(super) fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> Error {
     let (reason, transient) = if is_certificate_error(&error) {
         (
-            "its certificate is not trusted; name its authority, or list the registry as insecure",
+            "its certificate is not trusted; name its authority, or list the host as insecure",
             false,
         )
     } else if is_tls_peer(&error) {
@@ -24,7 +24,7 @@ pub(super) fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> 
         )
     } else if find_cause::<rustls::Error>(&error).is_some() {
         (
-            "TLS cannot be agreed on; if the registry has none, list it as insecure",
+            "TLS cannot be agreed on; if the host has none, list it as insecure",
             false,
         )
     } else if find_cause::<hickory_resolver::net::NetError>(&error)

@@ -45,7 +45,7 @@ impl Place {
     }
 
     /// The host of an address that belongs to no repository.
-    pub(super) fn foreign(url: &Url) -> Self {
+    pub(crate) fn foreign(url: &Url) -> Self {
         Self {
             host: host_of(url),
             path: String::new(),

@@ -1,0 +1,21 @@
+//! Files that lie elsewhere: on the web and in git repositories.
+//!
+//! A [`Remote`] is made from a [`Web`](lifecycle_registry::Web), which brings proxies, certificate authorities, retry and
+//! the rest of the transport that registries are spoken to with, and from [`GitSettings`]. It has a blocking face.
+//!
+//! [`Remote::download`] brings one [`File`] into a file of ours, within a limit, and checks it against a digest if there is
+//! one. [`Remote::check_out`] brings the files of a [`Repository`] into a directory: by the program git, because people's
+//! credentials, proxies and keys live in its configuration, but with everything switched off by which a repository or an
+//! address could make git start a program or read this machine's files.
+//!
+//! Nothing here shows a password: not in errors, not in logs, not in arguments of programs.
+
+mod error;
+mod git;
+mod remote;
+mod repository;
+
+pub use error::RemoteError;
+pub use git::GitSettings;
+pub use remote::{Checkout, Download, File, Remote};
+pub use repository::{Depth, GitAuthorization, Repository};

@@ -1,0 +1,45 @@
+//! Files of a web server that can be told to fail, and repositories, hostile ones among them.
+
+#![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
+
+#[cfg(test)]
+#[path = "../../../../tests/support/file_server.rs"]
+#[expect(unreachable_pub, reason = "a module file that several test programs include")]
+mod file_server;
+
+#[cfg(test)]
+mod repositories;
+#[cfg(test)]
+mod web;
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use lifecycle_registry::{Clock, Registry, Settings};
+use lifecycle_remote::{GitSettings, Remote};
+
+/// Time that does not pass.
+#[derive(Debug)]
+struct QuickClock;
+
+impl Clock for QuickClock {
+    fn now(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn jitter(&self) -> f64 {
+        0.0
+    }
+
+    fn sleep(&self, _: Duration) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+fn remote(git: GitSettings) -> Remote {
+    let settings = Settings {
+        clock: Arc::new(QuickClock),
+        ..Settings::default()
+    };
+    Remote::new(Registry::new(settings).unwrap().web(), git)
+}

@@ -1,0 +1,350 @@
+//! A web server that keeps files, counts who asks, and can be told to fail.
+//!
+//! It gives files, or parts of them, takes files, and knows the requests by which object stores take large ones in parts.
+//! Threads and sockets of the standard library only, so that nothing of what it tests is part of it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+/// A server on a loopback port of its own, for as long as the value lives.
+pub struct FileServer {
+    address: String,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    files: BTreeMap<String, Stored>,
+    parts: BTreeMap<(String, u32), Vec<u8>>,
+    rules: Vec<(String, Action)>,
+    seen: Vec<Seen>,
+    /// The `Authorization` that everybody needs.
+    authorization: Option<String>,
+    is_over: bool,
+}
+
+#[derive(Clone, Default)]
+struct Stored {
+    bytes: Vec<u8>,
+    headers: Vec<(String, String)>,
+}
+
+/// What to do once with a request in place of what is right.
+#[derive(Clone)]
+pub enum Action {
+    /// Answers with this status and these headers.
+    Answer(u16, Vec<(&'static str, String)>),
+    /// Breaks the connection after so many bytes of the body.
+    Cut(usize),
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    /// Path and query.
+    pub target: String,
+    /// Headers, names in lower case.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl FileServer {
+    /// Starts one.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let state = Arc::new(Mutex::new(State::default()));
+        let own = Arc::clone(&state);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                if own.lock().unwrap().is_over {
+                    return;
+                }
+                let (Ok(stream), state) = (stream, Arc::clone(&own)) else {
+                    continue;
+                };
+                thread::spawn(move || serve(&stream, &state));
+            }
+        });
+        Self { address, state }
+    }
+
+    /// `host:port`.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// The address of a file.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Keeps a file, with an `ETag` and whatever else is said of it.
+    pub fn keep(&self, path: &str, bytes: impl Into<Vec<u8>>, headers: &[(&str, &str)]) {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let stored = Stored {
+            bytes: bytes.into(),
+            headers: headers.collect(),
+        };
+        self.state.lock().unwrap().files.insert(path.to_owned(), stored);
+    }
+
+    /// Keeps all files of a directory.
+    pub fn keep_directory(&self, path: &str, directory: &Path) {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let name = format!("{path}/{}", entry.file_name().to_string_lossy());
+            if entry.path().is_dir() {
+                self.keep_directory(&name, &entry.path());
+            } else {
+                self.keep(&name, std::fs::read(entry.path()).unwrap(), &[]);
+            }
+        }
+    }
+
+    /// A file that is kept.
+    pub fn kept(&self, path: &str) -> Option<Vec<u8>> {
+        self.state
+            .lock()
+            .unwrap()
+            .files
+            .get(path)
+            .map(|stored| stored.bytes.clone())
+    }
+
+    /// Does something else with the next request that has `part` in its method, path and query.
+    pub fn once(&self, part: &str, action: Action) {
+        self.state.lock().unwrap().rules.push((part.to_owned(), action));
+    }
+
+    /// Lets in only who says this in `Authorization`.
+    pub fn require(&self, authorization: &str) {
+        self.state.lock().unwrap().authorization = Some(authorization.to_owned());
+    }
+
+    /// All requests so far.
+    pub fn seen(&self) -> Vec<Seen> {
+        self.state.lock().unwrap().seen.clone()
+    }
+}
+
+impl Drop for FileServer {
+    fn drop(&mut self) {
+        self.state.lock().unwrap().is_over = true;
+        // Wakes the listener, which sees that nobody is left.
+        drop(TcpStream::connect(&self.address));
+    }
+}
+
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn new(status: u16) -> Self {
+        Self {
+            status,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+
+    fn header(mut self, name: &str, value: impl ToString) -> Self {
+        self.headers.push((name.to_owned(), value.to_string()));
+        self
+    }
+
+    fn body(self, body: impl Into<Vec<u8>>) -> Self {
+        Self {
+            body: body.into(),
+            ..self
+        }
+    }
+}
+
+fn serve(stream: &TcpStream, state: &Mutex<State>) {
+    let Ok(reading) = stream.try_clone() else { return };
+    let mut reader = BufReader::new(reading);
+    while let Ok(true) = serve_one(&mut reader, stream, state) {}
+    drop(stream.shutdown(Shutdown::Both));
+}
+
+/// Deals with one request; false ends the connection.
+fn serve_one(
+    reader: &mut BufReader<TcpStream>,
+    mut stream: &TcpStream,
+    state: &Mutex<State>,
+) -> io::Result<bool> {
+    let mut line = String::new();
+    reader.read_line(&mut line)?;
+    let mut words = line.split_whitespace();
+    let (Some(method), Some(target)) = (words.next(), words.next()) else {
+        return Ok(false);
+    };
+    let (method, target) = (method.to_owned(), target.to_owned());
+    let mut headers = BTreeMap::new();
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else {
+            break;
+        };
+        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+    }
+    if headers.contains_key("expect") {
+        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+    }
+    let length = headers.get("content-length").and_then(|text| text.parse().ok());
+    let mut body = Vec::new();
+    reader.by_ref().take(length.unwrap_or(0)).read_to_end(&mut body)?;
+    let (mut answer, cut) = {
+        let mut state = state.lock().unwrap();
+        state.seen.push(Seen {
+            target: target.clone(),
+            headers: headers.clone(),
+        });
+        let request = format!("{method} {target}");
+        let rule = state.rules.iter().position(|(part, _)| request.contains(part));
+        match rule.map(|at| state.rules.remove(at).1) {
+            Some(Action::Answer(status, headers)) => {
+                let answer = Answer::new(status).body("no");
+                (
+                    headers
+                        .iter()
+                        .fold(answer, |answer, (name, value)| answer.header(name, value)),
+                    None,
+                )
+            }
+            Some(Action::Cut(limit)) => (state.answer(&method, &target, &headers, body), Some(limit)),
+            None => (state.answer(&method, &target, &headers, body), None),
+        }
+    };
+    let mut head = format!("HTTP/1.1 {} X\r\n", answer.status);
+    for (name, value) in &answer.headers {
+        write!(head, "{name}: {value}\r\n").map_err(io::Error::other)?;
+    }
+    if answer.status != 204 {
+        write!(head, "Content-Length: {}\r\n", answer.body.len()).map_err(io::Error::other)?;
+    }
+    head.push_str("\r\n");
+    stream.write_all(head.as_bytes())?;
+    if method == "HEAD" {
+        answer.body.clear();
+    }
+    if let Some(limit) = cut {
+        stream.write_all(&answer.body[..limit.min(answer.body.len())])?;
+        return Ok(false);
+    }
+    stream.write_all(&answer.body)?;
+    Ok(true)
+}
+
+impl State {
+    fn answer(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &BTreeMap<String, String>,
+        body: Vec<u8>,
+    ) -> Answer {
+        if self.authorization.is_some() && self.authorization.as_ref() != headers.get("authorization") {
+            return Answer::new(401).header("WWW-Authenticate", "Basic realm=\"files\"");
+        }
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let query: BTreeMap<&str, &str> = query
+            .split('&')
+            .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+            .collect();
+        match method {
+            "GET" | "HEAD" => self.give(path, headers),
+            "PUT" => self.take(path, &query, body),
+            "POST" if query.contains_key("uploads") => Answer::new(200).body(
+                "<InitiateMultipartUploadResult><UploadId>one</UploadId></InitiateMultipartUploadResult>",
+            ),
+            "POST" if query.contains_key("uploadId") => {
+                self.join(path);
+                let text =
+                    "<CompleteMultipartUploadResult><ETag>\"whole\"</ETag></CompleteMultipartUploadResult>";
+                Answer::new(200).body(text)
+            }
+            "DELETE" => Answer::new(204),
+            _ => Answer::new(405),
+        }
+    }
+
+    fn give(&self, path: &str, headers: &BTreeMap<String, String>) -> Answer {
+        let Some(stored) = self.files.get(path) else {
+            return Answer::new(404).body("there is no such file");
+        };
+        let tag = format!(
+            "\"{}-{}\"",
+            stored.bytes.len(),
+            stored.bytes.iter().map(|&b| u64::from(b)).sum::<u64>()
+        );
+        let mut answer = Answer::new(200);
+        if !stored.headers.iter().any(|(name, _)| name == "ETag") {
+            answer = answer.header("ETag", &tag);
+        }
+        if !stored.headers.iter().any(|(name, _)| name == "Last-Modified") {
+            answer = answer.header("Last-Modified", "Sun, 06 Nov 1994 08:49:37 GMT");
+        }
+        for (name, value) in stored.headers.iter().filter(|(_, value)| !value.is_empty()) {
+            answer = answer.header(name, value);
+        }
+        let is_same = headers.get("if-range").is_none_or(|known| *known == tag);
+        let range = headers.get("range").filter(|_| is_same);
+        let range = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        let Some((from, to)) = range else {
+            return answer.body(stored.bytes.clone());
+        };
+        let from: usize = from.parse().unwrap();
+        let end = to
+            .parse()
+            .map_or(stored.bytes.len(), |to: usize| (to + 1).min(stored.bytes.len()));
+        let whole = stored.bytes.len();
+        if from >= whole {
+            return Answer::new(416);
+        }
+        let mut answer = answer.header("Content-Range", format!("bytes {from}-{}/{whole}", end - 1));
+        answer.status = 206;
+        answer.body(&stored.bytes[from..end])
+    }
+
+    fn take(&mut self, path: &str, query: &BTreeMap<&str, &str>, body: Vec<u8>) -> Answer {
+        let part = query.get("partNumber").map(|number| number.parse().unwrap());
+        match (part, query.get("comp")) {
+            (Some(number), _) => drop(self.parts.insert((path.to_owned(), number), body)),
+            // Blocks of Azure come in order here, and a list of them ends the blob.
+            (None, Some(&"block")) => {
+                let number = u32::try_from(self.parts.len()).unwrap();
+                self.parts.insert((path.to_owned(), number), body);
+            }
+            (None, Some(&"blocklist")) => self.join(path),
+            (None, _) => {
+                let stored = Stored {
+                    bytes: body,
+                    headers: Vec::new(),
+                };
+                self.files.insert(path.to_owned(), stored);
+            }
+        }
+        Answer::new(if query.contains_key("comp") { 201 } else { 200 }).header("ETag", "\"one\"")
+    }
+
+    fn join(&mut self, path: &str) {
+        let parts = std::mem::take(&mut self.parts);
+        let stored = Stored {
+            bytes: parts.into_values().flatten().collect(),
+            headers: Vec::new(),
+        };
+        self.files.insert(path.to_owned(), stored);
+    }
+}
