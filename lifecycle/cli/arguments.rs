@@ -104,6 +104,14 @@ pub(crate) enum Command {
     /// Build and run slugs with classic Heroku buildpacks
     #[command(subcommand)]
     Slug(SlugCommand),
+    /// Build a Dockerfile with kaniko's command line; `lifecycle executor --help` lists its flags
+    #[command(
+        after_help = "Example:\n  lifecycle executor --context . --destination registry.example.com/me/app:1 --cache"
+    )]
+    Executor,
+    /// Bring base images for `executor`, with the command line of kaniko's warmer
+    #[command(after_help = "Example:\n  lifecycle warmer --cache-dir /cache --image debian:12")]
+    Warmer,
     /// Say what this machine allows, and what would allow more
     #[command(after_help = "Examples:\n  lifecycle doctor\n  lifecycle doctor --output json")]
     Doctor {
@@ -135,8 +143,9 @@ pub(crate) enum Command {
     Without --builder the embedded builder is used; it makes its stack on first use (see `lifecycle stack`).\n\
     A Dockerfile is used when it is named, or when the source has one and no buildpack or builder is asked for.")]
 pub(crate) struct BuildArguments {
-    /// Directory with the application's source
-    pub(crate) source: Option<PathBuf>,
+    /// Directory with the application's source; a Dockerfile's context may also be a tar, an address, or `-` for
+    /// standard input [default: .]
+    pub(crate) source: Option<String>,
     /// Name of the image; may be given several times
     #[arg(long = "tag", short = 't', value_name = "IMAGE", required_unless_present_any = ["dry_run", "check"])]
     pub(crate) tags: Vec<String>,
@@ -233,6 +242,9 @@ pub(crate) struct DockerfileArguments {
     /// Directory or image that a stage, an image or a --from of this name stands for
     #[arg(long = "build-context", value_name = "NAME=VALUE", value_parser = parse_pair)]
     pub(crate) contexts: Vec<(String, String)>,
+    /// Stack that the images `stack/build` and `stack/run` are of [default: debian-12]
+    #[arg(long, value_name = "STACK")]
+    pub(crate) stack: Option<String>,
     /// Take no result of an earlier build: none at all, or none of these stages
     #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "", value_delimiter = ',')]
     pub(crate) no_cache: Option<Vec<String>>,

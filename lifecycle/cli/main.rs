@@ -7,9 +7,11 @@
 mod arguments;
 mod commands;
 mod console;
+mod context;
 mod environment;
 mod failure;
 mod isolation;
+mod kaniko;
 mod layers;
 mod phase;
 mod place;
@@ -38,6 +40,9 @@ fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     if let Some(invocation) = Invocation::of(&arguments, &environment) {
         return phase::run(invocation, environment);
+    }
+    if let Some(invocation) = kaniko::Invocation::of(&arguments) {
+        return kaniko::run(&invocation, environment);
     }
     if let Some(code) = commands::fronts::run(&arguments, &environment) {
         return code;
@@ -84,6 +89,11 @@ fn run(command: Command, session: &Session) -> Result<ExitCode, Failure> {
     session.interruption.listen(&session.console)?;
     match command {
         Command::Build(_) | Command::Run(_) | Command::Slug(_) => Ok(()),
+        Command::Executor | Command::Warmer => Err(Failure::new(
+            "argument",
+            "executor and warmer have a command line of their own, which begins with their name",
+        )
+        .help("write `lifecycle executor …`; --store is among its flags too")),
         Command::Inspect(arguments) => commands::inspect::run(&arguments, session),
         Command::Sbom(arguments) => commands::sbom::run(&arguments, session),
         Command::Push(arguments) => commands::push::run(&arguments, session),

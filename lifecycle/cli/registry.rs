@@ -63,7 +63,21 @@ fn keychain(environment: &Environment) -> Result<Keychain, RegistrySettingsError
     for file in credential_files(environment) {
         keychain = keychain.with_file(&file)?;
     }
-    Ok(keychain.with_helpers(environment.program_directories(), HELPER_TIMEOUT))
+    Ok(with_helpers(keychain, environment))
+}
+
+/// Lets a keychain use the credential helpers of this machine.
+pub(crate) fn with_helpers(keychain: Keychain, environment: &Environment) -> Keychain {
+    keychain.with_helpers(environment.program_directories(), HELPER_TIMEOUT)
+}
+
+/// The settings of somebody who gave no arguments about registries.
+pub(crate) fn none_given() -> RegistryArguments {
+    RegistryArguments {
+        insecure_registry: Vec::new(),
+        registry_ca: Vec::new(),
+        registry_mirror: Vec::new(),
+    }
 }
 
 /// The variable that holds credentials itself.
@@ -189,14 +203,6 @@ fn mirrors(arguments: &RegistryArguments) -> Vec<Mirrors> {
 mod tests {
     use super::*;
 
-    fn arguments() -> RegistryArguments {
-        RegistryArguments {
-            insecure_registry: Vec::new(),
-            registry_ca: Vec::new(),
-            registry_mirror: Vec::new(),
-        }
-    }
-
     #[test]
     fn credentials_lie_where_docker_and_podman_put_them_kb_09() {
         for (variables, files) in [
@@ -228,7 +234,7 @@ mod tests {
         let environment = Environment::from_pairs(&[("CNB_INSECURE_REGISTRIES", "a:5000,, b/c ,")]);
         let arguments = RegistryArguments {
             insecure_registry: vec!["x".to_owned(), String::new()],
-            ..arguments()
+            ..none_given()
         };
         let rules = trust(&arguments, &environment);
         let prefixes: Vec<&str> = rules.iter().map(|rule| rule.prefix.as_str()).collect();
@@ -239,7 +245,7 @@ mod tests {
     #[test]
     fn a_broken_map_is_an_error_that_shows_no_secret() {
         let environment = Environment::from_pairs(&[(AUTH_MAP, r#"{"r": "Basic s3cr3t!"#)]);
-        let error = settings(&arguments(), &environment).unwrap_err();
+        let error = settings(&none_given(), &environment).unwrap_err();
         let text = crate::failure::sentence(&error);
         assert!(
             text.starts_with("failed to parse CNB_REGISTRY_AUTH value: "),
@@ -254,7 +260,7 @@ mod tests {
         let registry_mirror = vec![pair("r", "m1"), pair("s", "m2"), pair("r", "m3")];
         let found = mirrors(&RegistryArguments {
             registry_mirror,
-            ..arguments()
+            ..none_given()
         });
         assert_eq!(found[0].at, ["m1", "m3"]);
         assert_eq!(found[1].of, "s");
@@ -264,7 +270,7 @@ mod tests {
     fn a_certificate_that_is_not_there_is_named_with_its_option() {
         let arguments = RegistryArguments {
             registry_ca: vec!["/nowhere/ca.pem".into()],
-            ..arguments()
+            ..none_given()
         };
         let error = settings(&arguments, &Environment::default())
             .unwrap_err()

@@ -54,6 +54,28 @@ impl Session {
         }
     }
 
+    /// A session of a tool that has ways of its own to say where the store is and how registries are spoken to.
+    pub(crate) fn with_registry(
+        store: Option<PathBuf>,
+        settings: lifecycle_registry::Settings,
+        environment: Environment,
+        console: Console,
+    ) -> Result<Self, Failure> {
+        let registry = Registry::new(settings)?.watched(Arc::new(console.clone()));
+        let is_root = rustix::process::geteuid().is_root();
+        Ok(Self {
+            store_directory: store.or_else(|| environment.store(is_root)),
+            registry_arguments: registry::none_given(),
+            environment,
+            console,
+            interruption: Interruption::default(),
+            store: OnceLock::new(),
+            registry: OnceLock::from(registry),
+            remote: OnceLock::new(),
+            scratch: OnceLock::new(),
+        })
+    }
+
     /// Whoever watches blobs move.
     pub(crate) fn progress(&self) -> Arc<dyn Progress> {
         Arc::new(self.console.clone())

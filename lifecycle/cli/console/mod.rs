@@ -7,6 +7,7 @@ mod bytes;
 mod json;
 mod live;
 mod reporter;
+mod stamped;
 mod table;
 mod text;
 
@@ -21,7 +22,9 @@ pub(crate) use bytes::{human_age, human_duration, human_size};
 pub(crate) use table::{Column, Table};
 
 use crate::environment::Environment;
-use crate::failure::{Failure, ResultsUnwanted};
+pub(crate) use crate::failure::ResultsUnwanted;
+
+use crate::failure::Failure;
 
 /// How messages look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
@@ -119,6 +122,12 @@ impl Console {
             live,
             color,
         }
+    }
+
+    /// The same console, with the time in front of each line.
+    pub(crate) fn stamped(self) -> Self {
+        let renderer = Arc::new(stamped::Stamped(self.renderer));
+        Self { renderer, ..self }
     }
 
     /// Whether what is said may be coloured.

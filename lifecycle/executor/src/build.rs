@@ -13,11 +13,12 @@ use lifecycle_sandbox::Rung;
 use lifecycle_store::{Scratch, Store};
 
 use crate::configure::{base_config, base_history, begin, fill_times, image_platform, set_labels, timestamp};
+use crate::copy::select::SourceFiles;
 use crate::error::{ExecutorError, StepError};
 use crate::key::Key;
 use crate::ladder::{Ladder, Standing};
 use crate::options::{IsolationMode, Options};
-use crate::origin::{LocalFiles, Named, Origins};
+use crate::origin::{Named, Origins};
 use crate::powers::Powers;
 use crate::recorder::Recorder;
 use crate::remote::Remote;
@@ -48,7 +49,7 @@ pub fn build(
     let dockerfile = Dockerfile::parse(options.name.clone(), options.dockerfile.clone())
         .map_err(ExecutorError::Invalid)?;
     let powers = Powers::look();
-    let origins = Origins::new(options, images, store, powers);
+    let origins = Origins::new(options, images);
     let context = origins.context()?;
     let contexts: BTreeSet<String> = options.contexts.keys().cloned().collect();
     let mut plan = dockerfile
@@ -57,7 +58,7 @@ pub fn build(
             build_args: &options.build_args,
             platforms: options.platforms.clone(),
             contexts: &contexts,
-            ignore: Some(&context.source.ignore),
+            ignore: Some(&context.ignore),
         })
         .map_err(invalid)?;
     let bases = find_bases(&mut plan, &origins)?;
@@ -274,7 +275,7 @@ pub(crate) struct Build<'b> {
     pub(crate) store: &'b Store,
     pub(crate) reporter: &'b dyn Reporter,
     pub(crate) powers: Powers,
-    pub(crate) context: LocalFiles,
+    pub(crate) context: SourceFiles,
     pub(crate) origins: Origins<'b>,
     /// No time is later than this.
     pub(crate) epoch: Option<i64>,

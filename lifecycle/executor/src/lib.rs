@@ -37,12 +37,14 @@ mod stack;
 mod stage;
 
 pub use build::build;
+pub use copy::archive::is_archive;
 pub use error::ExecutorError;
 pub use live_root::LiveRoot;
 pub use options::{
     BuildContext, Cancellation, Entitlements, IgnoreFile, IsolationMode, LARGEST_SECRET, NamedContext,
     NetworkMode, NoCache, Options, Secret,
 };
+pub use origin::unpack_context;
 pub use remote::{Checkout, Download, Offline, Remote, RemoteError};
 pub use report::BuildReport;
 pub use reporter::{Reporter, Silent, StepName, StepOutcome};

@@ -63,6 +63,8 @@ pub struct Options {
     pub cache_namespace: String,
     /// Which results of earlier builds may not be taken (K6).
     pub no_cache: NoCache,
+    /// Paths below which RUN's changes do not become part of the layer. Later steps may see them all the same.
+    pub ignored_paths: Vec<PathBuf>,
     /// The time of the build in seconds since the epoch: what is made without a time of its own gets it.
     pub now: i64,
     /// No time in the image is later than this (M5, M6). A `SOURCE_DATE_EPOCH` build argument wins.
@@ -80,16 +82,14 @@ pub struct Options {
 pub enum BuildContext {
     /// Nothing.
     Empty,
-    /// A directory.
+    /// A directory. An archive becomes one with [`crate::unpack_context`].
     Directory(PathBuf),
-    /// A tar, plain or compressed with gzip, bzip2, xz or Zstandard.
-    Tar(PathBuf),
 }
 
 /// What is left out of the context.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IgnoreFile {
-    /// What `.dockerignore` at the root of a context directory says; nothing in other contexts (J6).
+    /// What `.dockerignore` at the root of the context says.
     Usual,
     /// What these bytes say, whatever the context.
     Given {
@@ -105,10 +105,14 @@ pub enum IgnoreFile {
 /// What a named context stands for (F9).
 #[derive(Debug, Clone)]
 pub enum NamedContext {
-    /// A directory, with its own `.dockerignore`.
-    Directory(PathBuf),
-    /// A tar.
-    Tar(PathBuf),
+    /// A directory.
+    Directory {
+        /// Where it is.
+        path: PathBuf,
+        /// What is left out of it: usually its own `.dockerignore` says so, and nothing says so in one that was fetched
+        /// (J6).
+        ignore: IgnoreFile,
+    },
     /// An image of a source: `docker-image://` with the build's own, `oci-layout://` with a layout.
     Image {
         /// Where it is; nothing is the build's own source of images.
@@ -183,6 +187,8 @@ pub enum NoCache {
     Off,
     /// None.
     All,
+    /// Not those of RUN.
+    Runs,
     /// Not those of these stages, by lower-case name.
     Stages(BTreeSet<String>),
 }
@@ -190,7 +196,7 @@ pub enum NoCache {
 impl NoCache {
     pub(crate) fn covers(&self, stage: Option<&str>) -> bool {
         match self {
-            Self::Off => false,
+            Self::Off | Self::Runs => false,
             Self::All => true,
             Self::Stages(names) => stage.is_some_and(|stage| names.contains(stage)),
         }
@@ -246,6 +252,7 @@ impl Options {
             limits: None,
             cache_namespace: String::new(),
             no_cache: NoCache::Off,
+            ignored_paths: Vec::new(),
             now: 0,
             epoch: None,
             packing: Packing::default(),

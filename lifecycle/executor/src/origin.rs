@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use lifecycle_diagnostics::Diagnostic;
 use lifecycle_dockerfile::{Ignore, Platform};
 use lifecycle_image::{Image, Reference, Source};
-use lifecycle_store::{Scratch, Store};
+use lifecycle_store::Scratch;
 
 use crate::configure::image_platform;
 use crate::copy::archive;
-use crate::copy::contents::Keep;
 use crate::copy::select::SourceFiles;
 use crate::error::{ExecutorError, StepError};
 use crate::files::{DiskFiles, DiskOwners, View, read_bounded};
@@ -28,15 +27,7 @@ pub(crate) enum Named {
     /// An image with its layers.
     Image(Arc<(Image, Stack)>),
     /// Files of this machine.
-    Files(Arc<LocalFiles>),
-}
-
-/// A local context.
-#[derive(Debug)]
-pub(crate) struct LocalFiles {
-    pub(crate) source: SourceFiles,
-    /// What has to stay as long as the files are read.
-    pub(crate) keeps: Vec<Keep>,
+    Files(Arc<SourceFiles>),
 }
 
 /// Resolves names, each once.
@@ -44,23 +35,14 @@ pub(crate) struct LocalFiles {
 pub(crate) struct Origins<'a> {
     options: &'a Options,
     images: &'a dyn Source,
-    store: &'a Store,
-    powers: Powers,
     known: Mutex<HashMap<(String, Platform), Named>>,
 }
 
 impl<'a> Origins<'a> {
-    pub(crate) fn new(
-        options: &'a Options,
-        images: &'a dyn Source,
-        store: &'a Store,
-        powers: Powers,
-    ) -> Self {
+    pub(crate) fn new(options: &'a Options, images: &'a dyn Source) -> Self {
         Self {
             options,
             images,
-            store,
-            powers,
             known: Mutex::default(),
         }
     }
@@ -87,17 +69,11 @@ impl<'a> Origins<'a> {
     fn find(&self, name: &str, platform: &Platform) -> Result<Named, Diagnostic> {
         if let Some(context) = self.context_for(name, platform) {
             return match context {
-                NamedContext::Directory(path) => {
-                    let files = Self::directory(path, &IgnoreFile::Usual);
+                NamedContext::Directory { path, ignore } => {
+                    let files = Self::directory(path, ignore);
                     files
                         .map(|files| Named::Files(Arc::new(files)))
                         .map_err(|error| in_context(name, error))
-                }
-                NamedContext::Tar(path) => {
-                    let files = self.tar(path, Ignore::default());
-                    files
-                        .map(|files| Named::Files(Arc::new(files)))
-                        .map_err(|error| in_context(name, error.into()))
                 }
                 NamedContext::Image { source, reference } => {
                     let source = source.as_deref().unwrap_or(self.images);
@@ -133,34 +109,22 @@ impl<'a> Origins<'a> {
     }
 
     /// The build context.
-    pub(crate) fn context(&self) -> Result<LocalFiles, ExecutorError> {
+    pub(crate) fn context(&self) -> Result<SourceFiles, ExecutorError> {
         let failed = |error: StepError| {
             let diagnostic = Diagnostic::error("context", "the build context cannot be read");
             ExecutorError::Failed(diagnostic.caused_by(&error))
         };
         match &self.options.context {
-            BuildContext::Empty => Ok(LocalFiles {
-                source: SourceFiles::default(),
-                keeps: Vec::new(),
-            }),
+            BuildContext::Empty => Ok(SourceFiles::default()),
             BuildContext::Directory(path) => match Self::directory(path, &self.options.ignore) {
                 Ok(files) => Ok(files),
                 Err(ContextError::Ignore(diagnostics)) => Err(ExecutorError::Invalid(diagnostics)),
                 Err(ContextError::Step(error)) => Err(failed(error)),
             },
-            BuildContext::Tar(path) => {
-                let ignore = match &self.options.ignore {
-                    IgnoreFile::Given { name, bytes } => {
-                        Ignore::parse(name.clone(), bytes.clone()).map_err(ExecutorError::Invalid)?
-                    }
-                    IgnoreFile::Usual | IgnoreFile::Absent => Ignore::default(),
-                };
-                self.tar(path, ignore).map_err(failed)
-            }
         }
     }
 
-    fn directory(path: &Path, ignore: &IgnoreFile) -> Result<LocalFiles, ContextError> {
+    fn directory(path: &Path, ignore: &IgnoreFile) -> Result<SourceFiles, ContextError> {
         let files = DiskFiles::open(path, DiskOwners::Root)
             .map_err(StepError::io(format!("open {}", path.display())))?;
         let ignore = match ignore {
@@ -170,29 +134,24 @@ impl<'a> Origins<'a> {
             }
             IgnoreFile::Usual => usual_ignore(&files)?,
         };
-        Ok(LocalFiles {
-            source: SourceFiles {
-                view: View::of_disk(files),
-                ignore,
-            },
-            keeps: Vec::new(),
+        Ok(SourceFiles {
+            view: View::of_disk(files),
+            ignore,
         })
     }
+}
 
-    fn tar(&self, path: &Path, ignore: Ignore) -> Result<LocalFiles, StepError> {
-        let file = std::fs::File::open(path).map_err(StepError::io(format!("open {}", path.display())))?;
-        let scratch = Arc::new(self.store.scratch()?);
-        let what = path.display().to_string();
-        archive::unpack(file, &what, scratch.path(), self.powers.gives_files_away)?;
-        let files = open_scratch(&scratch, DiskOwners::Root)?;
-        Ok(LocalFiles {
-            source: SourceFiles {
-                view: View::of_disk(files),
-                ignore,
-            },
-            keeps: vec![scratch],
-        })
-    }
+/// Unpacks an archive that is a build context into an empty directory: a tar, plain or compressed with gzip, bzip2, xz or
+/// Zstandard. Nothing in it can lead out of there (CVE-2026-28406). `name` is for messages.
+///
+/// # Errors
+/// When it is no archive, or one that tries to leave the directory.
+pub fn unpack_context(archive: std::fs::File, name: &str, into: &Path) -> Result<(), ExecutorError> {
+    let unpacked = archive::unpack(archive, name, into, Powers::look().gives_files_away);
+    unpacked.map(drop).map_err(|error| {
+        let diagnostic = Diagnostic::error("context", format!("the build context {name} cannot be unpacked"));
+        ExecutorError::Failed(diagnostic.caused_by(&error))
+    })
 }
 
 /// The files of a directory for the time of the build.

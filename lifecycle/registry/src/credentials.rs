@@ -7,13 +7,18 @@
 
 mod auth_file;
 mod auth_map;
+mod cloud;
 mod helper;
 mod key;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
+
+pub use self::cloud::Cloud;
 
 use self::auth_file::AuthFile;
 use self::helper::Helpers;
@@ -60,6 +65,23 @@ enum Source {
         entries: BTreeMap<String, Credential>,
     },
     File(AuthFile),
+    Rule {
+        name: String,
+        rule: Rule,
+    },
+    Cloud(Cloud),
+}
+
+type ByHost = dyn Fn(&str) -> Option<Credential> + Send + Sync;
+
+/// Says what there is for a host.
+#[derive(Clone)]
+struct Rule(Arc<ByHost>);
+
+impl fmt::Debug for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Rule(…)")
+    }
 }
 
 /// Credentials were given in a form that cannot be used. Values are not shown: they may be secrets.
@@ -159,6 +181,28 @@ impl Keychain {
         self
     }
 
+    /// Adds what a function knows for a registry's host (with its port, if it has one).
+    #[must_use]
+    pub fn with_rule(
+        mut self,
+        name: &str,
+        rule: impl Fn(&str) -> Option<Credential> + Send + Sync + 'static,
+    ) -> Self {
+        self.sources.push(Source::Rule {
+            name: name.to_owned(),
+            rule: Rule(Arc::new(rule)),
+        });
+        self
+    }
+
+    /// Adds the credential helper of a cloud for this cloud's registries, which no file has to name. Where the helper is
+    /// not installed this adds nothing.
+    #[must_use]
+    pub fn with_cloud(mut self, cloud: Cloud) -> Self {
+        self.sources.push(Source::Cloud(cloud));
+        self
+    }
+
     /// Says where `docker-credential-*` programs are looked for, and how long one may take. Relative directories
     /// are passed over: what they mean changes with the working directory.
     #[must_use]
@@ -173,13 +217,15 @@ impl Keychain {
         let mut notes = Vec::new();
         for source in &self.sources {
             let (name, credential) = match source {
-                Source::Map { name, entries } => (name, find_in_map(entries, &scope)),
-                Source::File(file) => (&file.name, file.find(&scope, &self.helpers, &mut notes)),
+                Source::Map { name, entries } => (name.as_str(), find_in_map(entries, &scope)),
+                Source::File(file) => (file.name.as_str(), file.find(&scope, &self.helpers, &mut notes)),
+                Source::Rule { name, rule } => (name.as_str(), rule.0(host)),
+                Source::Cloud(cloud) => (cloud.helper(), cloud.find(host, &self.helpers, &mut notes)),
             };
             if let Some(credential) = credential {
                 return Found {
                     credential: Some(credential),
-                    source: name.clone(),
+                    source: name.to_owned(),
                     notes,
                 };
             }

@@ -32,7 +32,7 @@ mod transport;
 mod web;
 
 pub use clock::{Clock, SystemClock};
-pub use credentials::{Credential, Keychain, KeychainError};
+pub use credentials::{Cloud, Credential, Keychain, KeychainError};
 pub use error::{Answer, Error, Report};
 pub use exercise::exercise;
 pub use push::Attachment;

@@ -14,47 +14,47 @@ use lifecycle_executor::{
 };
 use lifecycle_image::{Platform, Progress, Reference};
 
+use super::stack;
 use crate::arguments::{BuildArguments, DockerfileArguments, NetworkArgument, Power};
 use crate::console::{Console, Event, human_duration, human_size};
+use crate::context::{Context, FoundDockerfile, LayoutImage, Location};
 use crate::failure::Failure;
 use crate::remote::Named;
 use crate::session::Session;
 use crate::{transfer, variables};
 
-/// The Dockerfile that is to be built, if one is: the named one, or that of the source when nothing else is asked for.
-pub(super) fn choose(arguments: &BuildArguments, source: &Path, console: &Console) -> Option<PathBuf> {
-    match &arguments.dockerfile.file {
-        Some(file) if !file.as_os_str().is_empty() => Some(file.clone()),
-        Some(_) => Some(in_source(source).unwrap_or_else(|| source.join("Dockerfile"))),
-        None if arguments.buildpacks_only
-            || arguments.builder.is_some()
-            || !arguments.buildpacks.is_empty() =>
-        {
-            None
-        }
-        None => {
-            let found = in_source(source)?;
-            console.info(format!(
-                "building {}; --buildpacks-only uses buildpacks instead",
-                found.display()
-            ));
-            Some(found)
-        }
-    }
-}
+/// The usual names, in the order in which they are looked for (J8).
+const NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
 
-/// `Dockerfile`, then `dockerfile` (J8).
-fn in_source(source: &Path) -> Option<PathBuf> {
-    ["Dockerfile", "dockerfile"]
-        .map(|name| source.join(name))
+/// Whether a Dockerfile is to be built: one is named, or the source has one or is none but a Dockerfile's, and nothing
+/// else is asked for.
+pub(super) fn is_asked_for(arguments: &BuildArguments, source: &Location, console: &Console) -> bool {
+    if arguments.dockerfile.file.is_some() {
+        return true;
+    }
+    if arguments.buildpacks_only || arguments.builder.is_some() || !arguments.buildpacks.is_empty() {
+        return false;
+    }
+    let Location::Directory(directory) = source else {
+        return true;
+    };
+    let found = NAMES
+        .map(|name| directory.join(name))
         .into_iter()
-        .find(|path| path.is_file())
+        .find(|path| path.is_file());
+    if let Some(found) = &found {
+        console.info(format!(
+            "building {}; --buildpacks-only uses buildpacks instead",
+            found.display()
+        ));
+    }
+    found.is_some()
 }
 
 pub(super) fn run(
     arguments: &BuildArguments,
-    file: &Path,
-    source: &Path,
+    file: Option<&Path>,
+    source: &Location,
     session: &Session,
 ) -> Result<ExitCode, Failure> {
     let start = Instant::now();
@@ -63,14 +63,30 @@ pub(super) fn run(
         .iter()
         .map(|tag| tag.parse())
         .collect::<Result<_, _>>()?;
-    let options = options(arguments, file, source, session)?;
-    if arguments.dockerfile.check {
-        session.interruption.listen(&session.console)?;
-        return check(&options, &session.console);
+    let stack = arguments.dockerfile.stack.as_deref();
+    // What lies on this machine can be looked at right away, and a stack be made for it. What has to be fetched comes
+    // later.
+    if let Location::Directory(_) = source
+        && !arguments.dockerfile.check
+        && file != Some(Path::new("-"))
+        && stack::is_mentioned(&find(file, &source.open(session)?)?.bytes)
+    {
+        stack::make(stack, session)?;
     }
     // A namespace can only be entered while there is one thread.
-    crate::isolation::choose(session)?;
+    if !arguments.dockerfile.check {
+        crate::isolation::choose(session)?;
+    }
     session.interruption.listen(&session.console)?;
+    let context = source.open(session)?;
+    let mut fetched = Vec::new();
+    let mut options = options(arguments, file, &context, session, &mut fetched)?;
+    if arguments.dockerfile.check {
+        return check(&options, &session.console);
+    }
+    if stack::is_mentioned(&options.dockerfile) {
+        stack::add(stack, &mut options.contexts, session)?;
+    }
     let destination = session.output(&arguments.output, &names)?;
     let told = session.interruption.during({
         let cancellation = options.cancellation.clone();
@@ -86,7 +102,7 @@ pub(super) fn run(
         &watcher,
     );
     drop(told);
-    let report = report.map_err(|error| failure(&error, &session.console))?;
+    let report = report.map_err(|error| failure_of(&error, &session.console))?;
     let (executed, cached) = (report.executed, report.cached);
     let image = report.image.clone();
     let receipt = transfer::write(&image, &destination)?;
@@ -109,25 +125,22 @@ pub(super) fn run(
 
 fn options(
     arguments: &BuildArguments,
-    file: &Path,
-    source: &Path,
+    file: Option<&Path>,
+    context: &Context,
     session: &Session,
+    fetched: &mut Vec<Context>,
 ) -> Result<Options, Failure> {
     let given = &arguments.dockerfile;
-    let bytes = fs_err::read(file)?;
+    let mut dockerfile = find(file, context)?;
+    dockerfile.ignore.get_or_insert_with(|| context.ignore());
     let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
-    let platforms = Platforms {
-        build: dockerfile_platform(&Platform::host()),
-        target: dockerfile_platform(&platform),
-    };
-    let context = BuildContext::Directory(source.to_owned());
-    let mut options = Options::new(file.display().to_string(), bytes, context, platforms);
-    options.ignore = ignore_file(file)?;
-    options.build_args = build_args(given, session)?;
+    let epoch = super::created(arguments, session)?;
+    let mut options = usual_options(dockerfile, context.files(), &platform, epoch);
+    options.build_args = build_args(&given.build_args, session)?;
     options.target.clone_from(&given.target);
     options.labels.clone_from(&given.labels);
-    options.contexts = contexts(given)?;
-    options.secrets = secrets(given, session)?;
+    options.contexts = contexts(given, session, fetched)?;
+    options.secrets = secrets(&given.secrets, session)?;
     options.ssh = agents(given, session)?;
     options.network = match given.network {
         NetworkArgument::Default => NetworkMode::Shared,
@@ -137,26 +150,40 @@ fn options(
         network_host: given.allow.contains(&Power::NetworkHost),
         security_insecure: given.allow.contains(&Power::SecurityInsecure),
     };
-    options.hosts = fs_err::read("/etc/hosts").ok();
-    options.resolv_conf = fs_err::read("/etc/resolv.conf").ok();
     options.no_cache = match &given.no_cache {
         None => NoCache::Off,
         Some(stages) if stages.iter().all(String::is_empty) => NoCache::All,
         Some(stages) => NoCache::Stages(stages.iter().map(|stage| stage.to_lowercase()).collect()),
     };
-    options.epoch = super::created(arguments, session)?;
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    options.now = options
-        .epoch
-        .unwrap_or_else(|| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
-    options.cancellation = Cancellation::default();
     Ok(options)
 }
 
+/// The options of a build that nobody asked anything of but a platform and a time.
+pub(crate) fn usual_options(
+    dockerfile: FoundDockerfile,
+    files: BuildContext,
+    platform: &Platform,
+    epoch: Option<i64>,
+) -> Options {
+    let platforms = Platforms {
+        build: dockerfile_platform(&Platform::host()),
+        target: dockerfile_platform(platform),
+    };
+    let mut options = Options::new(dockerfile.name, dockerfile.bytes, files, platforms);
+    options.ignore = dockerfile.ignore.unwrap_or(IgnoreFile::Usual);
+    options.hosts = fs_err::read("/etc/hosts").ok();
+    options.resolv_conf = fs_err::read("/etc/resolv.conf").ok();
+    options.epoch = epoch;
+    let since = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    options.now = epoch.unwrap_or_else(|| i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+    options.cancellation = Cancellation::default();
+    options
+}
+
 /// The crate that knows the language has a platform of its own, which is the same.
-fn dockerfile_platform(platform: &Platform) -> lifecycle_dockerfile::Platform {
+pub(crate) fn dockerfile_platform(platform: &Platform) -> lifecycle_dockerfile::Platform {
     lifecycle_dockerfile::Platform {
         os: platform.os.clone(),
         architecture: platform.architecture.clone(),
@@ -165,26 +192,40 @@ fn dockerfile_platform(platform: &Platform) -> lifecycle_dockerfile::Platform {
     }
 }
 
-/// `<Dockerfile>.dockerignore` beats the one in the context (J1).
-fn ignore_file(file: &Path) -> Result<IgnoreFile, Failure> {
-    let mut own = file.as_os_str().to_owned();
-    own.push(".dockerignore");
-    let own = PathBuf::from(own);
-    if !own.is_file() {
-        return Ok(IgnoreFile::Usual);
-    }
-    Ok(IgnoreFile::Given {
-        name: own.display().to_string(),
-        bytes: fs_err::read(&own)?,
+/// The named Dockerfile: of this machine, else of the context. Without a name, the context itself when it is one, else
+/// `Dockerfile` or `dockerfile` in it (J8).
+fn find(file: Option<&Path>, context: &Context) -> Result<FoundDockerfile, Failure> {
+    let found = match file {
+        Some(file) if file == Path::new("-") => Some(FoundDockerfile::of_input()?),
+        Some(file) => match FoundDockerfile::at(file)? {
+            Some(found) => Some(found),
+            None => context.dockerfile(file)?,
+        },
+        None => match context.text() {
+            Some(text) => Some(text),
+            None => match context.dockerfile(Path::new(NAMES[0]))? {
+                Some(found) => Some(found),
+                None => context.dockerfile(Path::new(NAMES[1]))?,
+            },
+        },
+    };
+    found.ok_or_else(|| {
+        let name = file.unwrap_or(Path::new(NAMES[0])).display();
+        Failure::new(
+            "dockerfile",
+            format!("there is no {name}, neither here nor in the build context"),
+        )
+        .help("name the Dockerfile with --dockerfile FILE")
     })
 }
 
-fn build_args(given: &DockerfileArguments, session: &Session) -> Result<BuildArgs, Failure> {
+/// `NAME=VALUE`, or `NAME` for the variable of that name; the proxies of this process go before them.
+pub(crate) fn build_args(given: &[String], session: &Session) -> Result<BuildArgs, Failure> {
     let mut pairs = variables::Variables::default();
     for (name, value) in session.environment.proxies() {
         pairs.set(&name, value.into());
     }
-    pairs.add(&given.build_args, &session.environment)?;
+    pairs.add(given, &session.environment)?;
     let mut args = BTreeMap::new();
     for (name, value) in pairs.into_pairs() {
         let value = value.into_string().map_err(|_| {
@@ -198,55 +239,84 @@ fn build_args(given: &DockerfileArguments, session: &Session) -> Result<BuildArg
     Ok(args.into_iter().collect())
 }
 
-fn contexts(given: &DockerfileArguments) -> Result<BTreeMap<String, NamedContext>, Failure> {
+/// The named contexts (F9). What was fetched for them is kept in `fetched`.
+fn contexts(
+    given: &DockerfileArguments,
+    session: &Session,
+    fetched: &mut Vec<Context>,
+) -> Result<BTreeMap<String, NamedContext>, Failure> {
     let mut contexts = BTreeMap::new();
     for (name, value) in &given.contexts {
-        let context = match value.strip_prefix("docker-image://") {
-            Some(image) => NamedContext::Image {
+        let named = if let Some(image) = value.strip_prefix("docker-image://") {
+            NamedContext::Image {
                 source: None,
                 reference: image.parse()?,
-            },
-            None if Path::new(value).is_dir() => NamedContext::Directory(PathBuf::from(value)),
-            None if Path::new(value).is_file() => NamedContext::Tar(PathBuf::from(value)),
-            None => {
-                return Err(Failure::new(
-                    "context",
-                    format!("the build context {name} is neither a directory nor a tar: {value}"),
-                )
-                .help("git, http and oci-layout contexts are not built yet"));
             }
+        } else if let Some(layout) = value.strip_prefix("oci-layout://") {
+            LayoutImage::find(layout)?
+        } else {
+            let context = Location::parse(value)?.open(session)?;
+            let path = context.directory().ok_or_else(|| {
+                Failure::new(
+                    "context",
+                    format!("the build context {name} has no files: {value} is a Dockerfile"),
+                )
+            })?;
+            let named = NamedContext::Directory {
+                path: path.to_owned(),
+                ignore: context.ignore(),
+            };
+            fetched.push(context);
+            named
         };
-        contexts.insert(name.to_lowercase(), context);
+        contexts.insert(name.to_lowercase(), named);
     }
     Ok(contexts)
 }
 
-/// `id=ID[,src=FILE|,env=NAME]`; without either, the variable of that name, else the file (I11).
-fn secrets(given: &DockerfileArguments, session: &Session) -> Result<BTreeMap<String, Secret>, Failure> {
+/// `id=ID[,src=FILE|,env=NAME][,type=file|env]`; without either, the variable of that name, else the file (I11).
+pub(crate) fn secrets(given: &[String], session: &Session) -> Result<BTreeMap<String, Secret>, Failure> {
     let mut secrets = BTreeMap::new();
-    for text in &given.secrets {
-        let fields: BTreeMap<&str, &str> = text
-            .split(',')
-            .filter_map(|field| field.split_once('='))
-            .collect();
+    for text in given {
         let wrong = |reason: String| {
             Failure::new("secret", format!("--secret {text}: {reason}"))
                 .help("write id=ID,src=FILE or id=ID,env=NAME")
         };
-        let id = *fields.get("id").ok_or_else(|| wrong("it has no id".to_owned()))?;
-        let file = fields.get("src").or(fields.get("source")).copied();
-        let value = match (file, fields.get("env")) {
-            (Some(file), None) => fs_err::read(file)?,
+        let mut fields = BTreeMap::new();
+        for field in text.split(',') {
+            let (key, value) = field
+                .split_once('=')
+                .ok_or_else(|| wrong(format!("{field:?} is no KEY=VALUE")))?;
+            match key {
+                "id" | "src" | "env" | "type" => fields.insert(key, value),
+                "source" => fields.insert("src", value),
+                _ => return Err(wrong(format!("there is no {key}"))),
+            };
+        }
+        let field = |key: &str| fields.get(key).copied();
+        let id = field("id").ok_or_else(|| wrong("it has no id".to_owned()))?;
+        let variable = |name: &str| session.environment.os(name);
+        let (file, name) = match (field("type"), field("src"), field("env")) {
+            (_, Some(_), Some(_)) => return Err(wrong("it has both a file and a variable".to_owned())),
+            (None | Some("env"), None, Some(name)) | (Some("env"), Some(name), None) => (None, Some(name)),
+            (None | Some("file"), Some(file), None) => (Some(file), None),
+            (Some("env"), None, None) => (None, Some(id)),
+            (None, None, None) if variable(id).is_some() => (None, Some(id)),
+            (None | Some("file"), None, None) => (Some(id), None),
+            (Some(kind), ..) => return Err(wrong(format!("it cannot be of the type {kind}"))),
+        };
+        let value = match (file, name) {
+            (Some(file), _) => fs_err::read(file)?,
             (None, name) => {
-                let name = name.copied().unwrap_or(id);
-                let value = session.environment.os(name);
-                let value = value.ok_or_else(|| wrong(format!("there is no variable {name}")))?;
+                let name = name.unwrap_or(id);
+                let value = variable(name).ok_or_else(|| wrong(format!("there is no variable {name}")))?;
                 std::os::unix::ffi::OsStrExt::as_bytes(value.as_os_str()).to_vec()
             }
-            (Some(_), Some(_)) => return Err(wrong("it has both a file and a variable".to_owned())),
         };
         let secret = Secret::new(value).ok_or_else(|| wrong("it is larger than 500 KiB".to_owned()))?;
-        secrets.insert(id.to_owned(), secret);
+        if secrets.insert(id.to_owned(), secret).is_some() {
+            return Err(wrong("there is another one with this id".to_owned()));
+        }
     }
     Ok(secrets)
 }
@@ -271,7 +341,7 @@ fn agents(given: &DockerfileArguments, session: &Session) -> Result<BTreeMap<Str
 /// Runs the build checks (N1).
 fn check(options: &Options, console: &Console) -> Result<ExitCode, Failure> {
     let dockerfile = Dockerfile::parse(options.name.clone(), options.dockerfile.clone())
-        .map_err(|diagnostics| failure(&ExecutorError::Invalid(diagnostics), console))?;
+        .map_err(|diagnostics| failure_of(&ExecutorError::Invalid(diagnostics), console))?;
     let contexts = options.contexts.keys().cloned().collect();
     let lint_options = LintOptions {
         target: options.target.as_deref(),
@@ -295,7 +365,7 @@ fn check(options: &Options, console: &Console) -> Result<ExitCode, Failure> {
 }
 
 /// Shows all that is wrong but the last, which is the failure; a failing RUN's own code goes on (I2).
-fn failure(error: &ExecutorError, console: &Console) -> Failure {
+pub(crate) fn failure_of(error: &ExecutorError, console: &Console) -> Failure {
     let code = match error {
         ExecutorError::Command { code, .. } => u8::try_from(*code).unwrap_or(1),
         ExecutorError::Cancelled => 130,
@@ -314,7 +384,7 @@ fn failure(error: &ExecutorError, console: &Console) -> Failure {
 
 /// Tells what the executor does.
 #[derive(Debug)]
-struct Watcher(Console);
+pub(crate) struct Watcher(pub(crate) Console);
 
 impl Watcher {
     fn label(step: &StepName) -> String {

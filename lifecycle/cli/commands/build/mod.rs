@@ -4,7 +4,12 @@ mod builder;
 mod dockerfile;
 mod previous;
 mod project;
+mod stack;
 mod summary;
+
+pub(crate) use self::dockerfile::{
+    Watcher, build_args, dockerfile_platform, failure_of, secrets, usual_options,
+};
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -24,17 +29,21 @@ use self::previous::{BuildSource, Writable};
 use self::project::Project;
 use crate::arguments::BuildArguments;
 use crate::commands::builder::own_lifecycle;
+use crate::context::Location;
 use crate::failure::Failure;
 use crate::isolation;
 use crate::session::Session;
 use crate::variables::{self, Variables};
 
 pub(crate) fn run(arguments: &BuildArguments, session: &Session) -> Result<ExitCode, Failure> {
-    let source = arguments.source.clone().unwrap_or_else(|| PathBuf::from("."));
-    match dockerfile::choose(arguments, &source, &session.console) {
-        Some(file) => dockerfile::run(arguments, &file, &source, session),
-        None => build(arguments, source, session),
+    let source = arguments.source.as_deref().unwrap_or(".");
+    let location = Location::parse(source)?;
+    if dockerfile::is_asked_for(arguments, &location, &session.console) {
+        let file = arguments.dockerfile.file.as_deref();
+        let file = file.filter(|file| !file.as_os_str().is_empty());
+        return dockerfile::run(arguments, file, &location, session);
     }
+    build(arguments, PathBuf::from(source), session)
 }
 
 /// Builds with buildpacks.
@@ -157,23 +166,27 @@ fn variables(
 
 /// When the image is said to be made: `--creation-time`, else `SOURCE_DATE_EPOCH`.
 fn created(arguments: &BuildArguments, session: &Session) -> Result<Option<i64>, Failure> {
-    let text = arguments
-        .creation_time
-        .as_deref()
-        .or(session.environment.text("SOURCE_DATE_EPOCH"));
-    match text {
-        None => Ok(None),
+    match arguments.creation_time.as_deref() {
         Some("now") => {
             let since = SystemTime::now()
                 .duration_since(SystemTime::UNIX_EPOCH)
                 .unwrap_or_default();
             Ok(Some(i64::try_from(since.as_secs()).unwrap_or(i64::MAX)))
         }
-        Some(text) => text.parse().map(Some).map_err(|_| {
+        Some(text) => seconds(Some(text)),
+        None => seconds(session.environment.text("SOURCE_DATE_EPOCH")),
+    }
+}
+
+/// Seconds since 1970, as `SOURCE_DATE_EPOCH` has them.
+pub(crate) fn seconds(text: Option<&str>) -> Result<Option<i64>, Failure> {
+    let parsed = text.map(|text| {
+        text.parse().map_err(|_| {
             Failure::new("time", format!("{text:?} is no time"))
                 .help("write seconds since 1970, or `now` with --creation-time")
-        }),
-    }
+        })
+    });
+    parsed.transpose()
 }
 
 /// Where layers are kept from one build to the next.

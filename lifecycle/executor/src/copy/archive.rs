@@ -30,7 +30,10 @@ const SIGNATURES: [(&[u8], Form); 4] = [
 
 /// Whether a file is a tar, plain or compressed: told by its content, never by its name (H25). Leaves the file at its
 /// beginning.
-pub(crate) fn is_archive(file: &mut File) -> io::Result<bool> {
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn is_archive(file: &mut File) -> io::Result<bool> {
     let form = form_of(file)?;
     let mut reader = TarReader::new(BufReader::with_capacity(4096, decompress(&*file, form)?));
     let is_archive = matches!(reader.next_entry(), Ok(Some(_)));

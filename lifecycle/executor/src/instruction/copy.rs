@@ -115,25 +115,17 @@ impl StageRunner<'_> {
 
     /// The files of an origin.
     pub(crate) fn open(&self, origin: &Origin) -> Result<Opened, StepError> {
+        let of_files = |source| Opened {
+            source,
+            keeps: Vec::new(),
+        };
         match origin {
-            Origin::Scratch => Ok(Opened {
-                source: SourceFiles::default(),
-                keeps: Vec::new(),
-            }),
-            Origin::Context => {
-                let context = &self.build.context;
-                Ok(Opened {
-                    source: context.source.clone(),
-                    keeps: context.keeps.clone(),
-                })
-            }
+            Origin::Scratch => Ok(of_files(SourceFiles::default())),
+            Origin::Context => Ok(of_files(self.build.context.clone())),
             Origin::Stage(index) => self.open_stack(&self.build.wait_for(*index)?.stack),
             Origin::Image(name) => match self.image(name)? {
                 Named::Image(image) => self.open_stack(&image.1),
-                Named::Files(files) => Ok(Opened {
-                    source: files.source.clone(),
-                    keeps: files.keeps.clone(),
-                }),
+                Named::Files(files) => Ok(of_files((*files).clone())),
             },
         }
     }

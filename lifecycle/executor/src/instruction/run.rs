@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use super::working_root::WorkingRoot;
 use crate::copy::contents::Kept;
 use crate::error::StepError;
 use crate::key::{Key, KeyMaker};
-use crate::options::NetworkMode;
+use crate::options::{NetworkMode, NoCache};
 use crate::reporter::StepName;
 use crate::stack::{LayerTree, StackLayer, owners_of_changes, set_mode};
 use crate::stage::{LayerStep, StageRunner};
@@ -33,10 +34,12 @@ impl StageRunner<'_> {
         self.check_allowed(action)?;
         let sources = self.mount_sources(action)?;
         let definitions = vec![self.key_of_run(action, &sources)];
-        if let Some(earlier) = self.earlier(&definitions, true)? {
+        let build = self.build;
+        if build.options.no_cache != NoCache::Runs
+            && let Some(earlier) = self.earlier(&definitions, true)?
+        {
             return Ok(earlier);
         }
-        let build = self.build;
         let standing = build.standing()?;
         let layer = if standing.has_overlay && build.options.live_root.is_none() {
             self.run_over_overlay(action, &sources, name)?
@@ -91,7 +94,13 @@ impl StageRunner<'_> {
         key.add(&action.working_directory)
             .add(&action.user)
             .add(&options.hostname)
-            .add(self.work.platform.to_string());
+            .add(self.work.platform.to_string())
+            .list(
+                options
+                    .ignored_paths
+                    .iter()
+                    .map(|path| path.as_os_str().as_bytes()),
+            );
         sources.add_to(&mut key, &action.mounts);
         key.number(action.network as u64)
             .number(self.network(action) as u64)
@@ -144,7 +153,7 @@ impl StageRunner<'_> {
         let account = Users::read(tree.as_fd())?.resolve(&action.user)?;
         let isolation = Isolation::Namespaces(UserNamespace::Own);
         self.execute(isolation, Root::Tree(tree), &account, action, sources, name)?;
-        let changes = ChangeSet::of_overlay(&upper, &lower, &[])?;
+        let changes = ChangeSet::of_overlay(&upper, &lower, &build.options.ignored_paths)?;
         let changes = changes.latest(build.epoch).named(name.text.clone());
         let owners = if build.powers.gives_files_away {
             OwnerTable::default()
@@ -181,7 +190,7 @@ impl StageRunner<'_> {
             None => WorkingRoot::new(&roots)?,
         };
         root.catch_up(&self.result.stack, &roots)?;
-        let before = root.snapshot()?;
+        let before = root.snapshot(&build.options.ignored_paths)?;
         let path = root.path();
         let handle = std::fs::File::open(&path).map_err(StepError::io(format!("open {}", path.display())))?;
         let account = Users::read(handle.as_fd())?.resolve(&action.user)?;

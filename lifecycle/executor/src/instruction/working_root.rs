@@ -143,12 +143,13 @@ impl WorkingRoot {
             })
     }
 
-    /// Remembers how everything is now.
-    pub(crate) fn snapshot(&self) -> Result<Snapshot, StepError> {
-        let exclude = match &self.place {
+    /// Remembers how everything is now, but for these paths.
+    pub(crate) fn snapshot(&self, ignored: &[PathBuf]) -> Result<Snapshot, StepError> {
+        let mut exclude = match &self.place {
             Place::Scratch(_) => Vec::new(),
             Place::Live(root) => root.excluded(),
         };
+        exclude.extend_from_slice(ignored);
         Ok(Snapshot::take(&self.path(), &exclude)?)
     }
 

@@ -1,6 +1,6 @@
 //! Configuration and history (sections G and L).
 
-use lifecycle_executor::NamedContext;
+use lifecycle_executor::{IgnoreFile, NamedContext};
 use lifecycle_image::mutate;
 use serde_json::{Value, json};
 
@@ -253,9 +253,13 @@ fn named_contexts_replace_f9() {
     let mut options = bench
         .options("FROM alpine:latest\nCOPY --from=files . /x/\nRUN --mount=from=files,target=/m cat /m/f\n");
     options.contexts.insert("alpine".into(), image.clone());
-    options
-        .contexts
-        .insert("files".into(), NamedContext::Directory(other.clone()));
+    options.contexts.insert(
+        "files".into(),
+        NamedContext::Directory {
+            path: other.clone(),
+            ignore: IgnoreFile::Usual,
+        },
+    );
     let built = bench.build_with(&options);
     assert_eq!(built.content("which"), "changed\n");
     assert_eq!(built.content("x/f"), "other");
@@ -265,9 +269,13 @@ fn named_contexts_replace_f9() {
     options.contexts.insert("one".into(), image);
     assert_eq!(bench.build_with(&options).content("which"), "changed\n");
     let mut options = bench.options("FROM files\n");
-    options
-        .contexts
-        .insert("files".into(), NamedContext::Directory(other));
+    options.contexts.insert(
+        "files".into(),
+        NamedContext::Directory {
+            path: other,
+            ignore: IgnoreFile::Absent,
+        },
+    );
     assert!(
         bench.fail_with(&options).contains("Dockerfile:1:6"),
         "a place is named"

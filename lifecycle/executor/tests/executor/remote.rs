@@ -6,7 +6,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lifecycle_dockerfile::GitReference;
-use lifecycle_executor::{BuildContext, Checkout, Download, IgnoreFile, Offline, Remote, RemoteError};
+use lifecycle_executor::{
+    BuildContext, Checkout, Download, IgnoreFile, Offline, Remote, RemoteError, unpack_context,
+};
 use lifecycle_layers::Entry;
 
 use crate::support::{Bench, tar, tell};
@@ -189,9 +191,13 @@ fn archives_are_contexts_too_j6() {
     let path = bench.directory.path().join("context.tar");
     for bytes in [zstd::encode_all(&plain[..], 1).unwrap(), plain] {
         fs::write(&path, bytes).unwrap();
+        let unpacked = bench.directory.path().join("unpacked");
+        fs::create_dir(&unpacked).unwrap();
+        unpack_context(fs::File::open(&path).unwrap(), "context.tar", &unpacked).unwrap();
         let mut options = bench.options("FROM busybox\nCOPY f g /x/\n");
-        options.context = BuildContext::Tar(path.clone());
+        options.context = BuildContext::Directory(unpacked.clone());
         // An ignore file in an archive is just a file, unless somebody says otherwise.
+        options.ignore = IgnoreFile::Absent;
         assert_eq!(bench.build_with(&options).content("x/g"), "G");
         options.ignore = IgnoreFile::Given {
             name: "ignore".into(),
@@ -203,6 +209,7 @@ fn archives_are_contexts_too_j6() {
             bench.fail_with(&options).contains("not found"),
             "links end in the context"
         );
+        fs::remove_dir_all(&unpacked).unwrap();
     }
     let mut options = bench.options("FROM busybox\nCOPY x /x/\n");
     options.context = BuildContext::Empty;

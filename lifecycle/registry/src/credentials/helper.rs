@@ -75,6 +75,11 @@ impl Helpers {
         Ok((!reply.secret.is_empty()).then(|| named(&reply.username, &reply.secret)))
     }
 
+    /// Whether the helper is installed.
+    pub(crate) fn has(&self, helper: &str) -> bool {
+        self.find(helper).is_ok()
+    }
+
     fn talk(&self, child: &mut Child, server: &str) -> Result<(bool, Vec<u8>), String> {
         let slow = || format!("did not answer within {} s", self.timeout.as_secs_f32());
         let deadline = Instant::now() + self.timeout;
