@@ -497,6 +497,7 @@ impl Phase<'_> {
                 access: Some(access),
                 platform: &dealings.host,
             }),
+            unpacked: None,
         })
     }
 

@@ -12,6 +12,7 @@ mod tests;
 
 pub use read::{FormatError, ReadEntry, TarReader};
 pub use sparse::Segment;
+pub(crate) use write::REFERENCE_MTIME;
 pub use write::{Style, TarWriter};
 
 /// The size of a header and the unit that everything is padded to.

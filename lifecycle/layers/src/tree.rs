@@ -1,7 +1,8 @@
-//! Whole trees: remove, copy, measure. All by handles, for trees of any depth and with hostile links.
+//! Whole trees: remove, copy, measure, settle. All by handles, for trees of any depth and with hostile links.
 
 mod copy;
 mod remove;
+mod settle;
 mod size;
 
 #[cfg(test)]
@@ -10,4 +11,5 @@ mod tests;
 pub use copy::{Copied, Copying, copy};
 pub use remove::remove;
 pub(crate) use remove::remove_name;
+pub use settle::settle;
 pub use size::{Size, size};

@@ -6,6 +6,7 @@
 
 mod directory;
 mod image;
+mod unpacked;
 mod write;
 
 #[cfg(test)]
@@ -14,16 +15,17 @@ mod tests;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use lifecycle_image::{Image, Layer, Platform, Reference, Sink, Source, TransferErrorKind};
+use lifecycle_image::{DiffId, Image, Layer, Platform, Reference, Sink, Source, TransferErrorKind};
 use lifecycle_spec::label::{self, CacheLabel};
 
-pub(crate) use directory::CacheDirectory;
+pub(crate) use directory::{CacheDirectory, CacheError};
 pub(crate) use image::write_image;
+pub use unpacked::UnpackedLayers;
 pub(crate) use write::{CacheContents, CachedBuildpack, CachedContents};
 
 use crate::layer::{self, UnpackError};
 use crate::reporter::explain;
-use crate::{Access, Reporter};
+use crate::{Access, Place, Reporter};
 
 /// Where builds keep what they want to find again.
 #[derive(Debug, Clone, Default)]
@@ -32,6 +34,8 @@ pub struct CacheOptions<'a> {
     pub directory: Option<PathBuf>,
     /// An image, which is read in preference to the directory.
     pub image: Option<CacheImage<'a>>,
+    /// Where the layers of the directory stay unpacked.
+    pub unpacked: Option<UnpackedLayers>,
 }
 
 /// An image that serves as a cache. It is always in a registry, even if the app image is not (CACHE-02).
@@ -62,6 +66,7 @@ impl CacheOptions<'_> {
 pub(crate) struct Cache {
     pub(crate) label: CacheLabel,
     contents: Contents,
+    unpacked: Option<UnpackedLayers>,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +92,7 @@ impl Cache {
             Ok(label) => Self {
                 label,
                 contents: Contents::Directory(directory),
+                unpacked: options.unpacked.clone(),
             },
             Err(error) => {
                 reporter.warning(&format!(
@@ -120,6 +126,7 @@ impl Cache {
             Some(Ok(label)) => Self {
                 label,
                 contents: Contents::Image(Box::new(image)),
+                unpacked: None,
             },
             Some(Err(flaw)) => {
                 reporter.warning(&format!(
@@ -130,6 +137,21 @@ impl Cache {
             }
             None => Self::default(),
         }
+    }
+
+    /// Moves an unpacked layer to `place`. Says whether there was one.
+    pub(crate) fn take_unpacked(&self, diff_id: &DiffId, place: &Place) -> bool {
+        let Some(unpacked) = &self.unpacked else { return false };
+        unpacked.take(diff_id, place).unwrap_or_else(|error| {
+            tracing::debug!(%error, "{diff_id} comes from its tar");
+            false
+        })
+    }
+
+    /// Whether the directory at `place` is a layer that was taken from here, unchanged.
+    pub(crate) fn is_intact(&self, diff_id: &DiffId, place: &Place) -> bool {
+        let unpacked = self.unpacked.as_ref();
+        unpacked.is_some_and(|unpacked| unpacked.is_intact(diff_id, place))
     }
 
     /// A layer of the cache.

@@ -9,6 +9,7 @@ mod cached;
 mod config;
 mod error;
 mod extension;
+mod intact;
 mod labels;
 mod options;
 mod parts;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use std::thread;
 
 use lifecycle_image::{Image, Layer, Progress, mutate};
+use lifecycle_spec::label::CacheLabel;
 use lifecycle_spec::{AnalyzedToml, GroupToml, MetadataToml, ProjectMetadataToml, RunImage};
 use lifecycle_store::{Expected, Store};
 
@@ -26,7 +28,7 @@ pub use options::ExportOptions;
 pub use report::{ExportReport, ExportedLayer, LayerOrigin};
 
 use self::parts::{Made, Part, Parts, Source};
-use crate::cache::{Cache, CacheContents, CacheDirectory, write_image};
+use crate::cache::{Cache, CacheContents, CacheDirectory, CacheError, write_image};
 use crate::reporter::explain;
 use crate::{CacheOptions, FileError, Identifiers, Images, Phase, Quiet, Reporter, files, layer, sboms};
 
@@ -53,7 +55,9 @@ pub fn export(
     // What cannot work is known before the first byte is read.
     let entrypoint = config::entrypoint(options, &inputs.metadata)?;
     add_lifecycle_sboms(options, &**reporter)?;
-    let parts = Parts::find(options, &inputs)?;
+    // What is wrong with the old cache was told when it was restored from.
+    let before = Cache::read(cache, &Quiet);
+    let parts = Parts::find(options, &inputs, &before)?;
 
     let failed = |cause| ExportError::Write {
         image: options.name(),
@@ -77,10 +81,15 @@ pub fn export(
     }
 
     let fill_caches = || {
-        // What is wrong with the old cache was told when it was restored from.
-        let before = Cache::read(cache, &Quiet);
-        let contents = cached::contents(options, &parts.buildpacks, &made, &before.label, &**reporter);
-        write_caches(&contents, cache, store, options, reporter);
+        let contents = cached::contents(
+            options,
+            &parts.buildpacks,
+            &made,
+            &before.label,
+            &parts.intact,
+            &**reporter,
+        );
+        write_caches(&contents, cache, store, options, reporter)
     };
     let finish = || -> Result<ExportReport, ExportError> {
         let labels = labels::of(options, &inputs, &parts.buildpacks, &made)?;
@@ -111,17 +120,29 @@ pub fn export(
     }
     if !options.parallel {
         let finished = finish()?;
-        fill_caches();
+        let label = fill_caches();
+        keep_unpacked(cache, label.as_ref(), options);
         return Ok(finished);
     }
     thread::scope(|scope| {
         let filling = scope.spawn(fill_caches);
-        let finished = finish();
-        filling
+        let finished = finish()?;
+        let label = filling
             .join()
             .unwrap_or_else(|cause| std::panic::resume_unwind(cause));
-        finished
+        keep_unpacked(cache, label.as_ref(), options);
+        Ok(finished)
     })
+}
+
+/// Keeps unpacked what the cache directory holds, now that nobody reads the layers directory any more.
+fn keep_unpacked(cache: &CacheOptions<'_>, label: Option<&CacheLabel>, options: &ExportOptions) {
+    if let (Some(unpacked), Some(label)) = (&cache.unpacked, label)
+        && let Err(error) = unpacked.keep(label, &options.layers)
+    {
+        // The next build unpacks tars.
+        tracing::debug!(%error, "layers do not stay unpacked");
+    }
 }
 
 /// What the image is made from, apart from directories.
@@ -209,7 +230,12 @@ fn make(
         Source::Previous(layer) => Arc::clone(layer),
         Source::Contents(contents) => {
             let previous = inputs.previous.as_ref().filter(|_| part.was_there);
-            let expected = previous.map_or(Expected::New, |image| Expected::among(image.layers()));
+            let layers = previous.map(Image::layers);
+            let expected = match (&part.diff_id, layers) {
+                (Some(diff_id), layers) => Expected::known(diff_id.clone(), layers.unwrap_or_default()),
+                (None, Some(layers)) => Expected::among(layers),
+                (None, None) => Expected::New,
+            };
             store.pack(
                 Arc::clone(contents),
                 options.packing,
@@ -262,14 +288,15 @@ fn tell(layers: &[ExportedLayer], reporter: &dyn Reporter) {
     }
 }
 
-/// Writes the caches. Failing here costs the next build time and this one a warning.
+/// Writes the caches, and says what the cache directory holds now. Failing here costs the next build time and this one a
+/// warning.
 fn write_caches(
     contents: &CacheContents,
     cache: &CacheOptions<'_>,
     store: &Store,
     options: &ExportOptions,
     reporter: &Arc<dyn Reporter>,
-) {
+) -> Option<CacheLabel> {
     let progress: Arc<dyn Progress> = Arc::clone(reporter) as Arc<dyn Progress>;
     let image = cache
         .image
@@ -279,9 +306,13 @@ fn write_caches(
         .directory
         .as_ref()
         .map(|path| CacheDirectory::new(path).write(contents, &**reporter));
-    for error in [image, directory].into_iter().flatten().filter_map(Result::err) {
-        reporter.warning(&format!("Failed to export cache: {}", explain(&error)));
+    let tell = |error: &CacheError| {
+        reporter.warning(&format!("Failed to export cache: {}", explain(error)));
+    };
+    if let Some(Err(error)) = &image {
+        tell(error);
     }
+    directory.and_then(|written| written.inspect_err(tell).ok())
 }
 
 /// The diff ID of a layer, when it is made.

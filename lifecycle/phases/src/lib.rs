@@ -48,7 +48,7 @@ pub use lifecycle_executor::Cancellation;
 
 pub use analyze::{AnalyzeError, AnalyzeOptions, AnalyzeReport, analyze};
 pub use build::{BuildError, BuildOptions, BuildReport, BuiltModule, build};
-pub use cache::{CacheImage, CacheOptions};
+pub use cache::{CacheImage, CacheOptions, UnpackedLayers};
 pub use create::{CreateError, CreateOptions, CreateReport, create};
 pub use detect::{DetectError, DetectOptions, DetectReport, ModuleOutcome, Verdict, detect};
 pub use environment::Surroundings;

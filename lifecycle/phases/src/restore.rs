@@ -11,7 +11,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use lifecycle_image::{Image, Reference};
+use lifecycle_image::{Image, Outcome, Reference, Step};
 use lifecycle_spec::{
     AnalyzedToml, BuildImage, GroupModule, GroupToml, LayerName, LayerToml, RunToml, ValueTable,
 };
@@ -256,14 +256,12 @@ fn bring_back(
         let Some(sha) = &wanted.contents else {
             return Ok(());
         };
-        let place = wanted.place(&options.layers);
-        layer::unpack(
-            &*cache.layer(sha)?,
-            &place,
-            &sha.parse()?,
-            &wanted.label(),
-            reporter,
-        )
+        let (place, diff_id, name) = (wanted.place(&options.layers), sha.parse()?, wanted.label());
+        if cache.take_unpacked(&diff_id, &place) {
+            reporter.begin(Step::Extract, &name, None).finish(Outcome::Reused);
+            return Ok(());
+        }
+        layer::unpack(&*cache.layer(sha)?, &place, &diff_id, &name, reporter)
     };
     let has_sbom = options.api.has_sbom_layers() && !cache.label.sbom.sha.is_empty();
     if has_sbom {

@@ -393,6 +393,7 @@ impl World {
         CacheOptions {
             directory: Some(self.path("cache")),
             image: None,
+            unpacked: None,
         }
     }
 

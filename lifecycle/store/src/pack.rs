@@ -31,6 +31,9 @@ pub enum Expected {
     /// has packed them in the same way, or the function finds a layer of the same compression, nothing is
     /// compressed. If not, they are read a second time.
     Seen(Find),
+    /// They are known to be this layer, so that they are not even hashed. If neither this store nor the function has it,
+    /// they are packed.
+    Known(DiffId, Find),
 }
 
 impl Expected {
@@ -41,14 +44,23 @@ impl Expected {
 
     /// Expects contents that this store has packed before, or that are one of `layers`.
     pub fn among(layers: &[Arc<dyn Layer>]) -> Self {
-        let layers = layers.to_vec();
-        Self::Seen(Arc::new(move |wanted| {
-            let mut layers = layers.iter();
-            layers
-                .find(|layer| layer.diff_id().is_ok_and(|own| own == *wanted))
-                .cloned()
-        }))
+        Self::Seen(find_among(layers))
     }
+
+    /// Contents that are known to be the layer `diff_id`, which this store has packed before, or which is one of `layers`.
+    pub fn known(diff_id: DiffId, layers: &[Arc<dyn Layer>]) -> Self {
+        Self::Known(diff_id, find_among(layers))
+    }
+}
+
+fn find_among(layers: &[Arc<dyn Layer>]) -> Find {
+    let layers = layers.to_vec();
+    Arc::new(move |wanted| {
+        let mut layers = layers.iter();
+        layers
+            .find(|layer| layer.diff_id().is_ok_and(|own| own == *wanted))
+            .cloned()
+    })
 }
 
 impl fmt::Debug for Expected {
@@ -56,6 +68,7 @@ impl fmt::Debug for Expected {
         f.write_str(match self {
             Self::New => "New",
             Self::Seen(_) => "Seen",
+            Self::Known(..) => "Known",
         })
     }
 }
@@ -160,19 +173,31 @@ impl Drop for Unfinished {
 impl Job {
     fn work(&self, directory: &Arc<Directory>, closing: &AtomicBool) -> io::Result<Arc<dyn Layer>> {
         check_open(closing)?;
-        if let Expected::Seen(find) = &self.expected
-            && let Some(layer) = self.reuse(directory, find)?
-        {
+        let reused = match &self.expected {
+            Expected::New => None,
+            Expected::Seen(find) => self.reuse(directory, None, find)?,
+            Expected::Known(diff_id, find) => self.reuse(directory, Some(diff_id), find)?,
+        };
+        if let Some(layer) = reused {
             return Ok(layer);
         }
         self.pack(directory, closing).map(|layer| Arc::new(layer) as _)
     }
 
-    /// Hashes the contents and looks for a layer that they made before.
-    fn reuse(&self, directory: &Arc<Directory>, find: &Find) -> io::Result<Option<Arc<dyn Layer>>> {
+    /// Hashes the contents, unless it is known what they are, and looks for a layer that they made before.
+    fn reuse(
+        &self,
+        directory: &Arc<Directory>,
+        known: Option<&DiffId>,
+        find: &Find,
+    ) -> io::Result<Option<Arc<dyn Layer>>> {
         let meter = self.progress.begin(Step::Hash, self.making.0.name(), None);
-        let (diff_id, _) = lifecycle_layers::hash(&*self.contents, &*meter)
-            .map_err(|error| pack_failed(error, directory))?;
+        let diff_id = if let Some(diff_id) = known {
+            diff_id.clone()
+        } else {
+            let hashed = lifecycle_layers::hash(&*self.contents, &*meter);
+            hashed.map_err(|error| pack_failed(error, directory))?.0
+        };
         if let Some(stored) = directory
             .packed(&diff_id, &self.packing)
             .map_err(StoreError::into_io)?

@@ -95,6 +95,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         project: ProjectMetadataToml::default(),
         created: created(arguments, session)?,
         cache: cache.path(),
+        unpacked: cache.unpacked(),
         clear_cache: arguments.clear_cache,
         exec_env: ExecEnv::default(),
         packing: Packing::default(),
@@ -202,6 +203,14 @@ impl Kept {
             Self::Nowhere => None,
             Self::InDirectory(path) => Some(path.clone()),
             Self::InStore(cache) => Some(cache.path().to_owned()),
+        }
+    }
+
+    /// A directory of the user's may lie on any file system and be written by anybody, so its layers are only in tars.
+    fn unpacked(&self) -> Option<PathBuf> {
+        match self {
+            Self::Nowhere | Self::InDirectory(_) => None,
+            Self::InStore(cache) => Some(cache.path().join("unpacked")),
         }
     }
 }

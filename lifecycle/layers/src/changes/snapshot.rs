@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use std::{io, thread};
 
+use lifecycle_image::Digest;
 use rayon::prelude::*;
 use rustix::fs::{FileType, Stat};
 
@@ -66,6 +67,28 @@ impl Snapshot {
             thread::sleep(TICK);
         }
         Ok(Self { records, exclude })
+    }
+
+    /// A name for exactly this state. Inodes and times of change are part of it, so neither a copy of the tree nor one
+    /// that was changed and changed back has the same.
+    pub fn digest(&self) -> Digest {
+        let mut text = Vec::new();
+        for record in &self.records {
+            text.extend_from_slice(&record.key.0);
+            // A key has no slash, so this is where it ends.
+            text.push(b'/');
+            let (modified, changed) = (record.modified, record.changed);
+            for number in [record.size, modified.0, modified.1, changed.0, changed.1] {
+                text.extend_from_slice(&number.to_le_bytes());
+            }
+            for number in [record.inode, record.device, record.node] {
+                text.extend_from_slice(&number.to_le_bytes());
+            }
+            for number in [record.mode, record.owner.uid, record.owner.gid] {
+                text.extend_from_slice(&number.to_le_bytes());
+            }
+        }
+        Digest::of(&text)
     }
 
     /// The number of entries.

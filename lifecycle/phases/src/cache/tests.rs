@@ -80,6 +80,7 @@ fn a_cache_image_is_read_and_written_cache_02_cache_03() {
             access: None,
             platform: &world.platform,
         }),
+        unpacked: None,
     };
     let run = || {
         fs::remove_dir_all(world.path("layers")).unwrap();
@@ -141,6 +142,7 @@ fn an_empty_cache_image_has_one_empty_layer_lifecycle_1_9() {
             access: None,
             platform: &world.platform,
         }),
+        unpacked: None,
     };
     let options = world.create_options();
     create(

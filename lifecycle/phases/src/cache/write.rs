@@ -38,11 +38,16 @@ pub(crate) struct CachedContents {
     pub(crate) exported: Option<Arc<dyn Layer>>,
     /// The diff ID that the layer had in the cache before.
     pub(crate) before: Option<DiffId>,
+    /// Whether it is known to have that one still.
+    pub(crate) is_intact: bool,
 }
 
 impl CachedContents {
     /// The diff ID, where knowing it may save writing the layer: when it is in the app image, or was in the cache.
     pub(crate) fn known_diff_id(&self, reporter: &dyn Reporter) -> Result<Option<DiffId>, CacheError> {
+        if self.is_intact {
+            return Ok(self.before.clone());
+        }
         if let Some(exported) = &self.exported {
             return Ok(Some(exported.diff_id()?));
         }

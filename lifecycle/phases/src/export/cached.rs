@@ -5,6 +5,7 @@ use std::sync::Arc;
 use lifecycle_spec::label::CacheLabel;
 
 use super::ExportOptions;
+use super::intact::IntactLayers;
 use super::parts::{Buildpack, Made, Role, directory, metadata, place_of};
 use crate::cache::{CacheContents, CachedBuildpack, CachedContents};
 use crate::{Reporter, sboms};
@@ -15,6 +16,7 @@ pub(super) fn contents(
     buildpacks: &[Buildpack],
     made: &[Made<'_>],
     before: &CacheLabel,
+    intact: &IntactLayers,
     reporter: &dyn Reporter,
 ) -> CacheContents {
     let mut contents = CacheContents::default();
@@ -37,6 +39,7 @@ pub(super) fn contents(
                 contents: directory(options, &place_of(options, module, &layer.name)),
                 exported: made.iter().find(is_it).map(|made| Arc::clone(&made.layer)),
                 before: before.and_then(|layer| layer.sha.parse().ok()),
+                is_intact: intact.diff_id(&module.id, &layer.name).is_some(),
                 label,
             };
             layers.push((layer.name.clone(), cached, metadata(layer)));
@@ -53,6 +56,7 @@ pub(super) fn contents(
             contents: directory(options, &options.layers.join("sbom").join("cache")),
             exported: None,
             before: before.sbom.sha.parse().ok(),
+            is_intact: false,
         });
     }
     contents

@@ -80,6 +80,7 @@ pub(super) fn parts(base: &Image, extended: &Image) -> Vec<Part> {
             source: Source::Contents(Arc::new(contents)),
             // What did not change since the last build is there.
             was_there: true,
+            diff_id: None,
         }
     };
     layers.enumerate().skip(count).map(part).collect()

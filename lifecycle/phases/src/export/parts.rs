@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 
-use lifecycle_image::{History, Layer};
+use lifecycle_image::{DiffId, History, Layer};
 use lifecycle_layers::{AppLayer, Contents, DirectoryLayer, FilesLayer, Glob, Owners, Parents, Style};
 use lifecycle_spec::label::{AppLayers, LayerMetadata};
 use lifecycle_spec::{GroupModule, LayerName, PlatformApi, StoreToml};
 
 use super::config::{LAUNCHER, PROCESS_DIRECTORY};
+use super::intact::IntactLayers;
 use super::{ExportError, ExportOptions, Inputs, extension, previous_layer};
+use crate::cache::Cache;
 use crate::contributed::{self, ContributedLayer};
 use crate::{FileError, Place, files, sboms};
 
@@ -16,6 +18,7 @@ use crate::{FileError, Place, files, sboms};
 pub(super) struct Parts {
     pub(super) all: Vec<Part>,
     pub(super) buildpacks: Vec<Buildpack>,
+    pub(super) intact: IntactLayers,
 }
 
 /// A layer of the image.
@@ -30,6 +33,8 @@ pub(super) struct Part {
     pub(super) source: Source,
     /// Whether the previous image had a layer in this place.
     pub(super) was_there: bool,
+    /// The diff ID, if it is known already.
+    pub(super) diff_id: Option<DiffId>,
 }
 
 /// What a layer is, for the label.
@@ -82,7 +87,7 @@ impl Part {
 }
 
 impl Parts {
-    pub(super) fn find(options: &ExportOptions, inputs: &Inputs) -> Result<Self, ExportError> {
+    pub(super) fn find(options: &ExportOptions, inputs: &Inputs, cache: &Cache) -> Result<Self, ExportError> {
         // The one file that is not there for certain, and would be missed only when all else is sent.
         fs_err::metadata(&options.launcher).map_err(FileError::from)?;
         let buildpacks = inputs
@@ -98,9 +103,10 @@ impl Parts {
                 })
             })
             .collect::<Result<Vec<_>, ExportError>>()?;
+        let intact = IntactLayers::find(options, &buildpacks, cache);
         let extended = inputs.extended.as_ref();
         let mut all = extended.map_or_else(Vec::new, |extended| extension::parts(&inputs.base, extended));
-        all.extend(launch_layers(options, inputs, &buildpacks)?);
+        all.extend(launch_layers(options, inputs, &buildpacks, &intact)?);
         let before = &inputs.analyzed.metadata;
         if options.api.has_sbom_layers() && sboms::has(&options.layers.here, "launch") {
             let place = options.layers.join("sbom").join("launch");
@@ -147,7 +153,11 @@ impl Parts {
                 was_there,
             ));
         }
-        Ok(Self { all, buildpacks })
+        Ok(Self {
+            all,
+            buildpacks,
+            intact,
+        })
     }
 }
 
@@ -159,6 +169,7 @@ fn part(role: Role, name: &str, created_by: &str, contents: Arc<dyn Contents>, w
         created_by: created_by.to_owned(),
         source: Source::Contents(contents),
         was_there,
+        diff_id: None,
     }
 }
 
@@ -167,6 +178,7 @@ fn launch_layers(
     options: &ExportOptions,
     inputs: &Inputs,
     buildpacks: &[Buildpack],
+    intact: &IntactLayers,
 ) -> Result<Vec<Part>, ExportError> {
     let mut parts = Vec::new();
     for (at, buildpack) in buildpacks.iter().enumerate() {
@@ -209,6 +221,7 @@ fn launch_layers(
                 },
                 name,
                 buildpack: Some(module.label()),
+                diff_id: intact.diff_id(&module.id, &layer.name).cloned(),
                 source,
                 was_there: previous.is_some(),
             });

@@ -13,7 +13,7 @@ use lifecycle_image::{Image, Reference};
 use lifecycle_layers::{Owner, Packing};
 use lifecycle_phases::{
     AnalyzeOptions, CacheOptions, Cancellation, ExportOptions, ExportReport, Images, Phase, Reporter,
-    RestoreOptions, RestoreReport, analyze, export, restore,
+    RestoreOptions, RestoreReport, UnpackedLayers, analyze, export, restore,
 };
 use lifecycle_sandbox::{Identity, Rung};
 use lifecycle_spec::label::LauncherVersion;
@@ -66,6 +66,8 @@ pub struct BuildOptions<'a> {
     pub created: Option<i64>,
     /// The directory where layers are kept from one build to the next, if they are.
     pub cache: Option<PathBuf>,
+    /// The directory in the store where the layers of the cache stay unpacked, if they do. No other build uses it.
+    pub unpacked: Option<PathBuf>,
     /// Whether what the cache holds, and what earlier images hold, is forgotten.
     pub clear_cache: bool,
     /// The execution environment.
@@ -152,7 +154,7 @@ pub fn build(
         reporter: &**reporter,
         cancellation,
     };
-    let inputs = Inputs::new(options, owner, &workspace);
+    let inputs = Inputs::new(options, isolation, owner, &workspace);
 
     times.measure(Phase::Analyze, || {
         analyze(&inputs.analyze, images, None, &**reporter)
@@ -163,21 +165,30 @@ pub fn build(
         reporter.phase(Phase::Detect);
         steps.run("detector")
     })?;
-    let restored = times.measure(Phase::Restore, || {
-        restore(&inputs.restore, Some(images), None, &inputs.cache, &**reporter)
-            .map_err(PlatformError::Restore)
-    })?;
-    workspace.give_away_layers()?;
-    times.measure(Phase::Build, || {
-        reporter.phase(Phase::Build);
-        steps.run("builder")
-    })?;
-    if cancellation.is_cancelled() {
-        return Err(PlatformError::Stopped);
+    let mut restore_to_export = || -> Result<_, PlatformError> {
+        let restored = times.measure(Phase::Restore, || {
+            restore(&inputs.restore, Some(images), None, &inputs.cache, &**reporter)
+                .map_err(PlatformError::Restore)
+        })?;
+        workspace.give_away_layers()?;
+        times.measure(Phase::Build, || {
+            reporter.phase(Phase::Build);
+            steps.run("builder")
+        })?;
+        if cancellation.is_cancelled() {
+            return Err(PlatformError::Stopped);
+        }
+        let export = times.measure(Phase::Export, || {
+            export(&inputs.export, images, &inputs.cache, store, reporter).map_err(PlatformError::Export)
+        })?;
+        Ok((restored, export))
+    };
+    let finished = restore_to_export();
+    if let (Err(_), Some(unpacked)) = (&finished, &inputs.cache.unpacked) {
+        // What went wrong is known already; what is not put back comes from its tar next time.
+        drop(unpacked.put_back(&inputs.export.layers));
     }
-    let export = times.measure(Phase::Export, || {
-        export(&inputs.export, images, &inputs.cache, store, reporter).map_err(PlatformError::Export)
-    })?;
+    let (restored, export) = finished?;
     Ok(BuildReport {
         restored,
         export,
@@ -264,7 +275,7 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn new(options: &BuildOptions<'_>, owner: Owner, workspace: &Workspace) -> Self {
+    fn new(options: &BuildOptions<'_>, isolation: &Isolation, owner: Owner, workspace: &Workspace) -> Self {
         let layers = workspace.layers();
         let file = |name: &str| layers.here.join(name);
         let run_image = match &options.run_images {
@@ -326,9 +337,21 @@ impl Inputs {
             cache: CacheOptions {
                 directory: options.cache.clone(),
                 image: None,
+                unpacked: unpacked(options, isolation, owner),
             },
         }
     }
+}
+
+/// Where layers of the cache stay unpacked. That it cannot be used costs time only.
+fn unpacked(options: &BuildOptions<'_>, isolation: &Isolation, owner: Owner) -> Option<UnpackedLayers> {
+    let directory = options.unpacked.as_ref()?;
+    // Where this process has one id only, that owns what the build makes.
+    let owner = match isolation.rung() {
+        Rung::SingleId => Owner::ROOT,
+        _ => owner,
+    };
+    UnpackedLayers::open(directory, owner).ok()
 }
 
 /// How long each phase took.

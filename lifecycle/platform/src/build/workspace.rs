@@ -1,13 +1,14 @@
 //! The directories of one build.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::{PermissionsExt, lchown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use lifecycle_layers::Owner;
 use lifecycle_phases::Place;
 use lifecycle_store::{Scratch, Store};
+use rustix::process::geteuid;
 
 use crate::PlatformError;
 
@@ -101,7 +102,7 @@ impl Workspace {
     /// Gives everything that was restored to the build, which may change it.
     pub(super) fn give_away_layers(&self) -> Result<(), PlatformError> {
         match self.owner {
-            Some(owner) => give_away(&self.layers().here, owner),
+            Some(owner) => give_away_entries(&self.layers().here, owner),
             None => Ok(()),
         }
     }
@@ -123,14 +124,24 @@ impl Workspace {
     }
 }
 
-/// Gives a directory and everything below it away. Links are not followed.
+/// Gives a directory and everything below it away, unless it is somebody else's already. Links are not followed.
 fn give_away(path: &Path, owner: Owner) -> Result<(), PlatformError> {
     let failed = |cause| PlatformError::io("give away", path, cause);
-    lchown(path, Some(owner.uid), Some(owner.gid)).map_err(failed)?;
-    if !fs::symlink_metadata(path).map_err(failed)?.is_dir() {
+    let metadata = fs::symlink_metadata(path).map_err(failed)?;
+    if metadata.uid() != geteuid().as_raw() {
+        // A layer that stayed unpacked: all of it has its owner, and is not to be touched.
         return Ok(());
     }
-    for entry in fs::read_dir(path).map_err(failed)? {
+    lchown(path, Some(owner.uid), Some(owner.gid)).map_err(failed)?;
+    if metadata.is_dir() {
+        give_away_entries(path, owner)?;
+    }
+    Ok(())
+}
+
+fn give_away_entries(directory: &Path, owner: Owner) -> Result<(), PlatformError> {
+    let failed = |cause| PlatformError::io("read", directory, cause);
+    for entry in fs::read_dir(directory).map_err(failed)? {
         give_away(&entry.map_err(failed)?.path(), owner)?;
     }
     Ok(())
