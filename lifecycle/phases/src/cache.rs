@@ -141,7 +141,9 @@ impl Cache {
 
     /// Moves an unpacked layer to `place`. Says whether there was one.
     pub(crate) fn take_unpacked(&self, diff_id: &DiffId, place: &Place) -> bool {
-        let Some(unpacked) = &self.unpacked else { return false };
+        let Some(unpacked) = &self.unpacked else {
+            return false;
+        };
         unpacked.take(diff_id, place).unwrap_or_else(|error| {
             tracing::debug!(%error, "{diff_id} comes from its tar");
             false

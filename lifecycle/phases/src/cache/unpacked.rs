@@ -70,7 +70,10 @@ impl UnpackedLayers {
     pub fn put_back(&self, layers: &Place) -> io::Result<()> {
         for entry in fs::read_dir(&self.directory)? {
             let path = entry?.path();
-            let Some(diff_id) = path.file_name().and_then(|name| diff_id_of_record(name.to_str()?)) else {
+            let Some(diff_id) = path
+                .file_name()
+                .and_then(|name| diff_id_of_record(name.to_str()?))
+            else {
                 continue;
             };
             let (Ok(text), tree) = (fs::read_to_string(&path), self.tree(&diff_id)) else {
@@ -78,7 +81,8 @@ impl UnpackedLayers {
             };
             // The place is below the layers directory, because `keep` wrote it.
             let taken = text.lines().nth(1).map(|place| layers.here.join(place));
-            if let Some(taken) = taken.filter(|taken| !tree.exists() && self.is_as_recorded(&diff_id, taken)) {
+            if let Some(taken) = taken.filter(|taken| !tree.exists() && self.is_as_recorded(&diff_id, taken))
+            {
                 fs::rename(taken, tree)?;
             }
         }

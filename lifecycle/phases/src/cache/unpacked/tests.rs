@@ -16,7 +16,10 @@ struct Kept {
 impl Kept {
     fn new() -> Self {
         let world = world_with_layers();
-        let own = Owner::new(rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let own = Owner::new(
+            rustix::process::geteuid().as_raw(),
+            rustix::process::getegid().as_raw(),
+        );
         let unpacked = UnpackedLayers::open(world.path("unpacked"), own).unwrap();
         Self { world, unpacked }
     }
@@ -42,7 +45,8 @@ impl Kept {
     fn tree(&self, layer: &str) -> PathBuf {
         let cache = super::super::CacheDirectory::new(self.world.path("cache"));
         let label = cache.label().unwrap();
-        self.unpacked.tree(&label.buildpacks[0].layers[layer].sha.parse().unwrap())
+        self.unpacked
+            .tree(&label.buildpacks[0].layers[layer].sha.parse().unwrap())
     }
 
     fn inode(&self, layer: &str) -> u64 {
@@ -65,14 +69,22 @@ fn cached_layers_are_moved_out_and_back_and_not_read() {
     // The app holds what its buildpack found, so that two builds are the same only from the second on.
     kept.build().unwrap();
     kept.build().unwrap();
-    let (digest, inodes) = (kept.digest(), ["bc", "bcl", "c", "cl"].map(|layer| kept.inode(layer)));
+    let (digest, inodes) = (
+        kept.digest(),
+        ["bc", "bcl", "c", "cl"].map(|layer| kept.inode(layer)),
+    );
     assert!(!kept.world.path("layers/acme_a/bcl").exists() && kept.world.path("layers/acme_a/b").exists());
     kept.spoil_tars();
     let report = kept.build().unwrap();
     let restored = |layer: &crate::RestoredLayer| layer.restored != Restored::Damaged;
     assert!(report.restored.layers.iter().all(restored));
     let found = kept.world.read("app/found");
-    assert!(["bc ", "bcl ", "c ", "cl "].iter().all(|layer| found.contains(layer)), "{found}");
+    assert!(
+        ["bc ", "bcl ", "c ", "cl "]
+            .iter()
+            .all(|layer| found.contains(layer)),
+        "{found}"
+    );
     assert_eq!(["bc", "bcl", "c", "cl"].map(|layer| kept.inode(layer)), inodes);
     assert_eq!(kept.digest(), digest);
     assert!(kept.world.recorder.has("info: Reusing layer 'acme/a:bcl'"));
@@ -97,7 +109,9 @@ fn what_comes_back_moved_is_what_comes_back_unpacked() {
         // The next buildpack run fails, so that the layers stay where they are.
         kept.world.script("buildpacks/acme_a/1/bin/build", "exit 1");
         kept.build().unwrap_err();
-        let now = fs::metadata(kept.world.path("layers/acme_a/c/made")).unwrap().ino();
+        let now = fs::metadata(kept.world.path("layers/acme_a/c/made"))
+            .unwrap()
+            .ino();
         assert_eq!(now == inode, moved);
         look(&kept)
     });
@@ -115,7 +129,10 @@ fn layers_that_were_changed_in_the_cache_come_from_their_tars() {
     fs::write(kept.tree("c").join("more"), "").unwrap();
     kept.build().unwrap();
     assert_eq!(kept.digest(), digest);
-    assert_eq!(fs::read_to_string(kept.tree("bcl").join("made")).unwrap(), "bcl\n");
+    assert_eq!(
+        fs::read_to_string(kept.tree("bcl").join("made")).unwrap(),
+        "bcl\n"
+    );
     assert!(!kept.tree("c").join("more").exists());
 }
 
@@ -124,12 +141,18 @@ fn a_layer_that_a_buildpack_changes_is_read_and_the_old_one_forgotten() {
     let kept = Kept::new();
     kept.build().unwrap();
     let (digest, old) = (kept.digest(), kept.tree("bcl"));
-    let script = format!("{}\necho more >> \"$CNB_LAYERS_DIR/bcl/made\"", crate::testing::LAYERS);
+    let script = format!(
+        "{}\necho more >> \"$CNB_LAYERS_DIR/bcl/made\"",
+        crate::testing::LAYERS
+    );
     kept.world.script("buildpacks/acme_a/1/bin/build", &script);
     kept.build().unwrap();
     assert_ne!(kept.digest(), digest);
     assert!(!old.exists() && !old.with_extension("state").exists());
-    assert_eq!(fs::read_to_string(kept.tree("bcl").join("made")).unwrap(), "bcl\nmore\n");
+    assert_eq!(
+        fs::read_to_string(kept.tree("bcl").join("made")).unwrap(),
+        "bcl\nmore\n"
+    );
 }
 
 #[test]
@@ -137,7 +160,10 @@ fn a_build_that_fails_puts_back_what_it_has_not_changed() {
     let kept = Kept::new();
     kept.build().unwrap();
     let [c, cl] = ["c", "cl"].map(|layer| kept.tree(layer));
-    kept.world.script("buildpacks/acme_a/1/bin/build", "rm -r $CNB_LAYERS_DIR/cl/made; exit 1");
+    kept.world.script(
+        "buildpacks/acme_a/1/bin/build",
+        "rm -r $CNB_LAYERS_DIR/cl/made; exit 1",
+    );
     kept.build().unwrap_err();
     assert!(!c.exists());
     kept.unpacked.put_back(&kept.world.layers()).unwrap();
