@@ -139,7 +139,9 @@ pub(crate) enum Command {
     lifecycle build . -t demo\n  \
     lifecycle build app/ -t registry.example.com/me/app:1 -t registry.example.com/me/app:latest -o registry\n  \
     lifecycle build . -t demo -o oci-archive:demo.tar --env BP_PYTHON_VERSION=3.11\n  \
-    lifecycle build . -t demo --dockerfile --build-arg VERSION=1 --target final\n\n\
+    lifecycle build . -t demo --dockerfile --build-arg VERSION=1 --target final\n  \
+    lifecycle build . -t demo -f Dockerfile --cache-from example.com/demo:cache --cache-to \
+    type=registry,ref=example.com/demo:cache,mode=max\n\n\
     Without --builder the embedded builder is used; it makes its stack on first use (see `lifecycle stack`).\n\
     A Dockerfile is used when it is named, or when the source has one and no buildpack or builder is asked for.")]
 pub(crate) struct BuildArguments {
@@ -248,6 +250,19 @@ pub(crate) struct DockerfileArguments {
     /// Take no result of an earlier build: none at all, or none of these stages
     #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "", value_delimiter = ',')]
     pub(crate) no_cache: Option<Vec<String>>,
+    /// Take results of earlier builds from a registry or a directory, or from an image that holds its own
+    #[arg(long, value_name = "type=registry,ref=IMAGE|type=local,src=DIR")]
+    pub(crate) cache_from: Vec<String>,
+    /// Keep the results for other machines: mode=max with those of all stages, mounts=true with cache mounts
+    #[arg(
+        long,
+        value_name = "type=registry,ref=IMAGE|type=local,dest=DIR|type=inline",
+        long_help = "Keep the results of this build for other machines\n\n\
+            type=registry,ref=IMAGE as an artifact in a registry; type=local,dest=DIR in an OCI layout; type=inline in the \
+            image itself. mode=min (default) keeps what is in the image, mode=max all stages; mounts=true saves cache mounts, \
+            too; ttl=14d lets go of what no build used for so long; ignore-error=true makes a failure a warning."
+    )]
+    pub(crate) cache_to: Vec<String>,
     /// Network of RUN
     #[arg(long, value_enum, default_value_t, value_name = "NETWORK")]
     pub(crate) network: NetworkArgument,

@@ -5,6 +5,8 @@
 //! is a command for people. Nothing below this folder knows a terminal or an environment variable.
 
 mod arguments;
+mod attributes;
+mod caches;
 mod commands;
 mod console;
 mod context;

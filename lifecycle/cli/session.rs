@@ -329,7 +329,14 @@ impl Found {
     /// The image, or the index's image for a platform.
     pub(crate) fn image(&self, platform: &Platform) -> Result<Image, Failure> {
         match &self.artifact {
-            Artifact::Image(image) => Ok((**image).clone()),
+            Artifact::Image(image) => match image.artifact_type() {
+                None => Ok((**image).clone()),
+                Some(kind) => Err(TransferError::new(
+                    TransferErrorKind::Unsupported,
+                    format!("{} is no image but an artifact of type {kind}", self.place),
+                )
+                .into()),
+            },
             Artifact::Index(index) => match index.select(platform) {
                 Some(member) => self.member(&member.digest),
                 None => Err(TransferError::new(

@@ -30,7 +30,8 @@ pub(crate) fn write(image: &Image, to: &Destination) -> Result<Receipt, Failure>
     Ok(upload.finish(image)?)
 }
 
-fn send_layers(upload: &mut dyn Upload, image: &Image) {
+/// Starts to move all layers of an image.
+pub(crate) fn send_layers(upload: &mut dyn Upload, image: &Image) {
     for layer in image.layers() {
         upload.layer(Arc::clone(layer));
     }

@@ -6,6 +6,7 @@
 mod support;
 
 mod build;
+mod caches;
 mod elsewhere;
 mod faults;
 mod images;
