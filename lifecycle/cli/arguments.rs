@@ -1,5 +1,7 @@
 //! The command line. One struct for each command; `--help` texts come from here.
 
+mod modules;
+mod rebase;
 mod slug;
 
 use std::ffi::OsString;
@@ -7,9 +9,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lifecycle_image::Platform;
+use lifecycle_spec::ExecEnv;
 
 use crate::console::LogFormat;
 
+pub(crate) use self::modules::{
+    BuilderCommand, BuilderCreateArguments, BuildpackCommand, ExtensionCommand, ModuleInspectArguments,
+    NewArguments, PackageArguments,
+};
+pub(crate) use self::rebase::RebaseArguments;
 pub(crate) use self::slug::{SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
 
 /// Source code to OCI images, without a daemon.
@@ -51,6 +59,12 @@ pub(crate) struct Global {
     /// No colours; so does a NO_COLOR variable
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+    /// When images that others name (builders, run images, packages) are looked for in their registry
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "POLICY")]
+    pub(crate) pull_policy: PullPolicy,
+    /// Index that ids of buildpacks are looked up in: a directory, or a git repository [default: $LIFECYCLE_BUILDPACK_REGISTRY]
+    #[arg(long, global = true, value_name = "INDEX")]
+    pub(crate) buildpack_registry: Option<String>,
     #[command(flatten)]
     pub(crate) registry: RegistryArguments,
 }
@@ -70,6 +84,18 @@ pub(crate) struct RegistryArguments {
     pub(crate) registry_mirror: Vec<(String, String)>,
 }
 
+/// When images are looked for in their registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum PullPolicy {
+    /// Before the store.
+    Always,
+    /// When the store does not have them.
+    #[default]
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image from application source
@@ -86,6 +112,8 @@ pub(crate) enum Command {
     Pull(PullArguments),
     /// Copy an image between store, registry, layout and archive
     Copy(CopyArguments),
+    /// Exchange the run image below an app image
+    Rebase(RebaseArguments),
     /// Give an image of the store another name
     Tag(TagArguments),
     /// List the images of the store
@@ -101,6 +129,12 @@ pub(crate) enum Command {
     /// Make and look at builders: buildpacks and their order on a stack
     #[command(subcommand)]
     Builder(BuilderCommand),
+    /// Make, package and look at buildpacks
+    #[command(subcommand)]
+    Buildpack(BuildpackCommand),
+    /// Make, package and look at image extensions
+    #[command(subcommand)]
+    Extension(ExtensionCommand),
     /// Build and run slugs with classic Heroku buildpacks
     #[command(subcommand)]
     Slug(SlugCommand),
@@ -157,7 +191,7 @@ pub(crate) struct BuildArguments {
     /// Builder image, or a directory with a builder.toml
     #[arg(long, short = 'B', value_name = "BUILDER")]
     pub(crate) builder: Option<String>,
-    /// Buildpack to use in place of the builder's order: an id or id@version of the builder, or a directory
+    /// Buildpack to use in place of the builder's order: an id of the builder, a directory, an archive, a package
     #[arg(
         long = "buildpack",
         short = 'b',
@@ -165,6 +199,28 @@ pub(crate) struct BuildArguments {
         value_delimiter = ','
     )]
     pub(crate) buildpacks: Vec<String>,
+    /// Buildpack to put in front of every group of the builder's order
+    #[arg(
+        long = "pre-buildpack",
+        value_name = "BUILDPACK",
+        value_delimiter = ',',
+        conflicts_with = "buildpacks"
+    )]
+    pub(crate) pre_buildpacks: Vec<String>,
+    /// Buildpack to put behind every group of the builder's order
+    #[arg(
+        long = "post-buildpack",
+        value_name = "BUILDPACK",
+        value_delimiter = ',',
+        conflicts_with = "buildpacks"
+    )]
+    pub(crate) post_buildpacks: Vec<String>,
+    /// Image extension to use in place of the builder's
+    #[arg(long = "extension", value_name = "EXTENSION", value_delimiter = ',')]
+    pub(crate) extensions: Vec<String>,
+    /// Execution environment of the app, as production, test or development [default: production]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exec_env: Option<ExecEnv>,
     /// Variable for the buildpacks; without a value it is taken from the environment
     #[arg(long = "env", short = 'e', value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
@@ -509,33 +565,6 @@ pub(crate) enum StackCommand {
     Inspect {
         /// An embedded stack's name, or a directory with a stack.toml
         stack: String,
-        /// Form of the result
-        #[arg(long, short, value_enum, default_value_t)]
-        output: OutputForm,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BuilderCommand {
-    /// Make a builder image from a builder.toml
-    #[command(
-        after_help = "Example:\n  lifecycle builder create -t my-builder builders/debian-12/builder.toml"
-    )]
-    Create {
-        /// An embedded builder's name, or a builder.toml
-        definition: String,
-        /// Name of the builder; may be given several times
-        #[arg(long = "tag", short = 't', value_name = "IMAGE", required = true)]
-        tags: Vec<String>,
-        /// Where it goes: store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE
-        #[arg(long, short, value_name = "PLACE", default_value = "store")]
-        output: String,
-    },
-    /// Show a builder's buildpacks, order and run images
-    #[command(after_help = "Example:\n  lifecycle builder inspect my-builder")]
-    Inspect {
-        /// The builder: a name in the store, or any place
-        builder: String,
         /// Form of the result
         #[arg(long, short, value_enum, default_value_t)]
         output: OutputForm,

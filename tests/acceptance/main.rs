@@ -12,6 +12,7 @@ mod faults;
 mod images;
 mod phases;
 mod real;
+mod rebase;
 mod registry;
 mod reproducibility;
 mod users;

@@ -2,6 +2,7 @@
 
 mod builder;
 mod dockerfile;
+mod modules;
 mod previous;
 mod project;
 mod stack;
@@ -20,15 +21,16 @@ use std::time::{Instant, SystemTime};
 use lifecycle_image::{Platform, Reference};
 use lifecycle_layers::Packing;
 use lifecycle_phases::{Access, Cancellation, Identifiers, Images, Reporter};
-use lifecycle_platform::{BuildOptions, Program, RunImages};
+use lifecycle_platform::{BuildOptions, RunImages};
 use lifecycle_spec::{ExecEnv, ProjectMetadataToml};
 use lifecycle_store::{Cache, Sharing};
 
 use self::builder::Builder;
+use self::modules::{Asked, Wanted};
 use self::previous::{BuildSource, Writable};
 use self::project::Project;
 use crate::arguments::BuildArguments;
-use crate::commands::builder::own_lifecycle;
+use crate::commands::builder::own_program;
 use crate::context::Location;
 use crate::failure::Failure;
 use crate::isolation;
@@ -62,17 +64,13 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     let isolation = isolation::choose(session)?;
     session.interruption.listen(&session.console)?;
 
-    let made = builder.open(&arguments.buildpacks, &project, session)?;
+    let exec_env = arguments.exec_env.clone().unwrap_or_default();
+    let made = builder.open(&asked(arguments, &project, &exec_env)?, session)?;
     let Some((name, more_names)) = names.split_first() else {
         return Err(Failure::new("name", "the image has no name").help("name it with --tag NAME"));
     };
     let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
-    let lifecycle = own_lifecycle()?;
-    let program = Program {
-        file: lifecycle.program,
-        version: lifecycle.version,
-        launcher: lifecycle.launcher,
-    };
+    let program = own_program()?;
     let cache = cache(arguments, name, session)?;
     let options = BuildOptions {
         selection: project.selection(&source)?,
@@ -82,8 +80,8 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         builder_name: made.name,
         builder: made.image,
         order: made.order,
-        env: variables(arguments, &project, session)?,
-        variables: session.environment.proxies(),
+        env: variables(arguments, &project, &exec_env, session)?,
+        variables: phase_variables(&exec_env, session),
         certificates: session.environment.certificates(),
         volumes: variables::volumes(&arguments.volume)?,
         run_images: match &arguments.run_image {
@@ -97,7 +95,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         cache: cache.path(),
         unpacked: cache.unpacked(),
         clear_cache: arguments.clear_cache,
-        exec_env: ExecEnv::default(),
+        exec_env,
         packing: Packing::default(),
         program: &program,
         debug: session.console.is_verbose(),
@@ -148,14 +146,45 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
+/// The modules that command line and project ask for. `--buildpack` stands in place of all groups, so nothing is put
+/// around it; where the command line says something about one end, it beats the project (PRJ-04, PK-51).
+fn asked(arguments: &BuildArguments, project: &Project, exec_env: &ExecEnv) -> Result<Asked, Failure> {
+    let or = |texts: &[String], of_project: Vec<Wanted>| match texts {
+        [] => of_project,
+        texts => Wanted::of_arguments(texts),
+    };
+    let extensions = Wanted::of_arguments(&arguments.extensions);
+    if !arguments.buildpacks.is_empty() {
+        return Ok(Asked {
+            buildpacks: Wanted::of_arguments(&arguments.buildpacks),
+            extensions,
+            ..Asked::default()
+        });
+    }
+    Ok(Asked {
+        buildpacks: project.buildpacks(exec_env)?,
+        pre: or(&arguments.pre_buildpacks, project.pre(exec_env)?),
+        post: or(&arguments.post_buildpacks, project.post(exec_env)?),
+        extensions,
+    })
+}
+
+/// Variables for the phases themselves.
+fn phase_variables(exec_env: &ExecEnv, session: &Session) -> Vec<(String, String)> {
+    let mut variables = session.environment.proxies();
+    variables.push(("CNB_EXEC_ENV".to_owned(), exec_env.as_str().to_owned()));
+    variables
+}
+
 /// Variables for the buildpacks: of `project.toml`, then of files, then of the command line (PRJ-06, PK-51).
 fn variables(
     arguments: &BuildArguments,
     project: &Project,
+    exec_env: &ExecEnv,
     session: &Session,
 ) -> Result<Vec<(String, OsString)>, Failure> {
     let mut variables = Variables::default();
-    for (name, value) in project.env() {
+    for (name, value) in project.env(exec_env) {
         variables.set(name, value.into());
     }
     for file in &arguments.env_file {

@@ -25,7 +25,7 @@ use serde_json::json;
 
 use self::stack::{Rooms, Stacks};
 use crate::arguments::{OutputForm, SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
-use crate::commands::builder::own_lifecycle;
+use crate::commands::builder::own_program;
 use crate::commands::fronts;
 use crate::console::{Console, Event, human_size};
 use crate::failure::Failure;
@@ -209,7 +209,7 @@ fn write_image(
     let destination = session.output(output, &names)?;
     let stacks = Stacks::new(stack);
     let (name, run) = stacks.run_image(session)?;
-    let lifecycle = own_lifecycle()?;
+    let program = own_program()?;
     let options = ImageOptions {
         run_reference: name
             .parse::<Reference>()?
@@ -218,8 +218,8 @@ fn write_image(
             .to_string(),
         run_name: name,
         run,
-        launcher: lifecycle.launcher,
-        launcher_version: lifecycle.version,
+        launcher: program.launcher,
+        launcher_version: program.version,
         latest,
         created: CREATED.to_owned(),
         packing: Packing::default(),
