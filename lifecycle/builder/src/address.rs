@@ -91,6 +91,12 @@ impl Address {
         if folder.has(text) {
             return Ok(Self::File(text.to_owned()));
         }
+        if is_plainly_a_path(text) {
+            return Err(InvalidAddress {
+                text: text.to_owned(),
+                reason: None,
+            });
+        }
         if let Ok(module) = text.parse::<ModuleName>() {
             if is_in_builder(&module) {
                 return Ok(Self::OfBuilder(module));
@@ -108,6 +114,15 @@ impl Address {
             reason: None,
         })
     }
+}
+
+/// Whether whoever wrote this meant a file, though there is none: nothing else begins or ends like this.
+fn is_plainly_a_path(text: &str) -> bool {
+    let begins = ["./", "../", "/"].iter().any(|start| text.starts_with(start));
+    let ends = [".cnb", ".tar", ".tgz", ".tar.gz", ".toml"]
+        .iter()
+        .any(|end| text.ends_with(end));
+    begins || ends
 }
 
 /// Whether an id can stand in a registry index: two parts of small letters, digits, `-` and `.` (RGX-01).
@@ -183,7 +198,15 @@ mod tests {
         ] {
             assert_eq!(parse(text).unwrap(), address, "{text}");
         }
-        for text in ["", "A B", "urn:cnb:registry:", "urn:cnb:builder:a b@1", "x@../.."] {
+        for text in [
+            "",
+            "A B",
+            "./gone",
+            "gone.cnb",
+            "urn:cnb:registry:",
+            "urn:cnb:builder:a b@1",
+            "x@../..",
+        ] {
             assert!(parse(text).is_err(), "{text}");
         }
     }

@@ -14,6 +14,7 @@ use lifecycle_spec::{
 
 use crate::descriptor::{label_entry, label_group};
 use crate::layers::{append, place};
+use crate::package::layers_label;
 use crate::{
     BuilderError, CREATED, Descriptor, Flatten, Kind, Lifecycle, Module, ModuleName, Workbench, check,
 };
@@ -174,6 +175,12 @@ pub fn create(
         }
         for (key, value) in labels {
             config.set_label(key, value);
+        }
+        for kind in Kind::ALL {
+            if config.label(layers_label(kind)).is_none() {
+                // Tekton compares the text of an empty one (BU-06).
+                config.set_label(layers_label(kind), "{}");
+            }
         }
         for (key, value) in &definition.labels {
             config.set_label(key.as_str(), value.as_str());
@@ -346,132 +353,5 @@ fn module_label(module: &Module) -> BuilderModuleLabel {
         exec_env: info.exec_env,
         licenses: info.licenses,
         clear_env: info.clear_env,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use lifecycle_image::{NoProgress, Platform};
-
-    use super::*;
-
-    fn lifecycle(directory: &std::path::Path) -> Lifecycle {
-        let program = directory.join("program");
-        fs_err::write(&program, "program").unwrap();
-        Lifecycle {
-            version: "1.2.3".to_owned(),
-            program,
-            launcher: b"launcher"[..].into(),
-        }
-    }
-
-    fn base() -> Image {
-        mutate::configure(Image::empty(&Platform::linux("amd64")), |config| {
-            config.config.set_env("CNB_USER_ID", "1000");
-            config.config.set_env("CNB_GROUP_ID", "1001");
-            config.config.cmd = Some(vec!["sh".to_owned()]);
-        })
-    }
-
-    fn create_in(directory: &std::path::Path, base: Image) -> Result<Image, BuilderError> {
-        let store = Store::open(&directory.join("store")).unwrap();
-        let folder = Folder::find("builder", "debian-12", "builder.toml").unwrap();
-        let definition = Definition::read(&folder).unwrap();
-        let progress: Arc<dyn Progress> = Arc::new(NoProgress);
-        let image = create(&definition, base, &lifecycle(directory), &store, &progress)?;
-        // Layers live as long as their store works on them.
-        image.digest().unwrap();
-        Ok(image)
-    }
-
-    #[test]
-    fn the_same_definition_gives_the_same_digest_bu_04() {
-        let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let digests = directories
-            .each_ref()
-            .map(|directory| create_in(directory.path(), base()).unwrap().digest().unwrap());
-        assert_eq!(digests[0], digests[1]);
-    }
-
-    #[test]
-    fn labels_are_what_platforms_read_bu_01_bu_05_bu_06() {
-        let directory = tempfile::tempdir().unwrap();
-        let image = create_in(directory.path(), base()).unwrap();
-        let config = image.config();
-        let builder = BuilderLabel::parse(config.label(label::BUILDER).unwrap()).unwrap();
-        assert_eq!(builder.stack.run_image.image, "lifecycle/debian-12:run");
-        assert_eq!(builder.images[0], builder.stack.run_image);
-        assert_eq!(builder.lifecycle.version, "1.2.3");
-        assert!(
-            builder
-                .lifecycle
-                .apis
-                .platform
-                .supported
-                .contains(&"0.15".to_owned())
-        );
-        let order = OrderLabel::parse(config.label(label::BUILDPACK_ORDER).unwrap()).unwrap();
-        let first: Vec<&str> = order.0.iter().map(|group| group.group[0].id.as_str()).collect();
-        assert_eq!(first[..2], ["lifecycle/classic", "lifecycle/go"]);
-        let layers = ModuleLayers::parse(config.label(label::BUILDPACK_LAYERS).unwrap()).unwrap();
-        let diff_ids: Vec<String> = image
-            .layers()
-            .iter()
-            .map(|layer| layer.diff_id().unwrap().to_string())
-            .collect();
-        for module in layers.0.values().flat_map(BTreeMap::values) {
-            assert!(diff_ids.contains(&module.layer_diff_id));
-        }
-        assert_eq!(config.label(label::EXTENSION_LAYERS), Some("{}"));
-        assert_eq!(config.config.working_dir.as_deref(), Some("/layers"));
-        assert_eq!(config.config.cmd, None);
-        assert_eq!(config.history.len(), image.layers().len());
-    }
-
-    #[test]
-    fn a_build_image_names_its_user_bu_01() {
-        let directory = tempfile::tempdir().unwrap();
-        let nameless = mutate::configure(base(), |config| config.config.env = None);
-        let error = create_in(directory.path(), nameless).unwrap_err().to_string();
-        assert!(error.contains("has no variable CNB_USER_ID"), "{error}");
-        let odd = mutate::configure(base(), |config| config.config.set_env("CNB_GROUP_ID", "staff"));
-        let error = create_in(directory.path(), odd).unwrap_err().to_string();
-        assert!(
-            error.contains("CNB_GROUP_ID=staff, which is not a number"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn the_order_names_modules_that_are_there_bu_03() {
-        let directory = tempfile::tempdir().unwrap();
-        let write = |order: &str| {
-            let text = format!(
-                "[build]\nimage = 'b'\n[[run.images]]\nimage = 'r'\n[[buildpacks]]\nuri = 'a'\n{order}"
-            );
-            fs_err::write(directory.path().join("builder.toml"), text).unwrap();
-            Definition::read(&Folder::Disk(directory.path().to_owned()))
-        };
-        fs_err::create_dir(directory.path().join("a")).unwrap();
-        let buildpack = "api = '0.10'\n[buildpack]\nid = 'x/a'\nversion = '1.0.0'\n";
-        fs_err::write(directory.path().join("a/buildpack.toml"), buildpack).unwrap();
-
-        let found = write("[[order]]\n[[order.group]]\nid = 'x/a'\n").unwrap();
-        assert_eq!(found.order.order[0].group[0].version.as_str(), "1.0.0");
-        let error = write("[[order]]\n[[order.group]]\nid = 'x/b'\n")
-            .unwrap_err()
-            .to_string();
-        assert_eq!(error, "the order names x/b, of which the builder has none");
-        let error = write("[[order]]\n[[order.group]]\nid = 'x/a'\nversion = '2'\n")
-            .unwrap_err()
-            .to_string();
-        assert_eq!(error, "the order names x/a@2, of which the builder has none");
-
-        fs_err::write(
-            directory.path().join("a/buildpack.toml"),
-            buildpack.replace("0.10", "9.9"),
-        )
-        .unwrap();
-        assert!(matches!(write("").unwrap_err(), BuilderError::Api(_)));
     }
 }

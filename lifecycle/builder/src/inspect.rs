@@ -9,10 +9,10 @@ use std::io::{BufRead, BufReader, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
-use lifecycle_image::{Hasher, Layer};
+use lifecycle_image::{Hasher, Image, Layer};
 use lifecycle_layers::{Kind as EntryKind, Owner, ReadEntry, TarReader, decoder};
 
-use crate::BuilderError;
+use crate::{BuilderError, Workbench};
 
 /// The most that is read of a description.
 const LARGEST_DESCRIPTION: usize = 1 << 20;
@@ -48,16 +48,7 @@ pub(crate) fn descriptions(
         if path.file_name() != Some(file.as_ref()) || !matches!(entry.kind, EntryKind::File { .. }) {
             continue;
         }
-        let mut bytes = Vec::new();
-        loop {
-            let chunk = reader.chunk().map_err(unreadable)?;
-            if chunk.is_empty() || bytes.len() > LARGEST_DESCRIPTION {
-                break;
-            }
-            bytes.extend_from_slice(chunk);
-            let count = chunk.len();
-            reader.consume(count);
-        }
+        let bytes = read_description(&mut reader).map_err(unreadable)?;
         found.insert(directory.clone(), bytes);
     }
     // What follows the archive's end belongs to the digest, too.
@@ -69,6 +60,49 @@ pub(crate) fn descriptions(
         });
     }
     Ok(found)
+}
+
+/// The bytes of one of these files of an image, and which it is: the first of them that the topmost layer with any has.
+///
+/// For small files of images that others made and whose labels do not say what the files do.
+pub fn read_file(
+    image: &Image,
+    paths: &[&'static str],
+    bench: &Workbench<'_>,
+) -> Result<Option<(&'static str, Vec<u8>)>, BuilderError> {
+    for layer in image.layers().iter().rev() {
+        let stored = bench.store.fetch(&**layer, &**bench.progress)?;
+        let unreadable = |cause: std::io::Error| lifecycle_image::LayerError::new("of a builder", cause);
+        let tar = decoder(stored.open(0)?, None).map_err(unreadable)?;
+        let mut reader = TarReader::new(BufReader::new(tar));
+        let mut found: BTreeMap<usize, Vec<u8>> = BTreeMap::new();
+        let broken = |error: lifecycle_layers::FormatError| unreadable(std::io::Error::other(error));
+        while let Some(entry) = reader.next_entry().map_err(broken)? {
+            let is_wanted =
+                |wanted: &&str| absolute(&entry.path).is_some_and(|path| path == Path::new(wanted));
+            if let Some(position) = paths.iter().position(|wanted| is_wanted(wanted)) {
+                found.insert(position, read_description(&mut reader).map_err(broken)?);
+            }
+        }
+        if let Some((position, bytes)) = found.pop_first() {
+            return Ok(Some((paths[position], bytes)));
+        }
+    }
+    Ok(None)
+}
+
+/// The data of the entry that `reader` is at, as far as a description may go.
+fn read_description(reader: &mut TarReader<impl BufRead>) -> Result<Vec<u8>, lifecycle_layers::FormatError> {
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = reader.chunk()?;
+        if chunk.is_empty() || bytes.len() > LARGEST_DESCRIPTION {
+            return Ok(bytes);
+        }
+        bytes.extend_from_slice(chunk);
+        let count = chunk.len();
+        reader.consume(count);
+    }
 }
 
 /// The entry's path, if it is one that a module's layer may have.

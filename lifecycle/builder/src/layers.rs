@@ -112,8 +112,11 @@ pub fn place(
             label.map_or(Ok(ModuleLayers::default()), ModuleLayers::parse)?,
         );
     }
-    let existing: BTreeSet<DiffId> = image.config().rootfs.diff_ids.iter().cloned().collect();
-    let mut added: BTreeSet<DiffId> = BTreeSet::new();
+    let mut there = BTreeSet::new();
+    // Of a layer in the making it is not known yet which it is, but it is none of a module.
+    for layer in image.layers().iter().filter(|layer| layer.known().is_some()) {
+        there.insert(layer.diff_id()?);
+    }
     let mut entries = Vec::new();
     for members in flatten.split(&sorted)? {
         let layer = layer_of(&members, bench)?;
@@ -135,12 +138,8 @@ pub fn place(
         }
         entries.extend(members.iter().map(|module| (*module, Arc::clone(&layer))));
         // A layer in the making is new: waiting for it would stop the packer of the next.
-        if let Some(known) = layer.known() {
-            drop(known);
-            let diff_id = layer.diff_id()?;
-            if existing.contains(&diff_id) || !added.insert(diff_id) {
-                continue;
-            }
+        if layer.known().is_some() && !there.insert(layer.diff_id()?) {
+            continue;
         }
         let labels: Vec<String> = members.iter().map(|module| module.label()).collect();
         let kind = match members[0].descriptor.kind {
@@ -161,8 +160,7 @@ pub fn place(
             .insert(info.version.clone(), entry);
     }
     Ok(mutate::configure(image, |config| {
-        for (kind, layers) in listed {
-            // Tekton compares the text of an empty one (BU-06).
+        for (kind, layers) in listed.into_iter().filter(|(_, layers)| !layers.0.is_empty()) {
             config.set_label(layers_label(kind), layers.to_json());
         }
     }))

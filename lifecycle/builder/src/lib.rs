@@ -30,7 +30,7 @@ mod skeleton;
 pub mod stack;
 
 #[cfg(test)]
-mod testing;
+mod tests;
 
 pub use address::{Address, InvalidAddress, ModuleName};
 pub use create::{Definition, create};
@@ -38,6 +38,7 @@ pub use descriptor::{Descriptor, Kind};
 pub use error::BuilderError;
 pub use folder::Folder;
 pub use index::{IndexEntry, IndexError, RegistryIndex};
+pub use inspect::read_file;
 pub use layers::{Flatten, Workbench, place};
 pub use lifecycle::{Lifecycle, PHASES};
 pub use module::Module;

@@ -2,14 +2,15 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io::BufReader;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use lifecycle_image::archive::Archive;
 use lifecycle_image::layout::Layout;
-use lifecycle_image::{Artifact, Image, Platform, Source, Step, TransferErrorKind};
-use lifecycle_layers::{ExtractOptions, Limits, Ownership, Refused, Whiteouts, extract};
+use lifecycle_image::{Artifact, Image, Platform, Source, Step};
+use lifecycle_layers::{ExtractOptions, Limits, Ownership, Refused, TarReader, Whiteouts, decoder, extract};
 use lifecycle_spec::Target;
 
 use crate::{Address, BuilderError, Folder, Lifecycle, Module, ModuleName, Package, Workbench};
@@ -163,16 +164,36 @@ fn in_file(
             cause,
         })
     };
-    match Archive::open(path, &scratch()?) {
-        Ok(archive) => {
-            let image = select(archive.named(None)?, &archive, shown, target)?;
-            Ok(Located::Image(Box::new(image), shown.display().to_string()))
-        }
-        Err(error) if error.kind == TransferErrorKind::Unsupported => {
-            unpack(path, shown, &scratch()?, bench).map(Located::Folder)
-        }
-        Err(error) => Err(error.into()),
+    if !holds_images(path, shown)? {
+        return unpack(path, shown, &scratch()?, bench).map(Located::Folder);
     }
+    let archive = Archive::open(path, &scratch()?)?;
+    let image = select(archive.named(None)?, &archive, shown, target)?;
+    Ok(Located::Image(Box::new(image), shown.display().to_string()))
+}
+
+/// Whether an archive holds images, by the first name that tells: what is unpacked may hold links that an archive of
+/// images may not.
+fn holds_images(path: &Path, shown: &Path) -> Result<bool, BuilderError> {
+    let failed = |cause: std::io::Error| BuilderError::Read {
+        path: shown.to_owned(),
+        cause,
+    };
+    let file = fs::File::open(path).map_err(failed)?;
+    let tar = decoder(file, None).map_err(failed)?;
+    let mut reader = TarReader::new(BufReader::new(tar));
+    while let Some(entry) = reader
+        .next_entry()
+        .map_err(|error| failed(std::io::Error::other(error)))?
+    {
+        let name = entry.path.strip_prefix(b"./").unwrap_or(&entry.path);
+        match name {
+            b"oci-layout" | b"index.json" | b"manifest.json" => return Ok(true),
+            b"buildpack.toml" | b"extension.toml" => return Ok(false),
+            _ => {}
+        }
+    }
+    Ok(false)
 }
 
 /// Unpacks an archive of a module's files into `scratch`.

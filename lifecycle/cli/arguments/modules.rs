@@ -107,14 +107,8 @@ pub(crate) struct NewArguments {
     #[arg(long, short, value_name = "API", default_value = BuildpackApi::LATEST.as_str(), value_parser = parse_api)]
     pub(crate) api: BuildpackApi,
     /// Its version
-    #[arg(
-        long = "version-of-module",
-        visible_alias = "module-version",
-        short = 'V',
-        value_name = "VERSION",
-        default_value = "1.0.0"
-    )]
-    pub(crate) version: Version,
+    #[arg(long, value_name = "VERSION", default_value = "1.0.0")]
+    pub(crate) module_version: Version,
     /// What it runs on, os/arch[/variant][:distro@version]; may be given several times
     #[arg(long = "targets", visible_alias = "target", short = 't', value_name = "TARGET", value_parser = parse_target)]
     pub(crate) targets: Vec<Target>,

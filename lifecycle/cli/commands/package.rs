@@ -52,7 +52,7 @@ fn new(arguments: &NewArguments, kind: Kind, session: &Session) -> Result<(), Fa
     let skeleton = Skeleton {
         kind,
         id: arguments.id.clone(),
-        version: arguments.version.clone(),
+        version: arguments.module_version.clone(),
         api: arguments.api,
         targets,
     };
@@ -147,8 +147,13 @@ fn definition(path: &Path) -> Result<(Folder, PackageToml), Failure> {
     } else {
         (path.parent().unwrap_or(Path::new("")).to_owned(), path.to_owned())
     };
-    let folder_is_given = path.is_dir();
-    let toml = if folder_is_given && !file.is_file() {
+    if !path.exists() {
+        return Err(
+            Failure::new("not-found", format!("there is no {}", path.display()))
+                .help("name a package.toml, or a directory with a buildpack.toml or extension.toml"),
+        );
+    }
+    let toml = if path.is_dir() && !file.is_file() {
         PackageToml::default()
     } else {
         PackageToml::parse(&file, &fs_err::read(&file)?)?
@@ -172,14 +177,12 @@ fn write(arguments: &PackageArguments, images: &[Image], session: &Session) -> R
         session.console.info(format!("made the package {place}"));
         Ok(session.console.result(digest)?)
     };
-    if arguments.output.ends_with(".cnb") {
-        let file = arguments
-            .output
-            .strip_prefix("oci-archive:")
-            .unwrap_or(&arguments.output);
+    let file = arguments.output.strip_prefix("oci-archive:");
+    let file = Path::new(file.unwrap_or(&arguments.output));
+    if file.extension().is_some_and(|extension| extension == "cnb") {
         for image in images {
             let path = match images {
-                [_] => PathBuf::from(file),
+                [_] => file.to_owned(),
                 _ => of_platform(file, &image.platform()),
             };
             let Destination { sink, .. } =

@@ -1,10 +1,12 @@
 //! Which builder builds, and in which order its buildpacks are tried.
 
+use std::path::Path;
+
 use lifecycle_builder::stack;
-use lifecycle_builder::{BuilderError, Folder};
+use lifecycle_builder::{BuilderError, Folder, Workbench, read_file};
 use lifecycle_image::{Image, Platform};
 use lifecycle_spec::label::{self, BuilderLabel};
-use lifecycle_spec::{BuilderToml, OrderToml, RunToml};
+use lifecycle_spec::{BuilderToml, OrderToml, RunImageEntry, RunToml, StackToml};
 
 use super::modules::{Asked, Chosen};
 use crate::commands::builder as builders;
@@ -69,17 +71,39 @@ impl Builder {
                 .help("--builder takes a builder image, a directory with a builder.toml, or the name of an embedded one")
         })?;
         let builder = BuilderLabel::parse(text)?;
-        let images = if builder.images.is_empty() {
-            vec![builder.stack.run_image]
-        } else {
-            builder.images
-        };
+        let run_images = run_images(&image, builder, session)?;
         let (image, order) = Chosen::new(image, session)?.add(asked)?;
         Ok(Made {
             name,
             image,
             order,
-            run_images: RunToml { images },
+            run_images,
         })
     }
+}
+
+/// The run images that a builder names: in its label, in the older part of that label, else in its files. Builders differ
+/// in which of these they have.
+fn run_images(name: &str, image: &Image, label: BuilderLabel, session: &Session) -> Result<RunToml, Failure> {
+    let named = |images: Vec<RunImageEntry>| -> Option<RunToml> {
+        let images: Vec<_> = images
+            .into_iter()
+            .filter(|entry| !entry.image.is_empty())
+            .collect();
+        (!images.is_empty()).then_some(RunToml { images })
+    };
+    if let Some(run) = named(label.images).or_else(|| named(vec![label.stack.run_image])) {
+        return Ok(run);
+    }
+    let progress = session.progress();
+    let bench = Workbench {
+        store: session.store()?,
+        progress: &progress,
+    };
+    let found = match read_file(image, &["/cnb/run.toml", "/cnb/stack.toml"], &bench)? {
+        Some((file @ "/cnb/run.toml", bytes)) => named(RunToml::parse(Path::new(file), &bytes)?.images),
+        Some((file, bytes)) => named(vec![StackToml::parse(Path::new(file), &bytes)?.run_image]),
+        None => None,
+    };
+    Ok(found.unwrap_or_default())
 }

@@ -69,6 +69,13 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     let Some((name, more_names)) = names.split_first() else {
         return Err(Failure::new("name", "the image has no name").help("name it with --tag NAME"));
     };
+    if arguments.run_image.is_none() && made.run_images.images.is_empty() {
+        let message = format!(
+            "{} names no run image, neither in its labels nor in its files",
+            made.name
+        );
+        return Err(Failure::new("no-run-image", message).help("name one with --run-image"));
+    }
     let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
     let program = own_program()?;
     let cache = cache(arguments, name, session)?;
