@@ -74,6 +74,8 @@ impl Session {
         Ok(Self {
             store_directory: store.or_else(|| environment.store(is_root)),
             registry_arguments: registry::none_given(),
+            pull_policy: PullPolicy::default(),
+            buildpack_registry: None,
             environment,
             console,
             interruption: Interruption::default(),

@@ -10,6 +10,7 @@ mod caches;
 mod elsewhere;
 mod faults;
 mod images;
+mod modules;
 mod phases;
 mod real;
 mod rebase;

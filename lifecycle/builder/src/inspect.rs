@@ -79,8 +79,8 @@ pub fn read_file(
         let broken = |error: lifecycle_layers::FormatError| unreadable(std::io::Error::other(error));
         while let Some(entry) = reader.next_entry().map_err(broken)? {
             let is_wanted =
-                |wanted: &&str| absolute(&entry.path).is_some_and(|path| path == Path::new(wanted));
-            if let Some(position) = paths.iter().position(|wanted| is_wanted(wanted)) {
+                |wanted: &str| absolute(&entry.path).is_some_and(|path| path == Path::new(wanted));
+            if let Some(position) = paths.iter().copied().position(is_wanted) {
                 found.insert(position, read_description(&mut reader).map_err(broken)?);
             }
         }

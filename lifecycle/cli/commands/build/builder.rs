@@ -84,7 +84,7 @@ impl Builder {
 
 /// The run images that a builder names: in its label, in the older part of that label, else in its files. Builders differ
 /// in which of these they have.
-fn run_images(name: &str, image: &Image, label: BuilderLabel, session: &Session) -> Result<RunToml, Failure> {
+fn run_images(image: &Image, label: BuilderLabel, session: &Session) -> Result<RunToml, Failure> {
     let named = |images: Vec<RunImageEntry>| -> Option<RunToml> {
         let images: Vec<_> = images
             .into_iter()
