@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("layers", &["image"]),
     ("registry", &["image"]),
     ("remote", &["image", "registry"]),
+    ("kubernetes", &["image"]),
     ("store", &["image", "layers"]),
     (
         "executor",
