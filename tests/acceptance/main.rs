@@ -12,6 +12,7 @@ mod faults;
 mod images;
 mod modules;
 mod phases;
+mod platforms;
 mod real;
 mod rebase;
 mod registry;

@@ -25,12 +25,14 @@ pub(crate) mod file_server;
 pub(crate) mod images;
 mod machine;
 pub(crate) mod peers;
+pub(crate) mod pod;
 mod program;
 mod registry;
 mod root;
 mod snapshot;
 
 pub(crate) use machine::Machine;
+pub(crate) use pod::Pod;
 pub(crate) use program::{Finished, Invocation, Running};
 pub(crate) use registry::{Access, PASSWORD, Registry};
 pub(crate) use root::BuilderRoot;
