@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("diagnostics", &[]),
     ("image", &[]),
+    ("daemon", &["image"]),
     ("sandbox", &[]),
     ("dockerfile", &["diagnostics"]),
     ("spec", &[]),

@@ -5,6 +5,7 @@
 //! the reference's order: the API is negotiated, flags are read, inputs resolved, credentials looked up, privileges
 //! dropped, and only then the phase begins.
 
+mod daemon;
 mod extension;
 mod flags;
 mod inputs;

@@ -292,6 +292,7 @@ impl Inputs {
                 run: file("run.toml"),
                 stack: file("stack.toml"),
                 layers: layers.clone(),
+                launch_cache: None,
                 skip_layers: options.clear_cache,
                 analyzed: file("analyzed.toml"),
             },
@@ -332,6 +333,7 @@ impl Inputs {
                 source_date_epoch: options.created.map(|seconds| seconds.to_string()),
                 exec_env: options.exec_env.clone(),
                 parallel: options.cache.is_some(),
+                launch_cache: None,
                 packing: options.packing,
             },
             cache: CacheOptions {
