@@ -7,6 +7,7 @@ mod support;
 
 mod build;
 mod caches;
+mod daemon;
 mod elsewhere;
 mod faults;
 mod images;

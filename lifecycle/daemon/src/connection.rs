@@ -48,7 +48,7 @@ impl Connection {
 
     /// Sends a request without a body, and writes the answer's body to `out`.
     pub(crate) fn get(&mut self, path: &str, out: &mut dyn Write) -> io::Result<Answer> {
-        // A daemon may have closed the connection meanwhile, which shows at the next request only.
+        // A daemon may close the connection at the very moment.
         match self.exchange("GET", path, None, out) {
             Err(error) if is_closed(&error) => {
                 self.stream = None;
@@ -70,7 +70,8 @@ impl Connection {
         body: Option<Body<'_>>,
         out: &mut dyn Write,
     ) -> io::Result<Answer> {
-        let mut stream = match self.stream.take() {
+        let kept = self.stream.take().filter(|stream| stream.get_ref().is_open());
+        let mut stream = match kept {
             Some(stream) => stream,
             None => BufReader::new(Stream::open(&self.address)?),
         };
@@ -93,6 +94,24 @@ impl Stream {
         match address {
             Address::Unix(path) => UnixStream::connect(path).map(Self::Unix),
             Address::Tcp(host) => TcpStream::connect(host).map(Self::Tcp),
+        }
+    }
+
+    /// Whether the other side has not closed it since the last answer: nothing is to be read then, not even the end.
+    fn is_open(&self) -> bool {
+        let mut byte = [0];
+        let looked = self.set_nonblocking(true).and_then(|()| match self {
+            Self::Unix(stream) => (&mut &*stream).read(&mut byte),
+            Self::Tcp(stream) => (&mut &*stream).read(&mut byte),
+        });
+        let waits = looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        self.set_nonblocking(false).is_ok() && waits
+    }
+
+    fn set_nonblocking(&self, on: bool) -> io::Result<()> {
+        match self {
+            Self::Unix(stream) => stream.set_nonblocking(on),
+            Self::Tcp(stream) => stream.set_nonblocking(on),
         }
     }
 }

@@ -109,7 +109,13 @@ impl Daemon {
         let shared = &self.0;
         let inspected: Inspected = shared.ask(&format!("/images/{name}/json"), name)?;
         let id = inspected.id.clone();
-        let lines: Vec<HistoryLine> = shared.ask(&format!("/images/{id}/history"), name)?;
+        // podman cannot tell the history of images whose lines have no time. Then the lines are blank, as they are for
+        // every image whose history does not fit its layers.
+        let lines: Vec<HistoryLine> = match shared.ask(&format!("/images/{id}/history"), name) {
+            Ok(lines) => lines,
+            Err(error) if error.kind == TransferErrorKind::Unavailable && error.cause.is_none() => Vec::new(),
+            Err(error) => return Err(error),
+        };
         let config = inspected.config(lines);
         let chain = config.rootfs.diff_ids.clone();
         let layers = chain.iter().map(|diff_id| {

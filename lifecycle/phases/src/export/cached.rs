@@ -21,6 +21,7 @@ pub(super) fn of_image(made: &[Made<'_>]) -> Vec<CachedContents> {
             contents: Arc::clone(contents),
             exported: Some(Arc::clone(&made.layer)),
             before: None,
+            is_intact: false,
         })
     };
     made.iter().filter_map(cached).collect()
