@@ -1,6 +1,7 @@
 //! The command line. One struct for each command; `--help` texts come from here.
 
 mod modules;
+mod pack;
 mod rebase;
 mod slug;
 
@@ -17,6 +18,7 @@ pub(crate) use self::modules::{
     BuilderCommand, BuilderCreateArguments, BuildpackCommand, ExtensionCommand, ModuleInspectArguments,
     NewArguments, PackageArguments,
 };
+pub(crate) use self::pack::PackArguments;
 pub(crate) use self::rebase::RebaseArguments;
 pub(crate) use self::slug::{SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
 
@@ -264,7 +266,28 @@ pub(crate) struct BuildArguments {
     #[arg(long, conflicts_with = "dockerfile")]
     pub(crate) buildpacks_only: bool,
     #[command(flatten)]
+    pub(crate) pack: PackArguments,
+    #[command(flatten)]
     pub(crate) dockerfile: DockerfileArguments,
+}
+
+impl BuildArguments {
+    /// The directory, tar or address with the source.
+    pub(crate) fn source(&self) -> &str {
+        self.source
+            .as_deref()
+            .or(self.pack.path.as_deref())
+            .unwrap_or(".")
+    }
+
+    /// Where the image goes.
+    pub(crate) fn output(&self) -> &str {
+        if self.pack.publish {
+            "registry"
+        } else {
+            &self.output
+        }
+    }
 }
 
 /// What only a build of a Dockerfile knows.
@@ -319,7 +342,7 @@ pub(crate) struct DockerfileArguments {
             too; ttl=14d lets go of what no build used for so long; ignore-error=true makes a failure a warning."
     )]
     pub(crate) cache_to: Vec<String>,
-    /// Network of RUN
+    /// Network of RUN and of buildpacks
     #[arg(long, value_enum, default_value_t, value_name = "NETWORK")]
     pub(crate) network: NetworkArgument,
     /// What instructions may ask for beyond the usual
@@ -335,6 +358,7 @@ pub(crate) struct DockerfileArguments {
 pub(crate) enum NetworkArgument {
     /// This machine's.
     #[default]
+    #[value(alias = "host")]
     Default,
     /// Loopback only.
     None,

@@ -88,7 +88,7 @@ pub(super) fn run(
     if stack::is_mentioned(&options.dockerfile) {
         stack::add(stack, &mut options.contexts, session)?;
     }
-    let destination = session.output(&arguments.output, &names)?;
+    let destination = session.output(arguments.output(), &names)?;
     let keepings = arguments.dockerfile.cache_to.iter();
     let keepings: Vec<Keeping> = keepings
         .map(|text| caches::keeping(text, session))
@@ -100,7 +100,7 @@ pub(super) fn run(
     let (report, receipt) = build(&options, &keepings, &destination, session)?;
     drop(told);
     let (executed, cached) = (report.executed, report.cached);
-    let image = names.first().filter(|_| arguments.output == "registry");
+    let image = names.first().filter(|_| arguments.output() == "registry");
     caches::keep(keepings, &[&report], image.map(Reference::repository), session)?;
     report.finish()?;
     if let Some(path) = &arguments.digest_file {

@@ -15,7 +15,7 @@ use lifecycle_phases::{
     AnalyzeOptions, CacheOptions, Cancellation, ExportOptions, ExportReport, Images, Phase, Reporter,
     RestoreOptions, RestoreReport, UnpackedLayers, analyze, export, restore,
 };
-use lifecycle_sandbox::{Identity, Rung};
+use lifecycle_sandbox::{Identity, Network, Rung};
 use lifecycle_spec::label::LauncherVersion;
 use lifecycle_spec::{ExecEnv, OrderToml, PlatformApi, ProjectMetadataToml, RunToml};
 use lifecycle_store::Store;
@@ -72,6 +72,8 @@ pub struct BuildOptions<'a> {
     pub clear_cache: bool,
     /// The execution environment.
     pub exec_env: ExecEnv,
+    /// The network that buildpacks see.
+    pub network: Network,
     /// How layers are compressed.
     pub packing: Packing,
     /// This program.

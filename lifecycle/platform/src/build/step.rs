@@ -56,6 +56,7 @@ impl Steps<'_> {
         run.identity = Some(self.identity.clone());
         run.capabilities = Capabilities::None;
         run.no_new_privileges = true;
+        run.network = self.options.network;
         run.mounts = network_files();
         run.mounts.push(bind(&self.options.program.file, file, true)?);
         run.mounts
