@@ -11,7 +11,7 @@ use lifecycle_image::{
     Artifact, Digest, Image, Platform, Progress, Reference, Sink, Source, TransferError, TransferErrorKind,
 };
 use lifecycle_registry::Registry;
-use lifecycle_remote::{GitSettings, Remote};
+use lifecycle_remote::Remote;
 use lifecycle_store::Store;
 use tempfile::TempDir;
 
@@ -20,8 +20,8 @@ use crate::console::Console;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::registry;
 use crate::signals::Interruption;
+use crate::{registry, remote};
 
 /// The environment, the console, and what is made from them on demand.
 #[derive(Debug)]
@@ -117,10 +117,10 @@ impl Session {
         })
     }
 
-    /// What lies elsewhere: the web, with the settings of registries, and git repositories.
+    /// What lies elsewhere.
     pub(crate) fn remote(&self) -> Result<&Remote, Failure> {
         once(&self.remote, || {
-            Ok(Remote::new(self.registry()?.web(), GitSettings::default()))
+            Ok(remote::everything(self.registry()?.web(), &self.environment))
         })
     }
 

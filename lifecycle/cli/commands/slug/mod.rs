@@ -70,7 +70,8 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
     let isolation = isolation::choose(session)?;
     session.interruption.listen(&session.console)?;
     let image = stacks.build_image(session)?;
-    let rooms = Rooms::new(&image, &isolation, session)?;
+    let mut rooms = Rooms::new(&image, &isolation, session)?;
+    let certificates = rooms.show_certificates(&session.environment)?;
     let stack = lifecycle_heroku::Stack::of(&image, Some(&arguments.stack.stack));
 
     let cache = SlugCache::of(arguments, session)?;
@@ -86,7 +87,12 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
         buildpacks: failing(addresses(&arguments.buildpacks))?,
         defaults: failing(addresses(&arguments.defaults))?,
         config_vars: config_vars.clone(),
-        variables: session.environment.proxies(),
+        variables: session
+            .environment
+            .proxies()
+            .into_iter()
+            .chain(certificates)
+            .collect(),
         cache: cache.path(),
         slugignore: if arguments.late_slugignore {
             IgnoreAt::Slug
