@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("diagnostics", &[]),
     ("image", &[]),
-    ("daemon", &["image"]),
     ("sandbox", &[]),
     ("dockerfile", &["diagnostics"]),
     ("spec", &[]),
@@ -18,7 +17,6 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("layers", &["image"]),
     ("registry", &["image"]),
     ("remote", &["image", "registry"]),
-    ("kubernetes", &["image"]),
     ("store", &["image", "layers"]),
     (
         "executor",

@@ -65,11 +65,7 @@ pub struct Stack {
     /// The stack id, or `*`.
     pub id: String,
     /// Mixins that must be there.
-    #[serde(
-        default,
-        skip_serializing_if = "Vec::is_empty",
-        deserialize_with = "crate::json::default_when_null"
-    )]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mixins: Vec<String>,
 }
 

@@ -103,7 +103,7 @@ pub(in crate::phase) const INPUTS: &[Input] = &[
             always(Create),
             always(Rebase),
         ],
-        "images are in a docker or podman daemon, at DOCKER_HOST",
+        "use a daemon (not supported: images go to registries and OCI layouts)",
     ),
     input(
         "exec-env",

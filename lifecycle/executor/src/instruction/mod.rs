@@ -6,5 +6,3 @@ mod run;
 mod ssh;
 mod workdir;
 pub(crate) mod working_root;
-
-pub(crate) use mounts::FILES;

@@ -3,7 +3,6 @@
 
 mod support;
 
-mod caches;
 mod config;
 mod copy;
 mod keys;

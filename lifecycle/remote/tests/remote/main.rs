@@ -8,8 +8,6 @@
 mod file_server;
 
 #[cfg(test)]
-mod objects;
-#[cfg(test)]
 mod repositories;
 #[cfg(test)]
 mod web;
@@ -18,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lifecycle_registry::{Clock, Registry, Settings};
-use lifecycle_remote::{GitSettings, Remote, StoreSettings};
+use lifecycle_remote::{GitSettings, Remote};
 
 /// Time that does not pass.
 #[derive(Debug)]
@@ -43,9 +41,5 @@ fn remote(git: GitSettings) -> Remote {
         clock: Arc::new(QuickClock),
         ..Settings::default()
     };
-    Remote::new(
-        Registry::new(settings).unwrap().web(),
-        git,
-        StoreSettings::default(),
-    )
+    Remote::new(Registry::new(settings).unwrap().web(), git)
 }
