@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("diagnostics", &[]),
     ("image", &[]),
+    ("daemon", &["image"]),
     ("sandbox", &[]),
     ("dockerfile", &["diagnostics"]),
     ("spec", &[]),
@@ -17,6 +18,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("layers", &["image"]),
     ("registry", &["image"]),
     ("remote", &["image", "registry"]),
+    ("kubernetes", &["image"]),
     ("store", &["image", "layers"]),
     (
         "executor",

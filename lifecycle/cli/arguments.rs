@@ -1,5 +1,8 @@
 //! The command line. One struct for each command; `--help` texts come from here.
 
+mod modules;
+mod pack;
+mod rebase;
 mod slug;
 
 use std::ffi::OsString;
@@ -7,9 +10,16 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lifecycle_image::Platform;
+use lifecycle_spec::ExecEnv;
 
 use crate::console::LogFormat;
 
+pub(crate) use self::modules::{
+    BuilderCommand, BuilderCreateArguments, BuildpackCommand, ExtensionCommand, ModuleInspectArguments,
+    NewArguments, PackageArguments,
+};
+pub(crate) use self::pack::PackArguments;
+pub(crate) use self::rebase::RebaseArguments;
 pub(crate) use self::slug::{SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
 
 /// Source code to OCI images, without a daemon.
@@ -51,6 +61,12 @@ pub(crate) struct Global {
     /// No colours; so does a NO_COLOR variable
     #[arg(long, global = true)]
     pub(crate) no_color: bool,
+    /// When images that others name (builders, run images, packages) are looked for in their registry
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "POLICY")]
+    pub(crate) pull_policy: PullPolicy,
+    /// Index that ids of buildpacks are looked up in: a directory, or a git repository [default: $LIFECYCLE_BUILDPACK_REGISTRY]
+    #[arg(long, global = true, value_name = "INDEX")]
+    pub(crate) buildpack_registry: Option<String>,
     #[command(flatten)]
     pub(crate) registry: RegistryArguments,
 }
@@ -70,6 +86,18 @@ pub(crate) struct RegistryArguments {
     pub(crate) registry_mirror: Vec<(String, String)>,
 }
 
+/// When images are looked for in their registry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum PullPolicy {
+    /// Before the store.
+    Always,
+    /// When the store does not have them.
+    #[default]
+    IfNotPresent,
+    /// Not at all.
+    Never,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Build an image from application source
@@ -86,6 +114,8 @@ pub(crate) enum Command {
     Pull(PullArguments),
     /// Copy an image between store, registry, layout and archive
     Copy(CopyArguments),
+    /// Exchange the run image below an app image
+    Rebase(RebaseArguments),
     /// Give an image of the store another name
     Tag(TagArguments),
     /// List the images of the store
@@ -101,6 +131,12 @@ pub(crate) enum Command {
     /// Make and look at builders: buildpacks and their order on a stack
     #[command(subcommand)]
     Builder(BuilderCommand),
+    /// Make, package and look at buildpacks
+    #[command(subcommand)]
+    Buildpack(BuildpackCommand),
+    /// Make, package and look at image extensions
+    #[command(subcommand)]
+    Extension(ExtensionCommand),
     /// Build and run slugs with classic Heroku buildpacks
     #[command(subcommand)]
     Slug(SlugCommand),
@@ -139,7 +175,9 @@ pub(crate) enum Command {
     lifecycle build . -t demo\n  \
     lifecycle build app/ -t registry.example.com/me/app:1 -t registry.example.com/me/app:latest -o registry\n  \
     lifecycle build . -t demo -o oci-archive:demo.tar --env BP_PYTHON_VERSION=3.11\n  \
-    lifecycle build . -t demo --dockerfile --build-arg VERSION=1 --target final\n\n\
+    lifecycle build . -t demo --dockerfile --build-arg VERSION=1 --target final\n  \
+    lifecycle build . -t demo -f Dockerfile --cache-from example.com/demo:cache --cache-to \
+    type=registry,ref=example.com/demo:cache,mode=max\n\n\
     Without --builder the embedded builder is used; it makes its stack on first use (see `lifecycle stack`).\n\
     A Dockerfile is used when it is named, or when the source has one and no buildpack or builder is asked for.")]
 pub(crate) struct BuildArguments {
@@ -155,7 +193,7 @@ pub(crate) struct BuildArguments {
     /// Builder image, or a directory with a builder.toml
     #[arg(long, short = 'B', value_name = "BUILDER")]
     pub(crate) builder: Option<String>,
-    /// Buildpack to use in place of the builder's order: an id or id@version of the builder, or a directory
+    /// Buildpack to use in place of the builder's order: an id of the builder, a directory, an archive, a package
     #[arg(
         long = "buildpack",
         short = 'b',
@@ -163,6 +201,28 @@ pub(crate) struct BuildArguments {
         value_delimiter = ','
     )]
     pub(crate) buildpacks: Vec<String>,
+    /// Buildpack to put in front of every group of the builder's order
+    #[arg(
+        long = "pre-buildpack",
+        value_name = "BUILDPACK",
+        value_delimiter = ',',
+        conflicts_with = "buildpacks"
+    )]
+    pub(crate) pre_buildpacks: Vec<String>,
+    /// Buildpack to put behind every group of the builder's order
+    #[arg(
+        long = "post-buildpack",
+        value_name = "BUILDPACK",
+        value_delimiter = ',',
+        conflicts_with = "buildpacks"
+    )]
+    pub(crate) post_buildpacks: Vec<String>,
+    /// Image extension to use in place of the builder's
+    #[arg(long = "extension", value_name = "EXTENSION", value_delimiter = ',')]
+    pub(crate) extensions: Vec<String>,
+    /// Execution environment of the app, as production, test or development [default: production]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exec_env: Option<ExecEnv>,
     /// Variable for the buildpacks; without a value it is taken from the environment
     #[arg(long = "env", short = 'e', value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
@@ -206,7 +266,28 @@ pub(crate) struct BuildArguments {
     #[arg(long, conflicts_with = "dockerfile")]
     pub(crate) buildpacks_only: bool,
     #[command(flatten)]
+    pub(crate) pack: PackArguments,
+    #[command(flatten)]
     pub(crate) dockerfile: DockerfileArguments,
+}
+
+impl BuildArguments {
+    /// The directory, tar or address with the source.
+    pub(crate) fn source(&self) -> &str {
+        self.source
+            .as_deref()
+            .or(self.pack.path.as_deref())
+            .unwrap_or(".")
+    }
+
+    /// Where the image goes.
+    pub(crate) fn output(&self) -> &str {
+        if self.pack.publish {
+            "registry"
+        } else {
+            &self.output
+        }
+    }
 }
 
 /// What only a build of a Dockerfile knows.
@@ -248,7 +329,20 @@ pub(crate) struct DockerfileArguments {
     /// Take no result of an earlier build: none at all, or none of these stages
     #[arg(long, value_name = "STAGE", num_args = 0..=1, default_missing_value = "", value_delimiter = ',')]
     pub(crate) no_cache: Option<Vec<String>>,
-    /// Network of RUN
+    /// Take results of earlier builds from a registry or a directory, or from an image that holds its own
+    #[arg(long, value_name = "type=registry,ref=IMAGE|type=local,src=DIR")]
+    pub(crate) cache_from: Vec<String>,
+    /// Keep the results for other machines: mode=max with those of all stages, mounts=true with cache mounts
+    #[arg(
+        long,
+        value_name = "type=registry,ref=IMAGE|type=local,dest=DIR|type=inline",
+        long_help = "Keep the results of this build for other machines\n\n\
+            type=registry,ref=IMAGE as an artifact in a registry; type=local,dest=DIR in an OCI layout; type=inline in the \
+            image itself. mode=min (default) keeps what is in the image, mode=max all stages; mounts=true saves cache mounts, \
+            too; ttl=14d lets go of what no build used for so long; ignore-error=true makes a failure a warning."
+    )]
+    pub(crate) cache_to: Vec<String>,
+    /// Network of RUN and of buildpacks
     #[arg(long, value_enum, default_value_t, value_name = "NETWORK")]
     pub(crate) network: NetworkArgument,
     /// What instructions may ask for beyond the usual
@@ -264,6 +358,7 @@ pub(crate) struct DockerfileArguments {
 pub(crate) enum NetworkArgument {
     /// This machine's.
     #[default]
+    #[value(alias = "host")]
     Default,
     /// Loopback only.
     None,
@@ -494,33 +589,6 @@ pub(crate) enum StackCommand {
     Inspect {
         /// An embedded stack's name, or a directory with a stack.toml
         stack: String,
-        /// Form of the result
-        #[arg(long, short, value_enum, default_value_t)]
-        output: OutputForm,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum BuilderCommand {
-    /// Make a builder image from a builder.toml
-    #[command(
-        after_help = "Example:\n  lifecycle builder create -t my-builder builders/debian-12/builder.toml"
-    )]
-    Create {
-        /// An embedded builder's name, or a builder.toml
-        definition: String,
-        /// Name of the builder; may be given several times
-        #[arg(long = "tag", short = 't', value_name = "IMAGE", required = true)]
-        tags: Vec<String>,
-        /// Where it goes: store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE
-        #[arg(long, short, value_name = "PLACE", default_value = "store")]
-        output: String,
-    },
-    /// Show a builder's buildpacks, order and run images
-    #[command(after_help = "Example:\n  lifecycle builder inspect my-builder")]
-    Inspect {
-        /// The builder: a name in the store, or any place
-        builder: String,
         /// Form of the result
         #[arg(long, short, value_enum, default_value_t)]
         output: OutputForm,

@@ -20,6 +20,16 @@ impl Environment {
         }
     }
 
+    /// The same with variables that take the place of its own.
+    pub(crate) fn with(&self, pairs: &[(String, String)]) -> Self {
+        let own = |name: &OsString| !pairs.iter().any(|(other, _)| other.as_str() == name);
+        let kept = self.variables.iter().filter(|(name, _)| own(name)).cloned();
+        let added = pairs.iter().map(|(name, value)| (name.into(), value.into()));
+        Self {
+            variables: kept.chain(added).collect(),
+        }
+    }
+
     /// The value of a variable. Empty counts as absent: job templates set what they do not use to nothing.
     pub(crate) fn os(&self, name: &str) -> Option<&OsString> {
         let set = |(key, value): &&(OsString, OsString)| key == name && !value.is_empty();

@@ -5,6 +5,8 @@
 //! is a command for people. Nothing below this folder knows a terminal or an environment variable.
 
 mod arguments;
+mod attributes;
+mod caches;
 mod commands;
 mod console;
 mod context;
@@ -13,6 +15,7 @@ mod failure;
 mod isolation;
 mod kaniko;
 mod layers;
+mod origins;
 mod phase;
 mod place;
 mod registry;
@@ -50,9 +53,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse_from(arguments);
     let console = console(&arguments.global, &environment);
     let session = Session::new(arguments.global, environment, console);
-    let ended = run(arguments.command, &session);
-    session.interruption.wait_if_ending();
-    match ended {
+    match run(arguments.command, &session) {
         Ok(code) => code,
         Err(failure) => {
             if let Some(diagnostic) = &failure.diagnostic {
@@ -101,12 +102,15 @@ fn run(command: Command, session: &Session) -> Result<ExitCode, Failure> {
         Command::Push(arguments) => commands::push::run(&arguments, session),
         Command::Pull(arguments) => commands::pull::run(&arguments, session),
         Command::Copy(arguments) => commands::copy::run(&arguments, session),
+        Command::Rebase(arguments) => commands::rebase::run(&arguments, session),
         Command::Tag(arguments) => commands::tag::run(&arguments, session),
         Command::Images(arguments) => commands::images::run(&arguments, session),
         Command::Rmi(arguments) => commands::rmi::run(&arguments, session),
         Command::Cache(command) => commands::cache::run(&command, session),
         Command::Stack(command) => commands::stack::run(&command, session),
         Command::Builder(command) => commands::builder::run(&command, session),
+        Command::Buildpack(command) => commands::package::buildpack(&command, session),
+        Command::Extension(command) => commands::package::extension(&command, session),
         Command::Doctor { output } => commands::doctor::run(output, session),
         Command::Completions { shell } => commands::completions::run(shell, session),
         Command::Man { directory } => commands::man::run(&directory, session),

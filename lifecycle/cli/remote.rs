@@ -8,12 +8,40 @@ use std::path::{Path, PathBuf};
 
 use lifecycle_dockerfile::GitReference;
 use lifecycle_executor::{Checkout, Download, RemoteError};
-use lifecycle_registry::Secret;
-use lifecycle_remote::{GitAuthorization, GitSettings, Remote, Repository};
+use lifecycle_heroku::RemoteFailure;
+use lifecycle_registry::{Secret, Web};
+use lifecycle_remote::{GitAuthorization, GitSettings, Object, Remote, Repository, StoreSettings};
 use url::Url;
+
+use crate::environment::Environment;
 
 /// The user that servers take together with a token.
 const TOKEN_USER: &str = "x-access-token";
+
+/// All that lies elsewhere: the web with the settings of registries, repositories as git is set up, and stores as the
+/// environment says, in the words of their own tools.
+pub(crate) fn everything(web: Web, environment: &Environment) -> Remote {
+    Remote::new(web, GitSettings::default(), stores(environment))
+}
+
+fn stores(environment: &Environment) -> StoreSettings {
+    const PREFIXES: [&str; 4] = ["AWS_", "S3_", "GOOGLE_", "AZURE_"];
+    let named = environment.all().filter_map(|(name, value)| {
+        let (name, value) = (name.to_str()?, value.to_str()?);
+        let is_ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !value.is_empty();
+        is_ours.then(|| (name.to_owned(), Secret::new(value)))
+    });
+    let file = environment
+        .path("AWS_SHARED_CREDENTIALS_FILE")
+        .or_else(|| Some(environment.home()?.join(".aws/credentials")));
+    // A file that cannot be read is as good as none: the store will say what is missing.
+    let text = file.and_then(|file| fs_err::read_to_string(file).ok());
+    let profile = environment.text("AWS_PROFILE").unwrap_or("default").to_owned();
+    StoreSettings {
+        variables: named.collect(),
+        profile: text.map(|text| (Secret::new(text), profile)),
+    }
+}
 
 /// What a Dockerfile names. Nobody else's credentials are used for it than those that the build was given as secrets (H30):
 /// whoever wrote the Dockerfile chose the address.
@@ -139,16 +167,29 @@ impl Elsewhere {
 }
 
 impl lifecycle_heroku::Remote for Elsewhere {
-    fn open(&self, address: &str) -> Result<Box<dyn Read + Send>, Box<dyn Error + Send + Sync>> {
+    fn open(&self, address: &str) -> Result<Option<Box<dyn Read + Send>>, RemoteFailure> {
         let mut into = tempfile::tempfile_in(&self.scratch)?;
-        let file = lifecycle_remote::File::parse(address)?;
-        self.remote.download(&file, &mut into)?;
-        Ok(Box::new(into))
+        let brought = match Object::parse(address) {
+            Some(object) => self.remote.get(&object?, u64::MAX, &mut into),
+            None => self
+                .remote
+                .download(&lifecycle_remote::File::parse(address)?, &mut into),
+        };
+        match brought {
+            Ok(_) => Ok(Some(Box::new(into))),
+            Err(error) if error.is_not_found() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
-    fn put(&self, from: &File, address: &str) -> Result<(), Box<dyn Error + Send + Sync>> {
-        let file = lifecycle_remote::File::parse(address)?;
-        Ok(self.remote.upload(from, &file)?)
+    fn put(&self, from: &File, address: &str) -> Result<(), RemoteFailure> {
+        match Object::parse(address) {
+            Some(object) => self.remote.put(from, &object?)?,
+            None => self
+                .remote
+                .upload(from, &lifecycle_remote::File::parse(address)?)?,
+        }
+        Ok(())
     }
 
     fn check_out(
@@ -157,7 +198,7 @@ impl lifecycle_heroku::Remote for Elsewhere {
         reference: Option<&str>,
         ssh_key: Option<&Path>,
         into: &Path,
-    ) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ) -> Result<(), RemoteFailure> {
         let git = GitSettings {
             ssh_key: ssh_key.map(Path::to_owned),
             ..self.remote.git().clone()
@@ -188,6 +229,29 @@ mod tests {
             &secrets.collect(),
             None,
         )
+    }
+
+    #[test]
+    fn stores_are_set_up_by_the_variables_of_their_own_tools_sb_06() {
+        let home = tempfile::tempdir().unwrap();
+        fs_err::create_dir(home.path().join(".aws")).unwrap();
+        fs_err::write(
+            home.path().join(".aws/credentials"),
+            "[p]\naws_access_key_id = x\n",
+        )
+        .unwrap();
+        let settings = stores(&Environment::from_pairs(&[
+            ("AWS_REGION", "r"),
+            ("S3_ENDPOINT", "http://h"),
+            ("PATH", "/bin"),
+            ("AZURE_X", ""),
+            ("AWS_PROFILE", "p"),
+            ("HOME", home.path().to_str().unwrap()),
+        ]));
+        let names: Vec<&str> = settings.variables.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["AWS_REGION", "S3_ENDPOINT", "AWS_PROFILE"]);
+        let (text, profile) = settings.profile.unwrap();
+        assert!(text.reveal().starts_with("[p]") && profile == "p");
     }
 
     #[test]

@@ -11,17 +11,17 @@ use lifecycle_image::{
     Artifact, Digest, Image, Platform, Progress, Reference, Sink, Source, TransferError, TransferErrorKind,
 };
 use lifecycle_registry::Registry;
-use lifecycle_remote::{GitSettings, Remote};
+use lifecycle_remote::Remote;
 use lifecycle_store::Store;
 use tempfile::TempDir;
 
-use crate::arguments::{Global, RegistryArguments};
+use crate::arguments::{Global, PullPolicy, RegistryArguments};
 use crate::console::Console;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::registry;
 use crate::signals::Interruption;
+use crate::{registry, remote};
 
 /// The environment, the console, and what is made from them on demand.
 #[derive(Debug)]
@@ -32,6 +32,8 @@ pub(crate) struct Session {
     /// Decided at once: after a namespace is entered, everybody is root.
     store_directory: Option<PathBuf>,
     registry_arguments: RegistryArguments,
+    pull_policy: PullPolicy,
+    buildpack_registry: Option<String>,
     store: OnceLock<Store>,
     registry: OnceLock<Registry>,
     remote: OnceLock<Remote>,
@@ -44,6 +46,12 @@ impl Session {
         Self {
             store_directory: global.store.or_else(|| environment.store(is_root)),
             registry_arguments: global.registry,
+            pull_policy: global.pull_policy,
+            buildpack_registry: global.buildpack_registry.or_else(|| {
+                environment
+                    .text("LIFECYCLE_BUILDPACK_REGISTRY")
+                    .map(str::to_owned)
+            }),
             environment,
             console,
             interruption: Interruption::default(),
@@ -66,6 +74,8 @@ impl Session {
         Ok(Self {
             store_directory: store.or_else(|| environment.store(is_root)),
             registry_arguments: registry::none_given(),
+            pull_policy: PullPolicy::default(),
+            buildpack_registry: None,
             environment,
             console,
             interruption: Interruption::default(),
@@ -95,9 +105,7 @@ impl Session {
     /// The local store.
     pub(crate) fn store(&self) -> Result<&Store, Failure> {
         once(&self.store, || {
-            let store = Store::open(self.store_directory()?)?;
-            self.interruption.remove_live(store.live_scratch());
-            Ok(store.watched(self.progress()))
+            Ok(Store::open(self.store_directory()?)?.watched(self.progress()))
         })
     }
 
@@ -109,10 +117,10 @@ impl Session {
         })
     }
 
-    /// What lies elsewhere: the web, with the settings of registries, and git repositories.
+    /// What lies elsewhere.
     pub(crate) fn remote(&self) -> Result<&Remote, Failure> {
         once(&self.remote, || {
-            Ok(Remote::new(self.registry()?.web(), GitSettings::default()))
+            Ok(remote::everything(self.registry()?.web(), &self.environment))
         })
     }
 
@@ -133,12 +141,18 @@ impl Session {
         Ok(scratch.path())
     }
 
-    /// Images by name, from wherever they are nearest: the store, else a registry.
+    /// Images by name, from wherever `--pull-policy` looks for them: usually the store, else a registry.
     pub(crate) fn images(&self) -> Result<Nearest, Failure> {
         Ok(Nearest {
             store: self.store()?.clone(),
             registry: self.registry()?.clone(),
+            policy: self.pull_policy,
         })
+    }
+
+    /// The index that ids of buildpacks are looked up in, if one is set.
+    pub(crate) fn buildpack_registry(&self) -> Option<&str> {
+        self.buildpack_registry.as_deref()
     }
 
     /// Finds what a user names. A name without a prefix is looked for in the store, then in its registry.
@@ -155,7 +169,11 @@ impl Session {
                 if self.store_directory.is_none() {
                     return self.find_at(&Place::Registry(reference.clone()));
                 }
-                if let Ok(artifact) = self.store()?.artifact(reference) {
+                let in_store = match self.pull_policy {
+                    PullPolicy::Always => None,
+                    PullPolicy::IfNotPresent | PullPolicy::Never => self.store()?.artifact(reference).ok(),
+                };
+                if let Some(artifact) = in_store {
                     (Box::new(self.store()?.clone()), artifact, Some(reference.clone()))
                 } else {
                     let nearest = self.images()?;
@@ -267,32 +285,58 @@ fn once<T>(cell: &OnceLock<T>, make: impl FnOnce() -> Result<T, Failure>) -> Res
     Ok(cell.get_or_init(|| made))
 }
 
-/// Images by name: from the store when it has them, else from their registry.
+/// Images by name: from the store when it has them, else from their registry, unless the policy says otherwise.
 #[derive(Debug, Clone)]
 pub(crate) struct Nearest {
     store: Store,
     registry: Registry,
+    policy: PullPolicy,
 }
 
 impl Nearest {
-    /// Asks the store, and the registry if the store has nothing.
+    /// Asks the store, and the registry if the store has nothing; with `always` the other way round, so that an image
+    /// that only the store has is still found.
     fn either<T>(
         &self,
         reference: &Reference,
         ask: impl Fn(&dyn Source) -> Result<T, TransferError>,
     ) -> Result<T, TransferError> {
-        match ask(&self.store) {
-            Err(error) if error.kind == TransferErrorKind::NotFound => {}
-            answer => return answer,
+        let stored = |ask: &dyn Fn(&dyn Source) -> Result<T, TransferError>| match ask(&self.store) {
+            Err(error) if error.kind == TransferErrorKind::NotFound => Ok(None),
+            answer => answer.map(Some),
+        };
+        let name = reference.familiar();
+        match self.policy {
+            PullPolicy::Never => stored(&ask)?.ok_or_else(|| {
+                let message = format!(
+                    "the local store has no {name}, and --pull-policy never keeps from asking its registry"
+                );
+                TransferError::new(TransferErrorKind::NotFound, message)
+            }),
+            PullPolicy::IfNotPresent => match stored(&ask)? {
+                Some(found) => Ok(found),
+                None => ask(&self.registry).map_err(|error| {
+                    let message = format!("the local store has no {name}, and its registry gave none");
+                    TransferError::caused(error.kind, message, error)
+                }),
+            },
+            PullPolicy::Always => match ask(&self.registry) {
+                Ok(found) => Ok(found),
+                Err(error) => match stored(&ask) {
+                    Ok(Some(found)) if is_absent(&error) => Ok(found),
+                    _ => Err(error),
+                },
+            },
         }
-        ask(&self.registry).map_err(|error| {
-            let message = format!(
-                "the local store has no {}, and its registry gave none",
-                reference.familiar()
-            );
-            TransferError::caused(error.kind, message, error)
-        })
     }
+}
+
+/// Whether a registry says that there is no such image. Public ones refuse what is not there.
+fn is_absent(error: &TransferError) -> bool {
+    matches!(
+        error.kind,
+        TransferErrorKind::NotFound | TransferErrorKind::Unauthorized
+    )
 }
 
 impl Source for Nearest {
@@ -318,6 +362,11 @@ pub(crate) struct Found {
 }
 
 impl Found {
+    /// Where it was found, for more of it.
+    pub(crate) fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+
     /// A member of the index.
     pub(crate) fn member(&self, digest: &Digest) -> Result<Image, Failure> {
         // Layouts and archives go by the digest alone.
@@ -331,7 +380,14 @@ impl Found {
     /// The image, or the index's image for a platform.
     pub(crate) fn image(&self, platform: &Platform) -> Result<Image, Failure> {
         match &self.artifact {
-            Artifact::Image(image) => Ok((**image).clone()),
+            Artifact::Image(image) => match image.artifact_type() {
+                None => Ok((**image).clone()),
+                Some(kind) => Err(TransferError::new(
+                    TransferErrorKind::Unsupported,
+                    format!("{} is no image but an artifact of type {kind}", self.place),
+                )
+                .into()),
+            },
             Artifact::Index(index) => match index.select(platform) {
                 Some(member) => self.member(&member.digest),
                 None => Err(TransferError::new(

@@ -6,11 +6,16 @@
 mod support;
 
 mod build;
+mod caches;
+mod daemon;
 mod elsewhere;
 mod faults;
 mod images;
+mod modules;
 mod phases;
+mod platforms;
 mod real;
+mod rebase;
 mod registry;
 mod reproducibility;
 mod users;

@@ -1,71 +1,7 @@
 //! The phases by name in a builder's root, with the command lines of platforms (platforms.md 1.5, 3.1 to 3.3).
 
-use std::fs;
-
-use crate::support::images::RUN;
-use crate::support::{BuilderRoot, Finished, Invocation, Machine, Registry, peers};
-
-/// A builder's root with an app, and a registry with the run image.
-struct Pod {
-    machine: Machine,
-    root: BuilderRoot,
-    registry: Registry,
-}
-
-impl Pod {
-    fn new() -> Self {
-        let machine = Machine::new();
-        let root = BuilderRoot::unpack(&machine);
-        let registry = Registry::start();
-        Machine::with_builder()
-            .lifecycle(&["push", RUN, &registry.name("run")])
-            .succeeds();
-        root.prepare(
-            "mkdir -p /workspace /layers /cache /platform/env
-             echo first >/workspace/page.txt
-             printf 1 >/platform/env/FX_KEY
-             chown -R 1000:1000 /workspace /layers /cache",
-        );
-        Self {
-            machine,
-            root,
-            registry,
-        }
-    }
-
-    /// A phase as the builder's user, without any capability.
-    fn phase(&self, words: &[&str]) -> Invocation {
-        let program = format!("/cnb/lifecycle/{}", words[0]);
-        variables(self.root.as_user(&[&[program.as_str()], &words[1..]].concat()))
-    }
-
-    /// A phase as root, as a container runtime starts it.
-    fn phase_as_root(&self, words: &[&str]) -> Invocation {
-        let program = format!("/cnb/lifecycle/{}", words[0]);
-        variables(self.root.as_root(&[&[program.as_str()], &words[1..]].concat()))
-    }
-
-    fn run_image(&self) -> String {
-        self.registry.name("run")
-    }
-
-    fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.root.at(path)).unwrap()
-    }
-
-    /// The digest that a registry has for a name.
-    fn digest(&self, name: &str) -> String {
-        self.machine.digest(&format!("registry:{name}"))
-    }
-}
-
-/// What a platform sets for every phase.
-fn variables(phase: Invocation) -> Invocation {
-    phase
-        .env("CNB_PLATFORM_API", "0.13")
-        .env("CNB_REGISTRY_AUTH", "{}")
-        .env("PATH", "/bin")
-}
+use crate::support::pod::variables;
+use crate::support::{Finished, Machine, Pod, peers};
 
 /// All five phases, each in its own process.
 fn five_phases(pod: &Pod, name: &str, run: impl Fn(&[&str]) -> Finished) {

@@ -20,7 +20,7 @@ pub struct FileServer {
 #[derive(Default)]
 struct State {
     files: BTreeMap<String, Stored>,
-    parts: BTreeMap<(String, u32), Vec<u8>>,
+    parts: BTreeMap<String, Vec<u8>>,
     rules: Vec<(String, Action)>,
     seen: Vec<Seen>,
     /// The `Authorization` that everybody needs.
@@ -259,6 +259,8 @@ impl State {
             return Answer::new(401).header("WWW-Authenticate", "Basic realm=\"files\"");
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        // Some clients escape the slashes of a name.
+        let path = &path.replace("%2F", "/");
         let query: BTreeMap<&str, &str> = query
             .split('&')
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
@@ -319,14 +321,11 @@ impl State {
     }
 
     fn take(&mut self, path: &str, query: &BTreeMap<&str, &str>, body: Vec<u8>) -> Answer {
-        let part = query.get("partNumber").map(|number| number.parse().unwrap());
+        // Parts have numbers, and blocks have names that are numbers of the same length; a list of them ends the blob.
+        let number = query.get("partNumber").map(|number| format!("{number:0>5}"));
+        let part = number.or_else(|| query.get("blockid").map(|&id| id.to_owned()));
         match (part, query.get("comp")) {
-            (Some(number), _) => drop(self.parts.insert((path.to_owned(), number), body)),
-            // Blocks of Azure come in order here, and a list of them ends the blob.
-            (None, Some(&"block")) => {
-                let number = u32::try_from(self.parts.len()).unwrap();
-                self.parts.insert((path.to_owned(), number), body);
-            }
+            (Some(part), _) => drop(self.parts.insert(part, body)),
             (None, Some(&"blocklist")) => self.join(path),
             (None, _) => {
                 let stored = Stored {

@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "a test says what it skips")]
 
 pub(crate) mod accounts;
+pub(crate) mod daemon;
 #[expect(
     dead_code,
     reason = "shared with the registry's own tests, which use other parts of it"
@@ -25,12 +26,14 @@ pub(crate) mod file_server;
 pub(crate) mod images;
 mod machine;
 pub(crate) mod peers;
+pub(crate) mod pod;
 mod program;
 mod registry;
 mod root;
 mod snapshot;
 
 pub(crate) use machine::Machine;
+pub(crate) use pod::Pod;
 pub(crate) use program::{Finished, Invocation, Running};
 pub(crate) use registry::{Access, PASSWORD, Registry};
 pub(crate) use root::BuilderRoot;

@@ -2,17 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 
 use include_dir::{Dir, include_dir};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::BuilderError;
 
 static BUILDPACKS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../buildpacks");
 static STACKS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../stacks");
 static BUILDERS: Dir<'static> = include_dir!("$CARGO_MANIFEST_DIR/../../builders");
+
+/// The most that is read of a document in an archive.
+const LARGEST_DOCUMENT: u64 = 16 << 20;
 
 /// A folder with a definition: of a stack, a buildpack, or a builder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +26,15 @@ pub enum Folder {
     Embedded(PathBuf),
     /// On disk.
     Disk(PathBuf),
+    /// In an archive that somebody else made and that was unpacked: no link leads out of it.
+    Unpacked {
+        /// The directory that it was unpacked into.
+        root: PathBuf,
+        /// The folder's path in the archive.
+        below: PathBuf,
+        /// What the archive is called.
+        archive: PathBuf,
+    },
 }
 
 /// One file of a folder.
@@ -32,6 +46,8 @@ pub(crate) enum Content {
     Disk(PathBuf),
     /// A symbolic link.
     Link(Vec<u8>),
+    /// A directory.
+    Directory,
 }
 
 /// A file and whether it is a program.
@@ -39,6 +55,15 @@ pub(crate) enum Content {
 pub(crate) struct File {
     pub(crate) content: Content,
     pub(crate) executable: bool,
+}
+
+impl File {
+    fn directory() -> Self {
+        Self {
+            content: Content::Directory,
+            executable: true,
+        }
+    }
 }
 
 impl Folder {
@@ -81,13 +106,19 @@ impl Folder {
 
     /// The last part of the path.
     pub fn name(&self) -> Cow<'_, str> {
-        self.path().file_name().unwrap_or_default().to_string_lossy()
+        let path = self.path();
+        path.file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned()
+            .into()
     }
 
-    /// The path, on disk or in the repository.
-    pub fn path(&self) -> &Path {
+    /// The path for messages: on disk, in the repository, or in the archive.
+    pub fn path(&self) -> Cow<'_, Path> {
         match self {
-            Self::Embedded(path) | Self::Disk(path) => path,
+            Self::Embedded(path) | Self::Disk(path) => path.into(),
+            Self::Unpacked { below, archive, .. } => archive.join(below).into(),
         }
     }
 
@@ -96,17 +127,34 @@ impl Folder {
     pub fn join(&self, relative: &str) -> Self {
         match self {
             Self::Disk(path) => Self::Disk(path.join(relative)),
+            Self::Embedded(path) => Self::Embedded(joined(path, relative)),
+            Self::Unpacked { root, below, archive } => Self::Unpacked {
+                root: root.clone(),
+                below: joined(below, relative),
+                archive: archive.clone(),
+            },
+        }
+    }
+
+    /// Whether there is such a folder. In an archive, a link to one is none.
+    pub fn is_there(&self) -> bool {
+        match self {
+            Self::Disk(path) => path.is_dir(),
+            Self::Embedded(path) => embedded_folder(path).is_some(),
+            Self::Unpacked { root, below, .. } => open_beneath(root, below)
+                .and_then(|file| file.metadata())
+                .is_ok_and(|metadata| metadata.is_dir()),
+        }
+    }
+
+    /// Whether a path from here leads to a file or folder.
+    pub fn has(&self, relative: &str) -> bool {
+        match self {
+            Self::Disk(path) => !relative.is_empty() && path.join(relative).exists(),
             Self::Embedded(path) => {
-                let mut joined = PathBuf::new();
-                for part in path.join(relative).components() {
-                    match part {
-                        Component::Normal(name) => joined.push(name),
-                        Component::ParentDir => drop(joined.pop()),
-                        Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
-                    }
-                }
-                Self::Embedded(joined)
+                embedded_file(&joined(path, relative)).is_some() || self.join(relative).is_there()
             }
+            Self::Unpacked { root, below, .. } => open_beneath(root, &joined(below, relative)).is_ok(),
         }
     }
 
@@ -117,6 +165,11 @@ impl Folder {
         let bytes = match self {
             Self::Disk(_) => fs_err::read(&path),
             Self::Embedded(_) => embedded_file(&path).map(<[u8]>::to_vec).ok_or_else(missing),
+            Self::Unpacked { root, below, .. } => open_beneath(root, &below.join(name)).and_then(|file| {
+                let mut bytes = Vec::new();
+                file.take(LARGEST_DOCUMENT).read_to_end(&mut bytes)?;
+                Ok(bytes)
+            }),
         };
         bytes.map_err(|cause| BuilderError::Read { path, cause })
     }
@@ -126,6 +179,16 @@ impl Folder {
         let mut files = BTreeMap::new();
         match self {
             Self::Disk(root) => collect_disk(root, root, &mut files)?,
+            Self::Unpacked { root, below, .. } => {
+                let missing = |cause| BuilderError::Read {
+                    path: self.path().into_owned(),
+                    cause,
+                };
+                // No part of the path is a link, so what is below it lies in the archive.
+                open_beneath(root, below).map_err(missing)?;
+                let directory = root.join(below);
+                collect_disk(&directory, &directory, &mut files)?;
+            }
             Self::Embedded(path) => {
                 let missing = || BuilderError::Read {
                     path: path.clone(),
@@ -140,6 +203,32 @@ impl Folder {
 }
 
 /// The embedded tree that the first part of a path names.
+/// `relative` from `path` as text, without ever leaving what `path` is in.
+fn joined(path: &Path, relative: &str) -> PathBuf {
+    let mut joined = PathBuf::new();
+    for part in path.join(relative).components() {
+        match part {
+            Component::Normal(name) => joined.push(name),
+            Component::ParentDir => drop(joined.pop()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    joined
+}
+
+/// Opens what lies below `root`, through no link at all.
+fn open_beneath(root: &Path, path: &Path) -> std::io::Result<std::fs::File> {
+    let root = std::fs::File::open(root)?;
+    let path = if path.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        path
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    Ok(rustix::fs::openat2(&root, path, flags, Mode::empty(), resolve)?.into())
+}
+
 fn embedded_root(path: &Path) -> Option<&'static Dir<'static>> {
     match path.components().next()?.as_os_str().to_str()? {
         "buildpacks" => Some(&BUILDPACKS),
@@ -175,6 +264,8 @@ fn collect_embedded(folder: &'static Dir<'static>, root: &Path, files: &mut BTre
         );
     }
     for folder in folder.dirs() {
+        let path = folder.path().strip_prefix(root).unwrap_or(folder.path());
+        files.insert(path.to_owned(), File::directory());
         collect_embedded(folder, root, files);
     }
 }
@@ -189,7 +280,14 @@ fn collect_disk(folder: &Path, root: &Path, files: &mut BTreeMap<PathBuf, File>)
         let path = entry.path();
         let metadata = fs_err::symlink_metadata(&path).map_err(failed)?;
         if metadata.is_dir() {
-            collect_disk(&path, root, files)?;
+            // The history of a checkout is no part of it, and never the same twice.
+            if path != root.join(".git") {
+                files.insert(
+                    path.strip_prefix(root).unwrap_or(&path).to_owned(),
+                    File::directory(),
+                );
+                collect_disk(&path, root, files)?;
+            }
             continue;
         }
         let content = if metadata.is_symlink() {

@@ -1,14 +1,21 @@
 //! `lifecycle builder create|inspect`
 
-use lifecycle_builder::{BuilderError, Definition, Folder, Lifecycle, stack};
+use lifecycle_builder::{
+    Address, BuilderError, Definition, Flatten, Folder, Lifecycle, Module, ModuleName, Workbench, fetch,
+    fetch_lifecycle, platform, stack,
+};
+use lifecycle_diagnostics::{Diagnostic, Source};
 use lifecycle_image::{Image, Platform, Reference};
+use lifecycle_platform::Program;
 use lifecycle_spec::label::{self, BuilderLabel, OrderLabel};
+use lifecycle_spec::{BuilderLifecycle, BuilderModule, BuilderToml, Distro, Flaw, Target};
 use serde_json::{Value, json};
 
-use crate::arguments::{BuilderCommand, OutputForm};
+use crate::arguments::{BuilderCommand, BuilderCreateArguments, OutputForm};
 use crate::commands::stack as stacks;
-use crate::console::{Column, Table};
+use crate::console::{Column, Console, Table};
 use crate::failure::Failure;
+use crate::origins::SessionOrigins;
 use crate::session::Session;
 use crate::transfer;
 
@@ -17,58 +24,235 @@ static LAUNCHER: &[u8] = include_bytes!(env!("LAUNCHER"));
 
 pub(crate) fn run(command: &BuilderCommand, session: &Session) -> Result<(), Failure> {
     match command {
-        BuilderCommand::Create {
-            definition,
-            tags,
-            output,
-        } => {
-            let folder = Folder::find("builder", definition, "builder.toml")?;
-            let names: Vec<Reference> = tags.iter().map(|tag| tag.parse()).collect::<Result<_, _>>()?;
-            let destination = session.output(output, &names)?;
-            let image = create(&folder, session)?;
-            let receipt = transfer::write(&image, &destination)?;
-            for name in &receipt.names {
-                session
-                    .console
-                    .info(format!("made the builder {}", name.familiar()));
-            }
-            Ok(session.console.result(receipt.digest.as_str())?)
-        }
+        BuilderCommand::Create(arguments) => make(arguments, session),
         BuilderCommand::Inspect { builder, output } => inspect(builder, *output, session),
     }
 }
 
-/// This program, also when its path leads to another one by now.
-pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+fn make(arguments: &BuilderCreateArguments, session: &Session) -> Result<(), Failure> {
+    let folder = Folder::find("builder", &arguments.definition, "builder.toml")?;
+    let names: Vec<Reference> = arguments
+        .tags
+        .iter()
+        .map(|tag| tag.parse())
+        .collect::<Result<_, _>>()?;
+    let destination = session.output(&arguments.output, &names)?;
+    let definition = BuilderDefinition::read(&folder, session)?;
+    let flatten = match arguments.flatten.as_slice() {
+        [] => Flatten::Nothing,
+        groups => Flatten::Groups(
+            groups
+                .iter()
+                .map(|group| names_of(group))
+                .collect::<Result<_, _>>()?,
+        ),
+    };
+    let mut images = Vec::new();
+    for target in definition.targets(&arguments.image.targets) {
+        images.push(definition.create(&target, &flatten, &arguments.image.labels, session)?);
+    }
+    let receipt = transfer::write_all(&images, &destination)?;
+    for name in &receipt.names {
+        session
+            .console
+            .info(format!("made the builder {}", name.familiar()));
+    }
+    Ok(session.console.result(receipt.digest.as_str())?)
+}
+
+/// `ID@VERSION,ID@VERSION`
+fn names_of(group: &str) -> Result<Vec<ModuleName>, Failure> {
+    Ok(group
+        .split(',')
+        .map(|name| name.trim().parse())
+        .collect::<Result<_, lifecycle_spec::NameError>>()?)
+}
 
 /// This program as the lifecycle of a builder.
-pub(crate) fn own_lifecycle() -> Lifecycle {
-    Lifecycle {
+fn own_lifecycle() -> Result<Lifecycle, Failure> {
+    let program = own_program()?;
+    Ok(Lifecycle::own(program.version, program.file, program.launcher))
+}
+
+/// This program as the phases of a build.
+pub(crate) fn own_program() -> Result<Program, Failure> {
+    Ok(Program {
+        file: std::env::current_exe()?,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        program: OWN_PROGRAM.into(),
         launcher: LAUNCHER.into(),
+    })
+}
+
+/// Makes a builder for this machine from its definition. An embedded stack that the store does not have is made first.
+pub(crate) fn create(folder: &Folder, session: &Session) -> Result<Image, Failure> {
+    let definition = BuilderDefinition::read(folder, session)?;
+    let target = definition.target_here();
+    definition.create(&target, &Flatten::Nothing, &[], session)
+}
+
+/// Says what is odd about a document, with its place.
+pub(crate) fn warn(flaws: &[Flaw], console: &Console) {
+    for flaw in flaws {
+        let source = Source::new(flaw.path().display().to_string(), flaw.text());
+        console.diagnostic(&Diagnostic::warning("document", flaw.message()).at(source.span(flaw.span())));
     }
 }
 
-/// Makes a builder from its definition. An embedded stack that the store does not have is made first.
-pub(crate) fn create(folder: &Folder, session: &Session) -> Result<Image, Failure> {
-    let definition = Definition::read(folder)?;
-    for flaw in &definition.warnings {
-        session.console.warning(flaw.to_string());
+/// A `builder.toml` and where its paths start.
+struct BuilderDefinition {
+    folder: Folder,
+    toml: BuilderToml,
+}
+
+impl BuilderDefinition {
+    fn read(folder: &Folder, session: &Session) -> Result<Self, Failure> {
+        let bytes = folder.read("builder.toml")?;
+        let (toml, warnings) = BuilderToml::parse(&folder.path().join("builder.toml"), &bytes)?;
+        warn(&warnings, &session.console);
+        Ok(Self {
+            folder: folder.clone(),
+            toml,
+        })
     }
-    let name: Reference = definition.toml.build_image.parse()?;
-    make_embedded_stack(&name, session)?;
-    let build_image = session
-        .find(&definition.toml.build_image)?
-        .image(&Platform::host())?;
-    let image = lifecycle_builder::create(
-        &definition,
-        build_image,
-        &own_lifecycle(),
-        session.store()?,
-        &session.progress(),
-    )?;
-    Ok(image)
+
+    /// What the builder is made for: what was asked for; else what the document says, if it brings a lifecycle that can be
+    /// for more than this machine; else this machine.
+    fn targets(&self, asked: &[Target]) -> Vec<Target> {
+        if !asked.is_empty() {
+            return by_platform(asked);
+        }
+        match &self.toml.lifecycle {
+            Some(_) if !self.toml.targets.is_empty() => by_platform(&self.toml.targets),
+            _ => vec![self.target_here()],
+        }
+    }
+
+    /// The document's target for this machine, with its distributions.
+    fn target_here(&self) -> Target {
+        let host = Platform::host();
+        by_platform(&self.toml.targets)
+            .into_iter()
+            .find(|target| host.satisfies(&platform(target)))
+            .unwrap_or_else(|| Target {
+                os: host.os,
+                arch: host.architecture,
+                ..Target::default()
+            })
+    }
+
+    fn create(
+        &self,
+        target: &Target,
+        flatten: &Flatten,
+        labels: &[(String, String)],
+        session: &Session,
+    ) -> Result<Image, Failure> {
+        let origins = SessionOrigins::new(session)?;
+        let progress = session.progress();
+        let bench = Workbench {
+            store: session.store()?,
+            progress: &progress,
+        };
+        let name: Reference = self.toml.build_image.parse()?;
+        make_embedded_stack(&name, session)?;
+        let build_image = session.find(&self.toml.build_image)?.image(&platform(target))?;
+        let lifecycle = self.lifecycle(target, &origins)?;
+        let mut modules: Vec<Module> = Vec::new();
+        for entry in self.toml.buildpacks.iter().chain(&self.toml.extensions) {
+            let address = Address::parse(&entry.uri, &self.folder, &|_| false).map_err(BuilderError::from)?;
+            let package = fetch(&address, &self.folder, target, &origins, &bench)?;
+            check_identity(&package.module, entry)?;
+            modules.extend(package.into_modules());
+        }
+        for module in &modules {
+            warn(&module.warnings, &session.console);
+        }
+        let mut definition = Definition::new(self.toml.clone(), modules)?;
+        definition.flatten = flatten.clone();
+        definition.labels = labels.to_vec();
+        Ok(lifecycle_builder::create(
+            &definition,
+            build_image,
+            &lifecycle,
+            &bench,
+        )?)
+    }
+
+    /// The lifecycle that the builder carries.
+    fn lifecycle(&self, target: &Target, origins: &SessionOrigins<'_>) -> Result<Lifecycle, Failure> {
+        let wanted = platform(target);
+        let address = match &self.toml.lifecycle {
+            Some(BuilderLifecycle::Uri(uri)) => {
+                Address::parse(uri, &self.folder, &|_| false).map_err(BuilderError::from)?
+            }
+            Some(BuilderLifecycle::Version(version)) if version != env!("CARGO_PKG_VERSION") => {
+                Address::Download(reference_release(version, &wanted))
+            }
+            _ if Platform::host().satisfies(&wanted) => return own_lifecycle(),
+            _ => {
+                return Err(Failure::new(
+                    "no-platform",
+                    format!("this program is for {}, and a builder for {wanted} needs its own", Platform::host()),
+                )
+                .help("name a lifecycle for it in builder.toml, as in [lifecycle] uri = \"docker://registry.example.com/lifecycle:1\""));
+            }
+        };
+        Ok(fetch_lifecycle(&address, &self.folder, target, origins)?)
+    }
+}
+
+/// Where the reference lifecycle's releases are, which is what `[lifecycle] version` means to pack (LT-05).
+fn reference_release(version: &str, platform: &Platform) -> String {
+    let architecture = match platform.architecture.as_str() {
+        "amd64" => "x86-64",
+        other => other,
+    };
+    format!(
+        "https://github.com/buildpacks/lifecycle/releases/download/v{version}/lifecycle-v{version}+{}.{architecture}.tgz",
+        platform.os
+    )
+}
+
+/// One target for each platform; of targets that differ in their distributions only, one with all of these.
+pub(crate) fn by_platform(targets: &[Target]) -> Vec<Target> {
+    let mut distinct: Vec<Target> = Vec::new();
+    for target in targets {
+        match distinct
+            .iter_mut()
+            .find(|other| platform(other) == platform(target))
+        {
+            Some(other) => {
+                let new = |distro: &&Distro| !other.distros.contains(distro);
+                let more: Vec<Distro> = target.distros.iter().filter(new).cloned().collect();
+                other.distros.extend(more);
+            }
+            None => distinct.push(target.clone()),
+        }
+    }
+    distinct
+}
+
+/// A module is the one that `builder.toml` says it is.
+fn check_identity(module: &Module, entry: &BuilderModule) -> Result<(), BuilderError> {
+    let info = &module.descriptor.info;
+    let id_differs = entry.id.as_ref().is_some_and(|id| *id != info.id);
+    let version_differs = entry
+        .version
+        .as_ref()
+        .is_some_and(|version| *version != info.version);
+    if !id_differs && !version_differs {
+        return Ok(());
+    }
+    let part = |text: Option<String>| text.unwrap_or_else(|| "any".to_owned());
+    Err(BuilderError::WrongModule {
+        uri: entry.uri.clone(),
+        found: module.label(),
+        expected: format!(
+            "{}@{}",
+            part(entry.id.as_ref().map(ToString::to_string)),
+            part(entry.version.as_ref().map(ToString::to_string))
+        ),
+    })
 }
 
 /// When an image is one of an embedded stack, makes that stack unless the store has it.
@@ -107,14 +291,20 @@ fn inspect(builder: &str, form: OutputForm, session: &Session) -> Result<(), Fai
         .map(OrderLabel::parse)
         .transpose()?
         .unwrap_or_default();
+    let extensions = config
+        .label(label::EXTENSION_ORDER)
+        .map(OrderLabel::parse)
+        .transpose()?
+        .unwrap_or_default();
     if form == OutputForm::Json {
-        let order: Value = serde_json::from_str(&order.to_json())?;
+        let value = |order: &OrderLabel| serde_json::from_str::<Value>(&order.to_json());
         return session.console.json(&json!({
             "name": found.place.to_string(),
             "digest": image.digest()?.to_string(),
             "platform": image.platform().to_string(),
             "builder": builder,
-            "order": order,
+            "order": value(&order)?,
+            "orderExtensions": value(&extensions)?,
         }));
     }
     let mut facts = Table::new([Column::Left(""), Column::Left("")]);
@@ -144,15 +334,25 @@ fn inspect(builder: &str, form: OutputForm, session: &Session) -> Result<(), Fai
             facts.row(["  mirror".to_owned(), mirror.clone()]);
         }
     }
-    let mut buildpacks = Table::new([
-        Column::Left("BUILDPACK"),
-        Column::Left("VERSION"),
-        Column::Left("NAME"),
-    ]);
-    for buildpack in &builder.buildpacks {
-        let name = buildpack.name.clone().unwrap_or_default();
-        buildpacks.row([buildpack.id.to_string(), buildpack.version.to_string(), name]);
+    let mut text = facts.to_string();
+    for (title, modules, order) in [
+        ("BUILDPACK", &builder.buildpacks, &order),
+        ("EXTENSION", &builder.extensions, &extensions),
+    ] {
+        if modules.is_empty() && title == "EXTENSION" {
+            continue;
+        }
+        let mut table = Table::new([Column::Left(title), Column::Left("VERSION"), Column::Left("NAME")]);
+        for module in modules {
+            let name = module.name.clone().unwrap_or_default();
+            table.row([module.id.to_string(), module.version.to_string(), name]);
+        }
+        text = format!("{text}\n{table}\n{}", groups(order));
     }
+    Ok(session.console.result(&text)?)
+}
+
+fn groups(order: &OrderLabel) -> Table {
     let mut groups = Table::new([Column::Right("ORDER"), Column::Left("")]);
     for (number, group) in order.0.iter().enumerate() {
         for (position, entry) in group.group.iter().enumerate() {
@@ -170,7 +370,5 @@ fn inspect(builder: &str, form: OutputForm, session: &Session) -> Result<(), Fai
             groups.row([number, format!("{}{version}{optional}", entry.id)]);
         }
     }
-    Ok(session
-        .console
-        .result(&format!("{facts}\n{buildpacks}\n{groups}"))?)
+    groups
 }

@@ -10,9 +10,9 @@ use lifecycle_heroku::fronts::Variables;
 use lifecycle_heroku::fronts::herokuish::{self, Herokuish, Settings};
 use lifecycle_heroku::fronts::slugbuilder::Slugbuilder;
 use lifecycle_heroku::fronts::slugrunner::Slugrunner;
+use lifecycle_heroku::fronts::storage::{CREDENTIALS, Storage};
 use lifecycle_heroku::{InPlace, Running, Surroundings};
 use lifecycle_registry::Registry;
-use lifecycle_remote::{GitSettings, Remote};
 use lifecycle_store::Store;
 
 use super::slug::{Log, failing};
@@ -20,9 +20,9 @@ use crate::arguments::RegistryArguments;
 use crate::console::{Console, Level, LogFormat};
 use crate::environment::Environment;
 use crate::failure::Failure;
-use crate::registry;
 use crate::remote::Elsewhere;
 use crate::signals::Interruption;
+use crate::{registry, remote};
 
 /// A tool that this program may be called by.
 enum Tool {
@@ -34,25 +34,43 @@ enum Tool {
 /// Is the tool whose name the program was called by, if it is one.
 pub(crate) fn run(arguments: &[OsString], environment: &Environment) -> Option<ExitCode> {
     let (program, words) = arguments.split_first()?;
-    let variables = || {
-        let pairs = environment
-            .all()
-            .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.clone())));
-        Variables::new(pairs)
-    };
+    let pairs = environment
+        .all()
+        .filter_map(|(name, value)| Some((name.to_str()?.to_owned(), value.clone())));
+    let variables = Variables::new(pairs);
     let tool = match Path::new(program).file_name()?.to_str()? {
-        "slugbuilder" => failing(Slugbuilder::new(words, &variables())).map(Tool::Slugbuilder),
-        "slugrunner" => Ok(Tool::Slugrunner(Slugrunner::new(words, variables()))),
-        _ => failing(Herokuish::parse(program, words)?).map(Tool::Herokuish),
+        name @ ("slugbuilder" | "slugrunner") => of_slugs(name, words, &variables),
+        _ => failing(Herokuish::parse(program, words)?).map(|tool| (Tool::Herokuish(tool), Vec::new())),
     };
     let console = Console::new(LogFormat::Text, Level::Info, false, environment);
-    let done = tool.and_then(|tool| work(tool, variables(), environment, &console));
+    let done = tool.and_then(|(tool, store)| {
+        let environment = environment.with(&store);
+        work(tool, variables, &environment, &console)
+    });
     Some(done.unwrap_or_else(|failure| {
         if let Some(diagnostic) = &failure.diagnostic {
             console.diagnostic(diagnostic);
         }
         failure.exit_code()
     }))
+}
+
+/// slugbuilder and slugrunner, whose store has its credentials in files, and what those say.
+fn of_slugs(
+    name: &str,
+    words: &[OsString],
+    variables: &Variables,
+) -> Result<(Tool, Vec<(String, String)>), Failure> {
+    let credentials = variables.path("BUILDER_STORAGE_CREDENTIALS", CREDENTIALS);
+    let storage = failing(Storage::read(variables, &credentials))?;
+    let variables = variables.clone().with_storage(storage.as_ref());
+    let tool = if name == "slugbuilder" {
+        Tool::Slugbuilder(failing(Slugbuilder::new(words, &variables))?)
+    } else {
+        Tool::Slugrunner(Slugrunner::new(words, variables))
+    };
+    let settings = storage.map(|storage| storage.settings().to_vec());
+    Ok((tool, settings.unwrap_or_default()))
 }
 
 fn work(
@@ -66,14 +84,11 @@ fn work(
     let (stop, log) = (Arc::new(AtomicBool::new(false)), Log(console.clone()));
     let told = interruption.during({
         let stop = Arc::clone(&stop);
-        move || {
-            stop.store(true, Ordering::Relaxed);
-            true
-        }
+        move || stop.store(true, Ordering::Relaxed)
     });
     let store = Store::temporary(&environment.temporary_directory())?;
     let registry = Registry::new(registry::settings(&RegistryArguments::default(), environment)?)?;
-    let remote = Remote::new(registry.web(), GitSettings::default());
+    let remote = remote::everything(registry.web(), environment);
     let elsewhere = Elsewhere::new(&remote, &environment.temporary_directory());
     let surroundings = Surroundings {
         rooms: &InPlace,

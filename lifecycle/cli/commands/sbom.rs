@@ -1,6 +1,6 @@
 //! `lifecycle sbom`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lifecycle_image::{Image, Platform};
 use lifecycle_spec::SbomFormat;
@@ -8,12 +8,34 @@ use lifecycle_spec::label::{self, LifecycleLabel};
 
 use crate::arguments::SbomArguments;
 use crate::failure::Failure;
+use crate::place::Place;
 use crate::sboms::{self, SbomFile};
-use crate::session::Session;
+use crate::session::{Found, Session};
 
 pub(crate) fn run(arguments: &SbomArguments, session: &Session) -> Result<(), Failure> {
     let found = session.find(&arguments.image)?;
     let image = found.image(arguments.platform.as_ref().unwrap_or(&Platform::host()))?;
+    let files = files(&image, &found, session)?;
+    match &arguments.directory {
+        Some(directory) => {
+            for path in save(&files, directory)? {
+                session.console.result(&path.display().to_string())?;
+            }
+            Ok(())
+        }
+        None => print(&files, &image, &found.place.to_string(), session),
+    }
+}
+
+/// Saves every SBOM file of the image at a place below a directory.
+pub(crate) fn save_all(place: &Place, directory: &Path, session: &Session) -> Result<(), Failure> {
+    let found = session.find_at(place)?;
+    let image = found.image(&Platform::host())?;
+    save(&files(&image, &found, session)?, directory).map(drop)
+}
+
+/// The SBOM files of an app image.
+fn files(image: &Image, found: &Found, session: &Session) -> Result<Vec<SbomFile>, Failure> {
     let Some(text) = image.config().label(label::LIFECYCLE) else {
         return Err(Failure::new(
             "no-sbom",
@@ -26,21 +48,19 @@ pub(crate) fn run(arguments: &SbomArguments, session: &Session) -> Result<(), Fa
         .help("`lifecycle sbom` reads what buildpacks wrote down; other images carry nothing of that kind"));
     };
     let label = LifecycleLabel::parse(text)?;
-    let files = sboms::read(&image, &label, session.scratch()?, &session.console)?;
-    match &arguments.directory {
-        Some(directory) => save(&files, directory, session),
-        None => print(&files, &image, &found.place.to_string(), session),
-    }
+    Ok(sboms::read(image, &label, session.scratch()?, &session.console)?)
 }
 
-fn save(files: &[SbomFile], directory: &Path, session: &Session) -> Result<(), Failure> {
+/// Saves the files and says where.
+fn save(files: &[SbomFile], directory: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let mut paths = Vec::new();
     for file in files {
         let path = directory.join(&file.path);
         fs_err::create_dir_all(path.parent().unwrap_or(directory))?;
         fs_err::write(&path, &file.bytes)?;
-        session.console.result(&path.display().to_string())?;
+        paths.push(path);
     }
-    Ok(())
+    Ok(paths)
 }
 
 fn print(files: &[SbomFile], image: &Image, name: &str, session: &Session) -> Result<(), Failure> {

@@ -5,6 +5,7 @@
 //! the reference's order: the API is negotiated, flags are read, inputs resolved, credentials looked up, privileges
 //! dropped, and only then the phase begins.
 
+mod daemon;
 mod extension;
 mod flags;
 mod inputs;
@@ -39,8 +40,9 @@ pub(crate) enum Invocation {
 }
 
 impl Invocation {
-    /// The phase that the program's name or its first argument asks for, if any. `build` is the phase only with a
-    /// Platform API and arguments that are the phase's; otherwise it is the command for people.
+    /// The phase that the program's name or its first argument asks for, if any. `build` and `rebase` are the phases only
+    /// with a Platform API, without which no phase runs, `build` also needs arguments that are the phase's;
+    /// otherwise they are the commands for people.
     pub(crate) fn of(arguments: &[OsString], environment: &Environment) -> Option<Self> {
         let words: Vec<String> = arguments
             .iter()
@@ -56,7 +58,12 @@ impl Invocation {
         }
         let (verb, rest) = rest.split_first()?;
         let phase = PhaseName::of_verb(verb)?;
-        if phase == PhaseName::Build && !is_build_phase(rest, environment) {
+        let is_command = match phase {
+            PhaseName::Build => !is_build_phase(rest, environment),
+            PhaseName::Rebase => environment.text(API).is_none(),
+            _ => false,
+        };
+        if is_command {
             return None;
         }
         Some(Self::Phase(phase, rest.to_vec()))
@@ -214,7 +221,7 @@ mod tests {
             ("/cnb/lifecycle/analyzer x", PhaseName::Analyze),
             ("detector", PhaseName::Detect),
             ("creator.exe x", PhaseName::Create),
-            ("lifecycle rebase x", PhaseName::Rebase),
+            ("rebaser x", PhaseName::Rebase),
             ("/usr/bin/lifecycle export x", PhaseName::Export),
         ] {
             assert!(
@@ -229,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn build_is_the_phase_only_for_platforms() {
+    fn build_and_rebase_are_phases_only_for_platforms() {
         let api = [("CNB_PLATFORM_API", "0.12")];
         for (words, variables, is_phase) in [
             ("lifecycle build", &[][..], false),
@@ -238,6 +245,8 @@ mod tests {
             ("lifecycle build .", &api, false),
             ("lifecycle build -t demo", &api, false),
             ("lifecycle build . -t demo", &[], false),
+            ("lifecycle rebase demo", &[], false),
+            ("lifecycle rebase demo", &api, true),
         ] {
             assert_eq!(of(words, variables).is_some(), is_phase, "{words} {variables:?}");
         }

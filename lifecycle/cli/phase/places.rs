@@ -4,11 +4,12 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lifecycle_daemon::Daemon;
 use lifecycle_image::layout::Layout;
 use lifecycle_image::{
     Artifact, Digest, Image, Index, Layer, Platform, Receipt, Reference, Sink, Source, TransferError, Upload,
 };
-use lifecycle_phases::{Access, Identifiers, Images};
+use lifecycle_phases::{Access, Identifiers, ImageIds, Images};
 use lifecycle_registry::Registry;
 
 /// A place for app images and what they are made from.
@@ -18,6 +19,8 @@ pub(super) enum Place {
     Registry(Registry),
     /// A directory of layouts, one for each name (LAY-01).
     Layouts(Layouts),
+    /// A docker or podman daemon.
+    Daemon(Daemon),
 }
 
 /// A place, ready to be handed to a phase.
@@ -49,10 +52,19 @@ impl ReadyPlace {
         }
     }
 
-    /// Where images are read from that will be extended: the layouts, or the registry.
+    pub(super) fn daemon(daemon: Daemon) -> Self {
+        Self {
+            identifiers: Identifiers::Daemon(Arc::new(DaemonIds(daemon.clone()))),
+            place: Place::Daemon(daemon),
+            access: None,
+            platform: Platform::host(),
+        }
+    }
+
+    /// Where images are read from that will be extended: the layouts, or the registry, even if apps go to a daemon.
     pub(super) fn images_to_extend<'a>(&'a self, registry: &'a Registry) -> &'a dyn Source {
         match &self.place {
-            Place::Registry(_) => registry,
+            Place::Registry(_) | Place::Daemon(_) => registry,
             Place::Layouts(layouts) => layouts,
         }
     }
@@ -61,6 +73,7 @@ impl ReadyPlace {
         let (source, sink): (&dyn Source, &dyn Sink) = match &self.place {
             Place::Registry(registry) => (registry, registry),
             Place::Layouts(layouts) => (layouts, layouts),
+            Place::Daemon(daemon) => (daemon, daemon),
         };
         Images {
             source,
@@ -79,6 +92,16 @@ pub(super) struct RegistryAccess(pub(super) Registry);
 impl Access for RegistryAccess {
     fn check_write(&self, reference: &Reference) -> Result<(), TransferError> {
         self.0.check_write(reference.repository())
+    }
+}
+
+/// What a daemon calls its images.
+#[derive(Debug)]
+struct DaemonIds(Daemon);
+
+impl ImageIds for DaemonIds {
+    fn id(&self, image: &Image) -> Result<String, TransferError> {
+        self.0.id(image)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lifecycle_image::{Platform, Reference};
+use lifecycle_image::{Compression, Platform, Reference};
 use lifecycle_layers::{Owner, Packing};
 use lifecycle_phases::{
     AnalyzeOptions, BaseImages, BuildOptions, CacheImage, CacheOptions, Cancellation, CreateOptions,
@@ -18,6 +18,7 @@ use lifecycle_spec::{
 use lifecycle_store::Store;
 
 use super::PhaseError;
+use super::daemon;
 use super::extension;
 use super::inputs::{Inputs, reference};
 use super::kind::PhaseName;
@@ -272,6 +273,7 @@ impl Phase<'_> {
             run: inputs.file("run"),
             stack: inputs.file("stack"),
             layers: Place::same(inputs.layers()),
+            launch_cache: self.launch_cache(),
             // The creator restores the SBOM with the layers.
             skip_layers: inputs.boolean("skip-layers") || inputs.boolean("skip-restore"),
             analyzed: inputs.file("analyzed"),
@@ -351,7 +353,8 @@ impl Phase<'_> {
             source_date_epoch: inputs.text("source-date-epoch"),
             exec_env: self.exec_env()?,
             parallel: inputs.boolean("parallel"),
-            packing: Packing::default(),
+            launch_cache: self.launch_cache(),
+            packing: self.packing(),
         })
     }
 
@@ -382,6 +385,21 @@ impl Phase<'_> {
         let mode = self.inputs.text("experimental").unwrap_or_default();
         mode.parse()
             .map_err(|error: lifecycle_spec::ModeError| resolving(error.to_string()))
+    }
+
+    /// Only a daemon needs it (AN-13).
+    fn launch_cache(&self) -> Option<PathBuf> {
+        let directory = self.inputs.directory("launch-cache");
+        directory.filter(|_| self.inputs.boolean("daemon"))
+    }
+
+    /// A daemon unpacks what it gets; compressing that would be for nothing. A cache image goes to a registry.
+    fn packing(&self) -> Packing {
+        let mut packing = Packing::default();
+        if self.inputs.boolean("daemon") && self.inputs.text("cache-image").is_none() {
+            packing.compression = Compression::None;
+        }
+        packing
     }
 
     fn user(&self) -> User {
@@ -420,12 +438,11 @@ impl Phase<'_> {
     /// The place of images, with credentials looked up while whoever holds them can be asked (AUTH-04).
     fn deal(&self, names: &[Reference]) -> Result<Dealings, PhaseError> {
         let inputs = self.inputs;
-        if inputs.boolean("daemon") {
-            return Err(resolving(
-                "-daemon is unsupported: this lifecycle writes to registries and OCI layouts",
-            ));
+        let (daemon, layout) = (inputs.boolean("daemon"), inputs.boolean("layout"));
+        if daemon && layout {
+            return Err(resolving("-daemon and -layout exclude each other"));
         }
-        if inputs.text("launch-cache").is_some() {
+        if inputs.text("launch-cache").is_some() && !daemon {
             self.log
                 .warning("Ignoring -launch-cache, only intended for use with -daemon");
         }
@@ -440,20 +457,26 @@ impl Phase<'_> {
         let registry = Registry::new(settings).map_err(|error| {
             PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic)
         })?;
-        let place = if inputs.boolean("layout") {
+        let place = if daemon {
+            // Only whoever the phase begins as may be allowed to.
+            ReadyPlace::daemon(daemon::connect(self.environment)?)
+        } else if layout {
             self.check_layout()?;
             let directory = inputs.directory("layout-dir");
             let directory = directory.ok_or_else(|| resolving("-layout-dir is required with -layout"))?;
             ReadyPlace::layouts(directory)
         } else {
+            ReadyPlace::registry(registry.clone())
+        };
+        if !layout {
+            // With a daemon, cache images and images to extend are in registries all the same (CACHE-02).
             let mut repositories: Vec<_> = names.iter().map(|name| name.repository().clone()).collect();
             repositories.sort();
             repositories.dedup();
             registry.look_up_credentials(&repositories).map_err(|error| {
                 PhaseError::new("resolve keychain", failure::sentence(&error), ExitCode::Generic)
             })?;
-            ReadyPlace::registry(registry.clone())
-        };
+        }
         Ok(Dealings {
             place,
             registry,
@@ -508,6 +531,7 @@ impl Phase<'_> {
         let directories = [
             Some(self.inputs.layers()),
             self.inputs.directory("cache-dir"),
+            self.launch_cache(),
             kaniko,
         ];
         privileges::assume(

@@ -1,8 +1,11 @@
 //! One line of comma-separated fields, as `--mount` and `--device` take it. A field may stand in double quotes, in
 //! which two quotes mean one.
 
-/// The fields of `text`; the error is a message.
-pub(crate) fn parse_fields(text: &str) -> Result<Vec<String>, String> {
+/// The fields of `text`.
+///
+/// # Errors
+/// A message, when quotes do not match or there is nothing.
+pub fn parse_fields(text: &str) -> Result<Vec<String>, String> {
     if text.is_empty() {
         return Err("no fields".to_owned());
     }

@@ -53,6 +53,7 @@ mod words;
 
 pub use arguments::BuildArgs;
 pub use chmod::{Chmod, ModeClause};
+pub use csv::parse_fields;
 pub use directive::{Directives, is_dockerfile_frontend};
 pub use dockerfile::Dockerfile;
 pub use duration::GoDuration;

@@ -12,6 +12,7 @@ use lifecycle_image::{Image, ImageConfig, Progress, Source, mutate};
 use lifecycle_sandbox::Rung;
 use lifecycle_store::{Scratch, Store};
 
+use crate::cache::Imports;
 use crate::configure::{base_config, base_history, begin, fill_times, image_platform, set_labels, timestamp};
 use crate::copy::select::SourceFiles;
 use crate::error::{ExecutorError, StepError};
@@ -34,12 +35,51 @@ const MOST_STAGES: usize = 64;
 /// Builds the image.
 ///
 /// `images` gives base images, `remote` what ADD names on the network. The store keeps layers, extracted trees, build
-/// caches and results.
+/// caches and results. A cache elsewhere that turns out to be broken is left out, and the build begins anew.
 ///
 /// # Errors
 /// [`ExecutorError::Invalid`] before anything was done, the others from the first step that failed; what was done by
 /// then is remembered for the next build.
 pub fn build(
+    options: &Options,
+    images: &dyn Source,
+    remote: &dyn Remote,
+    store: &Store,
+    reporter: &dyn Reporter,
+) -> Result<BuildReport, ExecutorError> {
+    // What was done in place cannot be done again.
+    let sources = match options.live_root {
+        None => options.imports.as_slice(),
+        Some(_) => &[],
+    };
+    let imports = Arc::new(Imports::begin(sources, options.now));
+    let result = build_with(&imports, options, images, remote, store, reporter);
+    imports.report(reporter);
+    let Some((name, reason)) = imports.spoiled() else {
+        return result;
+    };
+    if matches!(
+        result,
+        Err(ExecutorError::Invalid(_) | ExecutorError::Command { .. })
+    ) || options.cancellation.is_cancelled()
+    {
+        return result;
+    }
+    let message = format!("the cache {name} is broken, building without it: {reason}");
+    reporter.warn(&Diagnostic::new(Severity::Warning, "cache", message));
+    drop(result);
+    build_with(
+        &Arc::new(Imports::none()),
+        options,
+        images,
+        remote,
+        store,
+        reporter,
+    )
+}
+
+fn build_with(
+    imports: &Arc<Imports>,
     options: &Options,
     images: &dyn Source,
     remote: &dyn Remote,
@@ -75,16 +115,18 @@ pub fn build(
         powers,
         context,
         origins,
+        imports: Arc::clone(imports),
         epoch,
         now: epoch.map_or(options.now, |epoch| options.now.min(epoch)),
         ladder: Ladder::new(isolation(options)),
-        recorder: Recorder::new(store),
+        recorder: Recorder::new(store, options.session.clone()),
         slots: Slots::new(options.parallelism),
         progress: reporter.progress(),
         results: Mutex::default(),
         changed: Condvar::new(),
         binds: Mutex::default(),
         filling: Mutex::default(),
+        mounts: Mutex::default(),
         executed: AtomicUsize::new(0),
         cached: AtomicUsize::new(0),
         rung: Mutex::default(),
@@ -98,6 +140,8 @@ pub fn build(
         cached: build.cached.into_inner(),
         isolation: build.rung.into_inner().unwrap_or_else(PoisonError::into_inner),
         recorder: build.recorder,
+        imports: build.imports,
+        mounts: build.mounts.into_inner().unwrap_or_else(PoisonError::into_inner),
     })
 }
 
@@ -277,6 +321,7 @@ pub(crate) struct Build<'b> {
     pub(crate) powers: Powers,
     pub(crate) context: SourceFiles,
     pub(crate) origins: Origins<'b>,
+    pub(crate) imports: Arc<Imports>,
     /// No time is later than this.
     pub(crate) epoch: Option<i64>,
     /// The time of what is made.
@@ -291,6 +336,8 @@ pub(crate) struct Build<'b> {
     /// What read-only bind mounts show, by content.
     binds: Mutex<HashMap<Key, Arc<Scratch>>>,
     filling: Mutex<()>,
+    /// Cache mounts that commands were given: the name in the store, and the key elsewhere.
+    mounts: Mutex<BTreeMap<String, Key>>,
     executed: AtomicUsize,
     cached: AtomicUsize,
     rung: Mutex<Option<Rung>>,
@@ -320,6 +367,11 @@ impl Build<'_> {
     /// One at a time: filling a cache that others may be looking at.
     pub(crate) fn filling(&self) -> MutexGuard<'_, ()> {
         lock(&self.filling)
+    }
+
+    /// Notes that a command was given a cache mount.
+    pub(crate) fn note_mount(&self, name: String, key: Key) {
+        lock(&self.mounts).insert(name, key);
     }
 
     /// The directory with these contents, which is made when nobody has asked for it before.

@@ -3,22 +3,37 @@
 //! Every part is preceded by its length, every list by its count, and every kind of step by its name, so that no two
 //! different inputs feed the same bytes (kaniko.md 5.4: ambiguous concatenation).
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 /// Bump this when the meaning of any step's key or result changes.
-const VERSION: &[u8] = b"lifecycle executor 1";
+const VERSION: &[u8] = b"lifecycle executor 2";
+
+/// What the names of our records in the store begin with.
+const PREFIX: &str = "executor ";
 
 /// A key in the making.
 #[derive(Debug, Clone)]
 pub(crate) struct KeyMaker(Sha256);
 
 /// What a step's result is remembered under.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
 pub(crate) struct Key(String);
 
 impl Key {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The key with this hash.
+    pub(crate) fn of_hex(hex: &str) -> Self {
+        Self(format!("{PREFIX}{hex}"))
+    }
+
+    /// The hash alone.
+    pub(crate) fn hex(&self) -> &str {
+        self.0.strip_prefix(PREFIX).unwrap_or(&self.0)
     }
 }
 
@@ -59,7 +74,7 @@ impl KeyMaker {
     }
 
     pub(crate) fn finish(self) -> Key {
-        Key(format!("executor {}", hex(self.0)))
+        Key(format!("{PREFIX}{}", hex(self.0)))
     }
 }
 

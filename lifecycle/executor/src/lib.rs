@@ -9,7 +9,8 @@
 //!    no sense fails before anything is done. Letters and numbers such as `H13` name the rules of that language.
 //! 2. The stages that the target needs are worked on at the same time, each on what it needs from the others.
 //! 3. Every step that makes a layer has a key: what it does, the contents of its inputs, and the layers it is done
-//!    on. If an earlier build remembered the key, its layer is taken and nothing is run, unpacked or read.
+//!    on. If an earlier build remembered the key, here or in a [`cache`] elsewhere, its layer is taken and nothing is
+//!    run, unpacked or read.
 //! 4. COPY and ADD write layers straight from contents; what they have to know of the file system below comes from an
 //!    index of its layers. Only RUN, and COPY from a stage or image, need extracted layers.
 //! 5. RUN works on the isolation ladder of `lifecycle_sandbox`; its change set becomes the layer.
@@ -17,6 +18,7 @@
 //! Errors are diagnostics with file, line and column. Nothing is ignored silently.
 
 mod build;
+pub mod cache;
 mod configure;
 mod copy;
 mod error;
@@ -41,8 +43,8 @@ pub use copy::archive::is_archive;
 pub use error::ExecutorError;
 pub use live_root::LiveRoot;
 pub use options::{
-    Attendance, BuildContext, Cancellation, Entitlements, IgnoreFile, IsolationMode, LARGEST_SECRET,
-    NamedContext, NetworkMode, NoCache, Options, Secret,
+    BuildContext, Cancellation, Entitlements, IgnoreFile, IsolationMode, LARGEST_SECRET, NamedContext,
+    NetworkMode, NoCache, Options, Secret, Session,
 };
 pub use origin::unpack_context;
 pub use remote::{Checkout, Download, Offline, Remote, RemoteError};

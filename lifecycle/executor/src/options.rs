@@ -1,16 +1,19 @@
 //! What to build, and how.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use lifecycle_dockerfile::{BuildArgs, Platforms};
 use lifecycle_image::{Reference, Source};
 use lifecycle_layers::Packing;
 use lifecycle_sandbox::{Limits, Resource, Rlimit, Rung};
 
+use crate::build::lock;
+use crate::cache::CacheSource;
+use crate::key::Key;
 use crate::live_root::LiveRoot;
 
 /// A build. Everything that decides about its result is here or in what the sources give.
@@ -65,6 +68,10 @@ pub struct Options {
     pub no_cache: NoCache,
     /// Paths below which RUN's changes do not become part of the layer. Later steps may see them all the same.
     pub ignored_paths: Vec<PathBuf>,
+    /// Where results can be had from besides the store (Q1).
+    pub imports: Vec<CacheSource>,
+    /// What builds for other platforms in the same invocation have made already (F12).
+    pub session: Option<Session>,
     /// The time of the build in seconds since the epoch: what is made without a time of its own gets it.
     pub now: i64,
     /// No time in the image is later than this (M5, M6). A `SOURCE_DATE_EPOCH` build argument wins.
@@ -203,41 +210,34 @@ impl NoCache {
     }
 }
 
+/// The results of one invocation. Builds for several platforms that share it carry out a step that is the same for all
+/// of them once, even when results of earlier invocations may not be taken (F12).
+#[derive(Debug, Clone, Default)]
+pub struct Session(Arc<Mutex<HashSet<Key>>>);
+
+impl Session {
+    pub(crate) fn add(&self, key: &Key) {
+        lock(&self.0).insert(key.clone());
+    }
+
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        lock(&self.0).contains(key)
+    }
+}
+
 /// Stops a build: commands that run are ended, nothing new begins.
 #[derive(Debug, Clone, Default)]
-pub struct Cancellation {
-    cancelled: Arc<AtomicBool>,
-    commands: Arc<AtomicUsize>,
-}
-
-/// While this lives, a command runs that ends when the build is stopped.
-#[derive(Debug)]
-pub struct Attendance(Arc<AtomicUsize>);
-
-impl Drop for Attendance {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
-    }
-}
+pub struct Cancellation(Arc<AtomicBool>);
 
 impl Cancellation {
-    /// Stops the build, and says whether a command runs that is worth waiting for: all other work may end with the process
-    /// at any moment. May be called from a signal handler's thread, any number of times.
-    pub fn cancel(&self) -> bool {
-        self.cancelled.store(true, Ordering::SeqCst);
-        self.commands.load(Ordering::SeqCst) > 0
-    }
-
-    /// Says that a command is about to run which will be ended.
-    #[must_use]
-    pub fn attend(&self) -> Attendance {
-        self.commands.fetch_add(1, Ordering::SeqCst);
-        Attendance(Arc::clone(&self.commands))
+    /// Stops the build. May be called from a signal handler's thread, any number of times.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
     }
 
     /// Whether the build was stopped.
     pub fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::SeqCst)
+        self.0.load(Ordering::SeqCst)
     }
 }
 
@@ -275,6 +275,8 @@ impl Options {
             cache_namespace: String::new(),
             no_cache: NoCache::Off,
             ignored_paths: Vec::new(),
+            imports: Vec::new(),
+            session: None,
             now: 0,
             epoch: None,
             packing: Packing::default(),

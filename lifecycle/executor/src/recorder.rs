@@ -1,14 +1,16 @@
 //! Remembers results while the build goes on, so that a build that fails or is killed loses none.
 
-use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-use lifecycle_image::{DiffId, Layer};
+use lifecycle_image::{DiffId, Layer, LayerError};
 use lifecycle_store::{Record, Store, StoreError};
 use serde::{Deserialize, Serialize};
 
+use crate::build::lock;
 use crate::key::{Key, KeyMaker};
+use crate::options::Session;
 
 /// What is known about a step's result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,17 +19,77 @@ pub(crate) struct StepResult {
     pub(crate) diff_id: DiffId,
     /// When it was made, in seconds since the epoch: an image from the cache is the image of the first build.
     pub(crate) created: i64,
+    /// The same step, defined by the contents that it copies: whoever finds one finds the other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) by_content: Option<Key>,
+}
+
+/// What a step does, without what it is done on.
+#[derive(Debug, Clone)]
+pub(crate) struct Definition {
+    key: KeyMaker,
+    /// Layers that stand for files it reads: their diff IDs complete the key.
+    reads: Option<Vec<Arc<dyn Layer>>>,
+    by_content: Option<Key>,
+}
+
+impl Definition {
+    pub(crate) fn new(key: KeyMaker) -> Self {
+        Self {
+            key,
+            reads: None,
+            by_content: None,
+        }
+    }
+
+    /// With layers to read from.
+    pub(crate) fn reading(self, layers: Vec<Arc<dyn Layer>>) -> Self {
+        Self {
+            reads: Some(layers),
+            ..self
+        }
+    }
+
+    /// With the definition by contents.
+    pub(crate) fn or_by_content(self, key: Key) -> Self {
+        Self {
+            by_content: Some(key),
+            ..self
+        }
+    }
+
+    /// The key. Waits for layers in the making.
+    pub(crate) fn key(&self) -> Result<Key, LayerError> {
+        let mut key = self.key.clone();
+        if let Some(layers) = &self.reads {
+            let diff_ids: Vec<DiffId> = layers
+                .iter()
+                .map(|layer| layer.diff_id())
+                .collect::<Result<_, _>>()?;
+            key.list(diff_ids.iter().map(DiffId::as_str));
+        }
+        Ok(key.finish())
+    }
 }
 
 /// A result to remember as soon as its layer is packed.
 #[derive(Debug)]
 pub(crate) struct Made {
-    /// What the step does, without what it is done on.
-    pub(crate) definitions: Vec<Key>,
+    pub(crate) definitions: Vec<Definition>,
     /// The layers below; nothing for a step that does not depend on them (K7).
     pub(crate) below: Option<Vec<Arc<dyn Layer>>>,
     pub(crate) layer: Arc<dyn Layer>,
     pub(crate) created: i64,
+}
+
+/// A result that this build made or used.
+#[derive(Debug, Clone)]
+pub(crate) struct Used {
+    pub(crate) key: Key,
+    /// The step alone, whatever it was done on.
+    pub(crate) step: Key,
+    pub(crate) result: StepResult,
+    pub(crate) layer: Arc<dyn Layer>,
 }
 
 /// The key of a step done on these layers. Their diff IDs stand for everything that led to them (K5).
@@ -56,44 +118,81 @@ pub(crate) fn look_up(store: &Store, key: &Key) -> Result<Option<Earlier>, Store
     Ok(layer.map(|layer| (result, Arc::new(layer) as Arc<dyn Layer>)))
 }
 
+/// Whether this step was ever done here, on whatever layers. Only then is it worth to wait for the layers below and to
+/// look for a result on them.
+pub(crate) fn knows_step(store: &Store, step: &Key) -> Result<bool, StoreError> {
+    Ok(store.record(marker(step).as_str())?.is_some())
+}
+
+fn marker(step: &Key) -> Key {
+    let mut key = KeyMaker::new("done before");
+    key.add(step.as_str());
+    key.finish()
+}
+
 /// Takes results and remembers them in order, on a thread of its own.
 #[derive(Debug)]
 pub(crate) struct Recorder {
-    sender: Option<Sender<Made>>,
-    thread: Option<JoinHandle<Result<(), StoreError>>>,
+    at_work: Mutex<Option<AtWork>>,
+    used: Arc<Mutex<Vec<Used>>>,
+}
+
+#[derive(Debug)]
+struct AtWork {
+    sender: Sender<Made>,
+    thread: JoinHandle<Result<(), StoreError>>,
 }
 
 impl Recorder {
-    pub(crate) fn new(store: &Store) -> Self {
+    pub(crate) fn new(store: &Store, session: Option<Session>) -> Self {
         let (sender, receiver) = channel::<Made>();
-        let store = store.clone();
-        let work = move || receiver.iter().try_for_each(|made| remember(&store, &made));
+        let used = Arc::<Mutex<Vec<Used>>>::default();
+        let work = {
+            let (store, used) = (store.clone(), Arc::clone(&used));
+            move || {
+                receiver
+                    .iter()
+                    .try_for_each(|made| remember(&store, &made, &used, session.as_ref()))
+            }
+        };
         Self {
-            sender: Some(sender),
-            thread: Some(std::thread::spawn(work)),
+            at_work: Mutex::new(Some(AtWork {
+                sender,
+                thread: std::thread::spawn(work),
+            })),
+            used,
         }
     }
 
     /// Hands in a result and returns at once.
     pub(crate) fn submit(&self, made: Made) {
-        if let Some(sender) = &self.sender {
+        if let Some(at_work) = &*lock(&self.at_work) {
             // A recorder that failed says so at the end.
-            drop(sender.send(made));
+            drop(at_work.sender.send(made));
         }
     }
 
-    /// Waits until everything is remembered.
-    pub(crate) fn finish(mut self) -> Result<(), StoreError> {
-        self.join()
+    /// Notes that an earlier result was used.
+    pub(crate) fn note(&self, used: Used) {
+        lock(&self.used).push(used);
     }
 
-    fn join(&mut self) -> Result<(), StoreError> {
-        self.sender = None;
-        match self.thread.take().map(JoinHandle::join) {
-            None => Ok(()),
-            Some(Ok(result)) => result,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
+    /// Waits until everything is remembered. Nothing can be handed in afterwards.
+    pub(crate) fn finish(&self) -> Result<(), StoreError> {
+        let Some(AtWork { sender, thread }) = lock(&self.at_work).take() else {
+            return Ok(());
+        };
+        drop(sender);
+        match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
         }
+    }
+
+    /// All results that the build made or used. Waits for those that are still being made.
+    pub(crate) fn used(&self) -> Result<Vec<Used>, StoreError> {
+        self.finish()?;
+        Ok(lock(&self.used).clone())
     }
 }
 
@@ -102,20 +201,22 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // The failure that led here is the one to show.
-            drop(self.join());
+            drop(self.finish());
         }
     }
 }
 
-fn remember(store: &Store, made: &Made) -> Result<(), StoreError> {
+fn remember(
+    store: &Store,
+    made: &Made,
+    used: &Mutex<Vec<Used>>,
+    session: Option<&Session>,
+) -> Result<(), StoreError> {
     // A layer that could not be made is the error of whoever reads it.
     let Ok(descriptor) = made.layer.descriptor() else {
         return Ok(());
     };
-    let result = StepResult {
-        diff_id: made.layer.diff_id()?,
-        created: made.created,
-    };
+    let diff_id = made.layer.diff_id()?;
     let below: Option<Vec<DiffId>> = match &made.below {
         None => None,
         Some(layers) => Some(
@@ -126,11 +227,34 @@ fn remember(store: &Store, made: &Made) -> Result<(), StoreError> {
         ),
     };
     for definition in &made.definitions {
+        let step = definition.key()?;
+        let key = key_on(&step, below.as_deref());
+        let result = StepResult {
+            diff_id: diff_id.clone(),
+            created: made.created,
+            by_content: definition.by_content.clone(),
+        };
         store.remember(&Record {
-            key: key_on(definition, below.as_deref()).as_str().to_owned(),
+            key: key.as_str().to_owned(),
             value: serde_json::to_value(&result).unwrap_or_default(),
             blobs: vec![descriptor.clone()],
         })?;
+        if below.is_some() && !knows_step(store, &step)? {
+            store.remember(&Record {
+                key: marker(&step).as_str().to_owned(),
+                value: serde_json::Value::Null,
+                blobs: Vec::new(),
+            })?;
+        }
+        if let Some(session) = session {
+            session.add(&key);
+        }
+        lock(used).push(Used {
+            key,
+            step,
+            result,
+            layer: Arc::clone(&made.layer),
+        });
     }
     Ok(())
 }

@@ -1,10 +1,15 @@
 //! What a build came to.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use lifecycle_diagnostics::Diagnostic;
 use lifecycle_image::Image;
 use lifecycle_sandbox::Rung;
 use lifecycle_store::StoreError;
 
+use crate::cache::{CacheError, Imports, inline};
+use crate::key::Key;
 use crate::recorder::Recorder;
 
 /// The image, and what is worth knowing about how it came about.
@@ -21,6 +26,9 @@ pub struct BuildReport {
     /// How RUN was kept apart from the host, if anything was run.
     pub isolation: Option<Rung>,
     pub(crate) recorder: Recorder,
+    pub(crate) imports: Arc<Imports>,
+    /// The cache mounts that commands were given: the name in the store, and the key elsewhere.
+    pub(crate) mounts: BTreeMap<String, Key>,
 }
 
 impl BuildReport {
@@ -29,5 +37,19 @@ impl BuildReport {
     pub fn finish(self) -> Result<Image, StoreError> {
         self.recorder.finish()?;
         Ok(self.image)
+    }
+
+    /// A cache that turned out to be broken only when its layers were read, and why. Whatever was made of the image is
+    /// worth nothing then; the same build without [`Options::imports`](crate::Options::imports) does without it.
+    pub fn broken_cache(&self) -> Option<(&str, &str)> {
+        self.imports.spoiled()
+    }
+
+    /// The image with the cache of its own layers inside (`type=inline`). Waits until all layers are packed.
+    ///
+    /// # Errors
+    /// When a layer cannot be made or the results cannot be remembered.
+    pub fn with_inline_cache(&self) -> Result<Image, CacheError> {
+        inline(self)
     }
 }

@@ -15,6 +15,7 @@ use lifecycle_layers::{ChangeSet, Contents, ExtractOptions, OwnerTable, extract}
 use lifecycle_store::{Scratch, Store};
 use rayon::prelude::*;
 
+use crate::cache::Import;
 use crate::copy::owner::Accounts;
 use crate::error::StepError;
 use crate::files::{DiskFiles, DiskOwners, Files, LayerIndex, View};
@@ -26,6 +27,8 @@ pub(crate) struct StackLayer {
     pub(crate) layer: Arc<dyn Layer>,
     /// Where its bytes come from, if it is made in this build: faster to read than what was packed.
     contents: Option<Arc<dyn Contents>>,
+    /// The cache that it comes from and that answers for it.
+    import: Option<Arc<Import>>,
     index: Mutex<Option<Arc<LayerIndex>>>,
     tree: Mutex<Option<Arc<LayerTree>>>,
 }
@@ -48,6 +51,17 @@ impl StackLayer {
         Self::with(layer, None, None, None)
     }
 
+    /// A layer that a cache elsewhere gave.
+    pub(crate) fn imported(layer: Arc<dyn Layer>, import: Arc<Import>) -> Arc<Self> {
+        Arc::new(Self {
+            layer,
+            contents: None,
+            import: Some(import),
+            index: Mutex::default(),
+            tree: Mutex::default(),
+        })
+    }
+
     /// A layer of copied files.
     pub(crate) fn copied(layer: Arc<dyn Layer>, contents: Arc<dyn Contents>, index: LayerIndex) -> Arc<Self> {
         Self::with(layer, Some(contents), Some(Arc::new(index)), None)
@@ -67,6 +81,7 @@ impl StackLayer {
         Arc::new(Self {
             layer,
             contents,
+            import: None,
             index: Mutex::new(index),
             tree: Mutex::new(tree),
         })
@@ -86,6 +101,23 @@ impl StackLayer {
         Ok(index.given_to_root())
     }
 
+    /// Whatever is wrong with an imported layer is wrong with its cache.
+    fn blame(&self, error: StepError) -> StepError {
+        if let Some(import) = &self.import {
+            import.spoil(&error);
+        }
+        error
+    }
+
+    /// Reads the layer's tar; one that was only promised to be this layer is held to it.
+    fn read_index(&self) -> Result<LayerIndex, StepError> {
+        let index = match &self.import {
+            None => LayerIndex::read(&*self.layer),
+            Some(_) => LayerIndex::read_verified(&*self.layer),
+        };
+        index.map_err(|error| self.blame(StepError::Index(error)))
+    }
+
     fn tree(&self, roots: &Roots<'_>) -> Result<Arc<LayerTree>, StepError> {
         let mut known = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tree) = &*known {
@@ -95,7 +127,8 @@ impl StackLayer {
             roots.unpack(&**contents)?
         } else {
             let form = roots.powers.tree_form();
-            let tree = roots.store.tree(&*self.layer, form, roots.progress)?;
+            let tree = roots.store.tree(&*self.layer, form, roots.progress);
+            let tree = tree.map_err(|error| self.blame(error.into()))?;
             LayerTree::new(tree.path, tree.owners, tree.skipped, None, roots.powers)?
         });
         *known = Some(Arc::clone(&tree));
@@ -110,7 +143,7 @@ impl StackLayer {
         let mut known = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         let index = match &*known {
             Some(index) => Arc::clone(index),
-            None => Arc::new(LayerIndex::read(&*self.layer).map_err(StepError::Index)?),
+            None => Arc::new(self.read_index()?),
         };
         *known = Some(Arc::clone(&index));
         Ok(Files::Index(index))

@@ -15,7 +15,7 @@ use crate::files::View;
 use crate::instruction::working_root::WorkingRoot;
 use crate::key::Key;
 use crate::origin::Named;
-use crate::recorder::{Made, key_on, look_up};
+use crate::recorder::{Definition, Made, StepResult, Used, key_on, knows_step, look_up};
 use crate::reporter::{StepName, StepOutcome};
 use crate::stack::{Stack, StackLayer};
 
@@ -38,7 +38,7 @@ pub(crate) struct StageRunner<'b> {
     pub(crate) build: &'b Build<'b>,
     pub(crate) work: &'b StageWork,
     pub(crate) result: StageResult,
-    /// The diff IDs of the layers, as long as all come from earlier builds.
+    /// The diff IDs of the layers, if they are known without waiting.
     below: Option<Vec<DiffId>>,
     /// Where commands run, on rungs without overlay.
     pub(crate) root: Option<WorkingRoot>,
@@ -165,38 +165,90 @@ impl<'b> StageRunner<'b> {
         Ok(outcome)
     }
 
-    /// The result of an earlier build for one of these definitions.
+    /// The result of an earlier build for one of these definitions: from the store, else from a cache elsewhere.
     ///
-    /// On layers that this build has made nothing was ever done before, so nobody is asked; a step that does not
-    /// depend on them is.
+    /// On layers that are still being made it is only looked for when this step was done before at all: for others there
+    /// is no reason to wait for the layers.
     pub(crate) fn earlier(
-        &self,
-        definitions: &[Key],
+        &mut self,
+        definitions: &[Definition],
         depends_on_below: bool,
     ) -> Result<Option<LayerStep>, StepError> {
-        if self
-            .build
-            .options
-            .no_cache
-            .covers(self.work.written_name.as_deref())
-        {
-            return Ok(None);
-        }
-        let below = match (&self.below, depends_on_below) {
-            (_, false) => None,
-            (Some(below), true) => Some(below.as_slice()),
-            (None, true) => return Ok(None),
+        let build = self.build;
+        // What this very invocation has made may be used whatever is said about earlier ones (F12).
+        let only = match &build.options.session {
+            _ if !build.options.no_cache.covers(self.work.written_name.as_deref()) => None,
+            None => return Ok(None),
+            only => only.as_ref(),
         };
-        for definition in definitions {
-            if let Some((result, layer)) = look_up(self.build.store, &key_on(definition, below))? {
-                return Ok(Some(LayerStep {
-                    layer: StackLayer::found(layer),
-                    created: result.created,
-                    was_cached: true,
-                }));
+        let steps: Vec<Key> = definitions
+            .iter()
+            .map(Definition::key)
+            .collect::<Result<_, _>>()?;
+        if depends_on_below && self.below.is_none() {
+            if !self.knows_any(&steps)? {
+                return Ok(None);
             }
+            self.below = Some(self.result.stack.diff_ids()?);
+        }
+        let below = self.below.as_deref().filter(|_| depends_on_below);
+        for step in steps {
+            let key = key_on(&step, below);
+            if only.is_some_and(|session| !session.has(&key)) {
+                continue;
+            }
+            let found = match look_up(build.store, &key)? {
+                Some((result, layer)) => Some((result, StackLayer::found(layer))),
+                None => self.imported(&key)?,
+            };
+            let Some((result, layer)) = found else { continue };
+            let created = result.created;
+            let note = |key, step, result| {
+                let layer = Arc::clone(&layer.layer);
+                build.recorder.note(Used {
+                    key,
+                    step,
+                    result,
+                    layer,
+                });
+            };
+            if let Some(step) = &result.by_content {
+                let same = StepResult {
+                    by_content: None,
+                    ..result.clone()
+                };
+                note(key_on(step, below), step.clone(), same);
+            }
+            note(key, step, result);
+            return Ok(Some(LayerStep {
+                layer,
+                created,
+                was_cached: true,
+            }));
         }
         Ok(None)
+    }
+
+    fn knows_any(&self, steps: &[Key]) -> Result<bool, StepError> {
+        for step in steps {
+            if knows_step(self.build.store, step)? || self.build.imports.knows_step(step) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// A result from a cache elsewhere. If its layer is in the store all the same, nobody needs the cache's.
+    fn imported(&self, key: &Key) -> Result<Option<(StepResult, Arc<StackLayer>)>, StepError> {
+        let Some(((result, layer), import)) = self.build.imports.find(key) else {
+            return Ok(None);
+        };
+        let stored = self.build.store.layer(&result.diff_id)?;
+        let layer = match stored {
+            Some(stored) => StackLayer::found(Arc::new(stored)),
+            None => StackLayer::imported(layer, import),
+        };
+        Ok(Some((result, layer)))
     }
 
     /// Begins to pack a layer.
@@ -213,7 +265,7 @@ impl<'b> StageRunner<'b> {
     /// Sees to it that later builds find a result.
     pub(crate) fn remember(
         &self,
-        definitions: Vec<Key>,
+        definitions: Vec<Definition>,
         depends_on_below: bool,
         layer: Arc<dyn Layer>,
         created: i64,

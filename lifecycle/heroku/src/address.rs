@@ -9,7 +9,8 @@ use crate::HerokuError;
 const ARCHIVES: [&str; 6] = [".tgz", ".tar.gz", ".tbz", ".tar.bz", ".tar.bz2", ".tar"];
 /// The schemes that git may use; anything else, `ext::` above all, could start programs.
 const GIT_SCHEMES: [&str; 6] = ["http", "https", "git", "ssh", "git+ssh", "file"];
-const OBJECT_STORES: [&str; 6] = ["s3", "gs", "gcs", "azure", "az", "swift"];
+/// The schemes of object stores.
+pub(crate) const OBJECT_STORES: [&str; 6] = ["s3", "s3a", "gs", "gcs", "az", "azure"];
 
 /// The address of a buildpack.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +26,7 @@ pub(crate) enum Place {
     Directory(PathBuf),
     /// An archive of this machine.
     File(PathBuf),
-    /// An archive behind an `http` or `https` URL.
+    /// An archive behind the URL of a file or an object.
     Url(String),
     /// A git repository, and a branch, tag or commit of it.
     Git { url: String, reference: Option<String> },
@@ -49,10 +50,14 @@ impl Address {
         }
         let path = text.strip_prefix("file://").unwrap_or(text);
         let place = match scheme(text) {
-            Some(scheme) if OBJECT_STORES.contains(&scheme) => {
-                return Err(HerokuError::ObjectStore { what: redacted(text) });
+            Some(scheme) if OBJECT_STORES.contains(&scheme) && !is_archive(text) => {
+                return Err(fault(format!(
+                    "an object has to be an archive: {}",
+                    ARCHIVES.join(", ")
+                )));
             }
             Some("http" | "https") if is_archive(text) => Place::Url(text.to_owned()),
+            Some(scheme) if OBJECT_STORES.contains(&scheme) => Place::Url(text.to_owned()),
             Some("file") | None if !is_scp(text) => local(base, path).map_err(&fault)?,
             Some(scheme) if !GIT_SCHEMES.contains(&scheme) => {
                 return Err(fault(format!(
@@ -257,10 +262,14 @@ mod tests {
             let error = parse(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
-        assert!(matches!(
-            parse("s3://bucket/b.tgz"),
-            Err(HerokuError::ObjectStore { .. })
-        ));
+        assert!(
+            parse("s3://bucket/b.zip")
+                .unwrap_err()
+                .to_string()
+                .contains("has to be an archive")
+        );
+        let place = parse("s3://bucket/b.tgz").unwrap().place;
+        assert_eq!(place, Place::Url("s3://bucket/b.tgz".to_owned()));
     }
 
     #[test]

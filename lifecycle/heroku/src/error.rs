@@ -78,14 +78,27 @@ pub enum HerokuError {
         /// What the program or the server said, without passwords.
         reason: String,
     },
-    /// Object stores are not supported.
-    #[error(
-        "{what} names an object store, and those are not supported yet; use a file, an http(s) URL, or standard input \
-         and output"
-    )]
-    ObjectStore {
-        /// The variable or URL.
-        what: String,
+    /// An app that was tried does not answer.
+    #[error("the app does not answer GET / on port {port}; what it said is above")]
+    NoAnswer {
+        /// The port.
+        port: u16,
+    },
+    /// An app that was tried answers something else.
+    #[error("the app answers {page:?} and not {expected:?}")]
+    Page {
+        /// What it should answer.
+        expected: String,
+        /// What it answers.
+        page: String,
+    },
+    /// Something could not be put where it should be.
+    #[error("cannot put it at {address}: {reason}")]
+    Send {
+        /// Where it should be, without a password.
+        address: String,
+        /// Why it is not there.
+        reason: String,
     },
     /// An URL with a scheme that nobody here speaks.
     #[error("cannot use {what}: {reason}")]

@@ -11,7 +11,7 @@ use lifecycle_layers::tree::{Copying, copy};
 use lifecycle_layers::{ExtractError, ExtractOptions, Ownership, Whiteouts, extract};
 
 use crate::address::Place;
-use crate::remote::sentence;
+use crate::remote::{open, sentence};
 use crate::slug::refuse_devices;
 use crate::{Address, HerokuError, Remote};
 
@@ -48,9 +48,7 @@ pub(crate) fn fetch(
             unpack(&address.to_string(), file, into)?;
         }
         Place::Url(url) => {
-            let archive = remote
-                .open(url)
-                .map_err(|failure| failed(address, &sentence(&failure)))?;
+            let archive = open(remote, url).map_err(|reason| failed(address, &reason))?;
             unpack(&address.to_string(), archive, into)?;
         }
         Place::Git { url, reference } => remote

@@ -38,7 +38,7 @@ mod yaml;
 
 pub use address::Address;
 pub use app_json::AppJson;
-pub use build::{BuildOptions, Built, IgnoreAt, Purpose, Report, Surroundings, build, check};
+pub use build::{BuildOptions, Built, IgnoreAt, Purpose, Report, Surroundings, build, check, detect};
 pub use choice::Choice;
 pub use config_vars::ConfigVars;
 pub use console::Console;

@@ -11,10 +11,10 @@ pub type RemoteFailure = Box<dyn Error + Send + Sync>;
 
 /// Fetches what is behind addresses, and puts things there. Whoever implements it holds credentials, proxies and limits.
 pub trait Remote: Sync + fmt::Debug {
-    /// The bytes behind the URL of a file.
-    fn open(&self, address: &str) -> Result<Box<dyn Read + Send>, RemoteFailure>;
+    /// The bytes of a file on the web or an object of a store; nothing if there is none.
+    fn open(&self, address: &str) -> Result<Option<Box<dyn Read + Send>>, RemoteFailure>;
 
-    /// Puts a file, all of it, behind a URL.
+    /// Puts a file, all of it, where the address says: by PUT, or into a store.
     fn put(&self, from: &File, address: &str) -> Result<(), RemoteFailure>;
 
     /// Checks out a repository with its submodules and `.git` into an empty directory, at a branch, a tag or a commit
@@ -26,6 +26,15 @@ pub trait Remote: Sync + fmt::Debug {
         ssh_key: Option<&Path>,
         into: &Path,
     ) -> Result<(), RemoteFailure>;
+}
+
+/// What is behind an address that has to be there.
+pub(crate) fn open(remote: &dyn Remote, address: &str) -> Result<Box<dyn Read + Send>, String> {
+    match remote.open(address) {
+        Ok(Some(bytes)) => Ok(bytes),
+        Ok(None) => Err("there is nothing at that address".to_owned()),
+        Err(failure) => Err(sentence(&failure)),
+    }
 }
 
 /// A failure and its causes in one sentence.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lifecycle_sandbox::{Capabilities, Exit, Isolation, Process, Remote, Run, Stdio, Streams};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 
 use crate::build::APP;
@@ -248,6 +249,15 @@ impl Running {
     /// What signals are handed on with, also while somebody waits.
     pub fn remotes(&self) -> Vec<Remote> {
         self.processes.iter().map(|one| one.process.remote()).collect()
+    }
+
+    /// Whether a process has not ended yet.
+    pub fn is_alive(&self) -> bool {
+        self.processes.iter().any(|one| {
+            let mut end = [PollFd::from_borrowed_fd(one.process.pidfd(), PollFlags::IN)];
+            // Whoever cannot be asked has not ended.
+            !poll(&mut end, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
+        })
     }
 
     /// Waits for the end. Of several processes the first that ends decides: the others are asked to end then, and what all

@@ -4,20 +4,25 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::{
-    Descriptor, Digest, Family, History, ImageConfig, Layer, LayerError, Manifest, ManifestError, MediaType,
-    Platform, RawDocument, canonical_json,
+    Descriptor, DiffId, Digest, Family, History, ImageConfig, Layer, LayerError, Manifest, ManifestError,
+    MediaType, Platform, RawDocument, canonical_json,
 };
 
 /// An image: a configuration and layers.
 ///
 /// The view holds what is needed to write the image somewhere else. As long as nothing was changed (see
 /// [`crate::mutate`]), configuration and manifest are the bytes that their author wrote.
+///
+/// Whatever else has a manifest, a cache or an attestation, moves in the same way: as an *artifact*, whose
+/// configuration is of a type of its own and whose layers are known by their digests alone.
 #[derive(Debug, Clone)]
 pub struct Image {
     family: Family,
     config: ImageConfig,
     layers: Vec<Arc<dyn Layer>>,
     annotations: BTreeMap<String, String>,
+    artifact_type: Option<String>,
+    subject: Option<Descriptor>,
     written: Written,
 }
 
@@ -58,7 +63,26 @@ impl Image {
             config: ImageConfig::new(platform),
             layers: Vec::new(),
             annotations: BTreeMap::new(),
+            artifact_type: None,
+            subject: None,
             written: Written::default(),
+        }
+    }
+
+    /// Something that is no image but has a manifest (OCI image specification, "Guidelines for Artifact Usage").
+    pub fn artifact(
+        artifact_type: impl Into<String>,
+        config: RawDocument,
+        layers: Vec<Arc<dyn Layer>>,
+    ) -> Self {
+        Self {
+            layers,
+            artifact_type: Some(artifact_type.into()),
+            written: Written {
+                config: Some(config),
+                manifest: None,
+            },
+            ..Self::empty(&Platform::unknown())
         }
     }
 
@@ -70,10 +94,17 @@ impl Image {
     pub fn read(
         manifest: RawDocument,
         config: RawDocument,
-        mut open: impl FnMut(Descriptor, crate::DiffId) -> Arc<dyn Layer>,
+        mut open: impl FnMut(Descriptor, DiffId) -> Arc<dyn Layer>,
     ) -> Result<Self, ImageError> {
         let parsed = Manifest::parse(&manifest.bytes, &manifest.descriptor.media_type)?;
-        let image_config: ImageConfig = serde_json::from_slice(&config.bytes).map_err(ImageError::Config)?;
+        let image_config: ImageConfig = if parsed.config.media_type.is_config() {
+            serde_json::from_slice(&config.bytes).map_err(ImageError::Config)?
+        } else {
+            let digests = parsed.layers.iter().map(|layer| DiffId(layer.digest.clone()));
+            let mut unknown = ImageConfig::new(&Platform::unknown());
+            unknown.rootfs.diff_ids = digests.collect();
+            unknown
+        };
         let diff_ids = &image_config.rootfs.diff_ids;
         if diff_ids.len() != parsed.layers.len() {
             return Err(ImageError::LayerCount {
@@ -89,6 +120,8 @@ impl Image {
                 .collect(),
             config: image_config,
             annotations: parsed.annotations,
+            artifact_type: parsed.artifact_type,
+            subject: parsed.subject,
             written: Written {
                 config: Some(config),
                 manifest: Some(manifest),
@@ -115,6 +148,8 @@ impl Image {
             config: image_config,
             layers,
             annotations: BTreeMap::new(),
+            artifact_type: None,
+            subject: None,
             written: Written {
                 config: Some(config),
                 manifest: None,
@@ -140,6 +175,25 @@ impl Image {
     /// The manifest's annotations.
     pub fn annotations(&self) -> &BTreeMap<String, String> {
         &self.annotations
+    }
+
+    /// What kind of artifact this is; nothing for an image. An artifact that does not say has its configuration's
+    /// media type.
+    pub fn artifact_type(&self) -> Option<&str> {
+        let config = self
+            .written
+            .config
+            .as_ref()
+            .map(|config| &config.descriptor.media_type);
+        let foreign = config.filter(|media_type| !media_type.is_config());
+        self.artifact_type
+            .as_deref()
+            .or_else(|| foreign.map(MediaType::as_str))
+    }
+
+    /// The manifest that this one says something about.
+    pub fn subject(&self) -> Option<&Descriptor> {
+        self.subject.as_ref()
     }
 
     /// What the image runs on.
@@ -177,10 +231,10 @@ impl Image {
         let manifest = Manifest {
             schema_version: 2,
             media_type: Some(MediaType::manifest(self.family)),
-            artifact_type: None,
+            artifact_type: self.artifact_type.clone(),
             config: self.encode_config()?.descriptor,
             layers: self.layers.iter().map(layer).collect::<Result<_, LayerError>>()?,
-            subject: None,
+            subject: self.subject.clone(),
             annotations: self.annotations.clone(),
         };
         Ok(manifest.encode()?)
@@ -210,6 +264,12 @@ impl Image {
 
     pub(crate) fn change_annotations(mut self, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Self {
         change(&mut self.annotations);
+        self.written.manifest = None;
+        self
+    }
+
+    pub(crate) fn change_subject(mut self, subject: Descriptor) -> Self {
+        self.subject = Some(subject);
         self.written.manifest = None;
         self
     }

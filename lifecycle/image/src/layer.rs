@@ -1,5 +1,6 @@
 //! Layers, seen lazily.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -38,10 +39,9 @@ pub trait Layer: Send + Sync + fmt::Debug {
     /// The media type, which is known from the start.
     fn media_type(&self) -> MediaType;
 
-    /// Registry repositories that are known to have held the blob, the latest first, for mounting it across
-    /// repositories. Never waits.
-    fn origins(&self) -> Vec<Repository> {
-        Vec::new()
+    /// A registry repository that is known to hold the blob, for mounting it across repositories.
+    fn origin(&self) -> Option<&Repository> {
+        None
     }
 }
 
@@ -69,6 +69,83 @@ impl LayerError {
 impl From<LayerError> for io::Error {
     fn from(error: LayerError) -> Self {
         io::Error::new(error.cause.kind(), error)
+    }
+}
+
+/// A layer, and what is known about it that it does not say itself.
+#[derive(Debug, Clone)]
+pub struct DescribedLayer {
+    layer: Arc<dyn Layer>,
+    diff_id: Option<DiffId>,
+    annotations: BTreeMap<String, String>,
+    origin: Option<Repository>,
+}
+
+impl DescribedLayer {
+    /// The layer as it is.
+    pub fn new(layer: Arc<dyn Layer>) -> Self {
+        Self {
+            layer,
+            diff_id: None,
+            annotations: BTreeMap::new(),
+            origin: None,
+        }
+    }
+
+    /// The diff ID that somebody promises. Whoever unpacks the layer finds out.
+    #[must_use]
+    pub fn promised(mut self, diff_id: DiffId) -> Self {
+        self.diff_id = Some(diff_id);
+        self
+    }
+
+    /// Remarks on the layer's descriptor.
+    #[must_use]
+    pub fn annotated(mut self, annotations: BTreeMap<String, String>) -> Self {
+        self.annotations.extend(annotations);
+        self
+    }
+
+    /// A repository that has the blob by now.
+    #[must_use]
+    pub fn in_repository(mut self, repository: Repository) -> Self {
+        self.origin = Some(repository);
+        self
+    }
+
+    fn describe(&self, mut descriptor: Descriptor) -> Descriptor {
+        descriptor.annotations.extend(self.annotations.clone());
+        descriptor
+    }
+}
+
+impl Layer for DescribedLayer {
+    fn known(&self) -> Option<Descriptor> {
+        self.layer.known().map(|known| self.describe(known))
+    }
+
+    fn decided(&self) -> Option<Descriptor> {
+        self.layer.decided().map(|known| self.describe(known))
+    }
+
+    fn descriptor(&self) -> Result<Descriptor, LayerError> {
+        self.layer.descriptor().map(|known| self.describe(known))
+    }
+
+    fn diff_id(&self) -> Result<DiffId, LayerError> {
+        self.diff_id.clone().map_or_else(|| self.layer.diff_id(), Ok)
+    }
+
+    fn open(&self, offset: u64) -> Result<BlobReader, LayerError> {
+        self.layer.open(offset)
+    }
+
+    fn media_type(&self) -> MediaType {
+        self.layer.media_type()
+    }
+
+    fn origin(&self) -> Option<&Repository> {
+        self.origin.as_ref().or_else(|| self.layer.origin())
     }
 }
 

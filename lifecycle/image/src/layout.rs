@@ -145,6 +145,11 @@ impl Layout {
         Ok(self.images()?.entries.all().to_vec())
     }
 
+    /// The names of the images: in full where there is a full name; the digest of those without any.
+    pub fn names(&self) -> Result<Vec<String>, TransferError> {
+        Ok(self.images()?.entries.names())
+    }
+
     /// What `name` stands for: the name inside the layout (most writers put the tag there), or a full name.
     /// Without a name, the layout's only image.
     ///

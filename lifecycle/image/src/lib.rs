@@ -40,7 +40,7 @@ pub use crew::Crew;
 pub use digest::{ChainId, DiffId, Digest, Hasher, Hashing, InvalidDigest, Verifying};
 pub use image::{Image, ImageError};
 pub use json::canonical_json;
-pub use layer::{BlobReader, BytesLayer, Layer, LayerError};
+pub use layer::{BlobReader, BytesLayer, DescribedLayer, Layer, LayerError};
 pub use manifest::{Artifact, Descriptor, Index, Manifest, ManifestError, RawDocument};
 pub use media_type::{Compression, Family, MediaType};
 pub use platform::{InvalidPlatform, Platform};

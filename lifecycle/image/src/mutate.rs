@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::{Family, History, Image, ImageConfig, Layer};
+use crate::{Descriptor, Family, History, Image, ImageConfig, Layer};
 
 /// `image` with a changed configuration. Layers and history are changed by [`append`] and [`replace_base`].
 #[must_use]
@@ -63,6 +63,12 @@ pub fn replace_base(image: Image, replaced: usize, base: &Image) -> Image {
 #[must_use]
 pub fn annotate(image: Image, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Image {
     image.change_annotations(change)
+}
+
+/// `image` as something that is said about `subject`, another manifest: a referrer.
+#[must_use]
+pub fn refer(image: Image, subject: Descriptor) -> Image {
+    image.change_subject(subject)
 }
 
 /// `image` with the media types of `family`: manifest, configuration and layers, never mixed.

@@ -38,6 +38,14 @@ impl Platform {
         }
     }
 
+    /// What artifacts and attestations have in an index: `unknown/unknown`.
+    pub fn unknown() -> Self {
+        Self {
+            os: "unknown".to_owned(),
+            ..Self::linux("unknown")
+        }
+    }
+
     /// The platform this program was built for.
     pub fn host() -> Self {
         let (architecture, variant) = match std::env::consts::ARCH {

@@ -19,10 +19,17 @@ pub trait Source: Send + Sync + fmt::Debug {
     ///
     /// # Errors
     /// [`TransferErrorKind::NotFound`] when there is no such image, [`TransferErrorKind::NoPlatform`]
-    /// when an index holds none for the platform (the message lists what it holds).
+    /// when an index holds none for the platform (the message lists what it holds),
+    /// [`TransferErrorKind::Unsupported`] when it is an artifact, as a build cache is.
     fn image(&self, reference: &Reference, platform: &Platform) -> Result<Image, TransferError> {
         match self.artifact(reference)? {
-            Artifact::Image(image) => Ok(*image),
+            Artifact::Image(image) => match image.artifact_type() {
+                None => Ok(*image),
+                Some(kind) => Err(TransferError::new(
+                    TransferErrorKind::Unsupported,
+                    format!("{reference} is no image but an artifact of type {kind}"),
+                )),
+            },
             Artifact::Index(index) => match index.select(platform) {
                 Some(member) => self.member(reference, &member.digest),
                 None => Err(TransferError::new(

@@ -26,7 +26,7 @@ use std::thread;
 use lifecycle_image::{Compression, DiffId, Meter};
 
 pub use self::cached::{CachedLayer, restore};
-pub(crate) use self::stream::decoder;
+pub use self::stream::decoder;
 
 use self::place::Placer;
 use self::stream::{BlockReader, decompress};

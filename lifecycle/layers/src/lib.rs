@@ -37,7 +37,7 @@ pub use contents::{AppLayer, DirectoryLayer, FilesLayer, Glob, Parents, RetimedL
 pub use entry::{Device, Entry, Kind, Owner, Xattr};
 pub use extract::{
     CachedLayer, ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused, Skipped,
-    Whiteouts, extract, restore,
+    Whiteouts, decoder, extract, restore,
 };
 pub use owners::{IdMap, IdRange, OwnerTable, Owners};
 pub use pack::{Contents, PackError, Packed, Packing, hash, pack};

@@ -18,7 +18,7 @@ pub use options::AnalyzeOptions;
 pub use report::AnalyzeReport;
 
 use crate::reporter::explain;
-use crate::{CacheImage, FileError, Images, Phase, Reporter, files, images, layer, targets};
+use crate::{CacheImage, FileError, Images, Phase, Reporter, files, images, launch_cache, layer, targets};
 
 /// Looks at the previous image, chooses the run image, checks that the result can be written, and writes
 /// `analyzed.toml`.
@@ -104,6 +104,7 @@ fn previous_image(
         .unwrap_or_else(|| options.image.to_string());
     let found = images.find(&name, &options.image).and_then(|(reference, image)| {
         let identifier = images.identifiers.of(&reference, &image)?;
+        let image = launch_cache::serve(image, options.launch_cache.as_deref())?;
         Ok((identifier, image))
     });
     let (identifier, image) = match found {

@@ -30,7 +30,9 @@ pub use report::{ExportReport, ExportedLayer, LayerOrigin};
 use self::parts::{Made, Part, Parts, Source};
 use crate::cache::{Cache, CacheContents, CacheDirectory, CacheError, write_image};
 use crate::reporter::explain;
-use crate::{CacheOptions, FileError, Identifiers, Images, Phase, Quiet, Reporter, files, layer, sboms};
+use crate::{
+    CacheOptions, FileError, Identifiers, Images, Phase, Quiet, Reporter, files, launch_cache, layer, sboms,
+};
 
 /// When everything was made, unless `SOURCE_DATE_EPOCH` says otherwise (OWN-02).
 pub(crate) const CREATED: &str = "1980-01-01T00:00:01Z";
@@ -102,6 +104,9 @@ pub fn export(
         let mut report = images.report(&image, &receipt).map_err(failed)?;
         report.bom = report::legacy_bom(options, &inputs)?;
         files::write(&options.report, &report.to_toml(options.api)).map_err(FileError::from)?;
+        if let Some(cache) = &options.launch_cache {
+            launch_cache::keep(&cached::of_image(&made), cache, &**reporter);
+        }
         let types = inputs
             .metadata
             .processes
@@ -158,6 +163,8 @@ pub(crate) struct Inputs {
     extended: Option<Image>,
     /// The image that is replaced, if it is still there.
     previous: Option<Image>,
+    /// Whether all of these are in a daemon.
+    in_daemon: bool,
 }
 
 impl Inputs {
@@ -192,7 +199,13 @@ impl Inputs {
         {
             None => None,
             Some(previous) => match images.identified(previous, context) {
-                Ok(image) => Some(image),
+                Ok(image) => {
+                    let served = launch_cache::serve(image, options.launch_cache.as_deref());
+                    Some(served.map_err(|cause| ExportError::RunImage {
+                        image: previous.to_owned(),
+                        cause,
+                    })?)
+                }
                 Err(error) => {
                     reporter.warning(&format!(
                         "nothing of the previous image {previous} is reused: {}",
@@ -213,6 +226,7 @@ impl Inputs {
             base,
             extended,
             previous,
+            in_daemon: matches!(images.identifiers, Identifiers::Daemon(_)),
             analyzed,
         })
     }
@@ -229,7 +243,11 @@ fn make(
     match &part.source {
         Source::Previous(layer) => Arc::clone(layer),
         Source::Contents(contents) => {
-            let previous = inputs.previous.as_ref().filter(|_| part.was_there);
+            // A daemon gives layers back only with all of their image, and does without what it has in any case.
+            let previous = inputs
+                .previous
+                .as_ref()
+                .filter(|_| part.was_there && !inputs.in_daemon);
             let layers = previous.map(Image::layers);
             let expected = match (&part.diff_id, layers) {
                 (Some(diff_id), layers) => Expected::known(diff_id.clone(), layers.unwrap_or_default()),

@@ -1,6 +1,7 @@
 //! Where a phase finds images, where it puts them, and what it calls them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lifecycle_image::{
     Digest, Image, Platform, Receipt, Reference, Sink, Source, TransferError, TransferErrorKind,
@@ -33,12 +34,12 @@ pub trait Access: Send + Sync + std::fmt::Debug {
 }
 
 /// How `analyzed.toml` and labels name one exact image (cnb.md 1.11, lifecycle.md 3.4).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum Identifiers {
     /// `repository@digest`
     Registry,
-    /// The image id: the hex digits of the configuration's digest.
-    Daemon,
+    /// The image id, as the daemon says it.
+    Daemon(Arc<dyn ImageIds>),
     /// `path@digest`, where the path follows from the name (LAY-01).
     Layout {
         /// The directory of layouts, `-layout-dir`.
@@ -46,12 +47,22 @@ pub enum Identifiers {
     },
 }
 
+/// Knows what a daemon calls its images.
+pub trait ImageIds: Send + Sync + std::fmt::Debug {
+    /// The id of an image that came from the daemon or was written there: hex digits without an algorithm.
+    fn id(&self, image: &Image) -> Result<String, TransferError>;
+}
+
 impl Identifiers {
+    fn is_daemon(&self) -> bool {
+        matches!(self, Self::Daemon(_))
+    }
+
     /// What names exactly `image`, which was found or written as `reference`.
     pub fn of(&self, reference: &Reference, image: &Image) -> Result<String, TransferError> {
         Ok(match self {
             Self::Registry => reference.repository().at(&image.digest()?).to_string(),
-            Self::Daemon => image.encode_config()?.descriptor.digest.hex().to_owned(),
+            Self::Daemon(ids) => ids.id(image)?,
             Self::Layout { directory } => {
                 format!(
                     "{}@{}",
@@ -67,7 +78,7 @@ impl Identifiers {
     pub fn layout_path(&self, reference: &Reference) -> Option<PathBuf> {
         match self {
             Self::Layout { directory } => Some(layout_path(directory, reference)),
-            Self::Registry | Self::Daemon => None,
+            Self::Registry | Self::Daemon(_) => None,
         }
     }
 
@@ -81,7 +92,7 @@ impl Identifiers {
                 .parse()
                 .map(Identified::Name)
                 .map_err(|error| unsupported(&error)),
-            Self::Daemon => {
+            Self::Daemon(_) => {
                 let hex = identifier.strip_prefix("sha256:").unwrap_or(identifier);
                 match format!("sha256:{hex}").parse() {
                     Ok(id) => Ok(Identified::Id(id)),
@@ -158,7 +169,7 @@ impl Images<'_> {
     /// The image that a user names, with its name: a reference, or an image id of a daemon. Ids are looked for among
     /// the images of `context`'s repository.
     pub(crate) fn find(&self, name: &str, context: &Reference) -> Result<(Reference, Image), TransferError> {
-        if *self.identifiers == Identifiers::Daemon
+        if self.identifiers.is_daemon()
             && let Ok(Identified::Id(id)) = self.identifiers.parse(name)
         {
             return Ok((context.clone(), self.source.member(context, &id)?));
@@ -182,7 +193,7 @@ impl Images<'_> {
     pub(crate) fn check_one_registry(&self, references: &[&Reference]) -> Result<(), ImagesError> {
         let mut registries = references.iter().map(|reference| reference.registry());
         let first = registries.next();
-        if *self.identifiers == Identifiers::Registry && registries.any(|other| Some(other) != first) {
+        if matches!(self.identifiers, Identifiers::Registry) && registries.any(|other| Some(other) != first) {
             return Err(ImagesError::ManyRegistries);
         }
         Ok(())
@@ -228,8 +239,8 @@ impl Images<'_> {
             tags,
             ..ReportToml::default()
         };
-        if *self.identifiers == Identifiers::Daemon {
-            report.image_id = Some(image.encode_config()?.descriptor.digest.hex().to_owned());
+        if let Identifiers::Daemon(ids) = self.identifiers {
+            report.image_id = Some(ids.id(image)?);
         } else {
             report.digest = Some(receipt.digest.to_string());
             report.manifest_size = Some(receipt.manifest_size);
@@ -322,9 +333,10 @@ mod tests {
             matches!(layout.parse("/l/r.io/a/1@sha256:00"), Ok(Identified::Name(name)) if name == reference)
         );
         assert!(layout.parse("/elsewhere/a").is_err());
-        let id = Identifiers::Daemon.of(&reference, &image).unwrap();
+        let daemon = Identifiers::Daemon(Arc::new(crate::testing::ConfigIds));
+        let id = daemon.of(&reference, &image).unwrap();
         assert_eq!(id.len(), 64);
-        assert!(matches!(Identifiers::Daemon.parse(&id), Ok(Identified::Id(_))));
+        assert!(matches!(daemon.parse(&id), Ok(Identified::Id(_))));
         assert!(Identifiers::Registry.parse("A B").is_err());
     }
 }

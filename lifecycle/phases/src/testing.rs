@@ -14,8 +14,8 @@ use lifecycle_store::{Expected, Store};
 
 use crate::{
     AnalyzeOptions, BaseImages, BuildOptions, CacheOptions, Cancellation, CreateError, CreateOptions,
-    CreateReport, DetectOptions, ExportOptions, ExtendKind, ExtendOptions, Identifiers, Images, Phase, Place,
-    RebaseOptions, Reporter, RestoreOptions, Surroundings,
+    CreateReport, DetectOptions, ExportOptions, ExtendKind, ExtendOptions, Identifiers, ImageIds, Images,
+    Phase, Place, RebaseOptions, Reporter, RestoreOptions, Surroundings,
 };
 
 /// Keeps what it is told.
@@ -250,6 +250,7 @@ impl World {
             run: self.path("run.toml"),
             stack: self.path("stack.toml"),
             layers: self.layers(),
+            launch_cache: None,
             skip_layers: false,
             analyzed: self.path("layers/analyzed.toml"),
         }
@@ -319,6 +320,7 @@ impl World {
             source_date_epoch: None,
             exec_env: self.exec_env.clone(),
             parallel: false,
+            launch_cache: None,
             packing: Packing::default(),
         }
     }
@@ -410,6 +412,16 @@ impl World {
             here: self.path("layers"),
             shown: "/layers".into(),
         }
+    }
+}
+
+/// A daemon that calls images by the digest of their configuration.
+#[derive(Debug)]
+pub(crate) struct ConfigIds;
+
+impl ImageIds for ConfigIds {
+    fn id(&self, image: &Image) -> Result<String, lifecycle_image::TransferError> {
+        Ok(image.encode_config()?.descriptor.digest.hex().to_owned())
     }
 }
 

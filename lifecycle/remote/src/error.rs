@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use lifecycle_image::{Digest, TransferError};
+use lifecycle_image::{Digest, TransferError, TransferErrorKind};
 
 /// Something could not be brought. No variant holds a password.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,33 @@ pub enum RemoteError {
         address: String,
         /// What is wrong with it.
         reason: String,
+    },
+    /// An object store did not give it, or did not take it.
+    #[error("cannot {what} {object}")]
+    Store {
+        /// What was attempted.
+        what: &'static str,
+        /// With which object.
+        object: String,
+        /// What the store said.
+        #[source]
+        cause: object_store::Error,
+    },
+    /// An object is larger than it may be.
+    #[error("{object} is larger than {limit} bytes")]
+    TooLarge {
+        /// The object.
+        object: String,
+        /// The most bytes that it may have.
+        limit: u64,
+    },
+    /// A store went silent.
+    #[error("nothing came of {object} for {seconds} s")]
+    Silent {
+        /// The object.
+        object: String,
+        /// For how long.
+        seconds: u64,
     },
     /// Repositories need a program that is not here.
     #[error("the program git is needed to fetch {repository}, but there is none")]
@@ -66,6 +93,16 @@ pub enum RemoteError {
 }
 
 impl RemoteError {
+    /// Whether there is no such file, object or repository.
+    pub fn is_not_found(&self) -> bool {
+        match self {
+            Self::Transfer(error) => error.kind == TransferErrorKind::NotFound,
+            Self::Store { cause, .. } => matches!(cause, object_store::Error::NotFound { .. }),
+            Self::Missing { .. } => true,
+            _ => false,
+        }
+    }
+
     /// For `map_err`: what was attempted with which file.
     pub(crate) fn io(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();

@@ -9,13 +9,14 @@ use lifecycle_registry::{Secret, Web, WebFile};
 use url::Url;
 
 use crate::git::Git;
-use crate::{GitSettings, RemoteError, Repository};
+use crate::{GitSettings, Object, RemoteError, Repository, StoreSettings};
 
 /// Brings what lies elsewhere.
 #[derive(Debug, Clone)]
 pub struct Remote {
     web: Web,
     git: GitSettings,
+    stores: StoreSettings,
 }
 
 /// A file on the web.
@@ -73,9 +74,9 @@ pub struct Checkout {
 }
 
 impl Remote {
-    /// One who brings from the web, and from repositories as `git` says.
-    pub fn new(web: Web, git: GitSettings) -> Self {
-        Self { web, git }
+    /// One who brings from the web, from repositories as `git` says, and from stores as `stores` says.
+    pub fn new(web: Web, git: GitSettings, stores: StoreSettings) -> Self {
+        Self { web, git, stores }
     }
 
     /// The same with other settings for repositories.
@@ -129,6 +130,22 @@ impl Remote {
             limit: to.limit,
         };
         Ok(self.web.put(&wanted, from)?)
+    }
+
+    /// Brings an object into `into`, whose content is replaced, and leaves that at its beginning.
+    ///
+    /// # Errors
+    /// When there is none, it cannot be had whole, or it is larger than `limit`.
+    pub fn get(&self, object: &Object, limit: u64, into: &mut fs::File) -> Result<Download, RemoteError> {
+        object.get(&self.web, &self.stores, limit, into)
+    }
+
+    /// Puts all of `from` into a store; in parts when it is large.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub fn put(&self, from: &fs::File, object: &Object) -> Result<(), RemoteError> {
+        object.put(&self.web, &self.stores, from)
     }
 
     /// Brings the files of a repository into the empty directory `into`: its submodules and its subdirectory as it says,

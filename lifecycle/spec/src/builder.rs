@@ -4,7 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::document::{self, Fault, Flaw, Table};
-use crate::{BuildpackId, ExecEnvs, RunImageEntry, SystemToml, Target, Version};
+use crate::{BuildpackId, ExecEnvs, RunImageEntry, Target, Version};
 
 /// `builder.toml` (cnb.md 4.2, platforms.md 1.7).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +32,16 @@ pub struct BuilderToml {
     /// What the builder is to be made for.
     pub targets: Vec<Target>,
     /// Buildpacks that take part in every group.
-    pub system: SystemToml,
+    pub system: BuilderSystem,
+}
+
+/// `[system.pre]` and `[system.post]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BuilderSystem {
+    /// Put in front of each group.
+    pub pre: Vec<BuilderEntry>,
+    /// Put behind each group.
+    pub post: Vec<BuilderEntry>,
 }
 
 /// A module to put in.
@@ -110,20 +119,29 @@ pub enum BuilderLifecycle {
 }
 
 impl BuilderToml {
-    /// Reads the file, with a warning when nothing is ordered.
+    /// Reads the file, with warnings when nothing is ordered and about what has no effect.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<(Self, Vec<Flaw>), Flaw> {
-        let mut unordered = None;
+        let mut warnings = Vec::new();
         let builder = document::read_strictly(path, bytes, |root| {
             let builder = Self::read(root)?;
             if builder.order.is_empty() {
-                unordered = Some(root.fault("no `[[order]]`: the builder will detect nothing"));
+                warnings.push(root.fault("no `[[order]]`: the builder will detect nothing"));
+            }
+            if builder
+                .build_env
+                .iter()
+                .any(|variable| !variable.exec_env.is_empty())
+            {
+                let message = "`exec-env` of a variable has no effect: a builder has one set of variables for all \
+                               execution environments";
+                warnings.push(root.fault_at("build", message));
             }
             Ok(builder)
         })?;
         let text = String::from_utf8_lossy(bytes).into();
         Ok((
             builder,
-            unordered
+            warnings
                 .into_iter()
                 .map(|fault| Flaw::new(path, &text, fault))
                 .collect(),
@@ -156,12 +174,10 @@ impl BuilderToml {
                 .as_ref()
                 .map_or(Ok(None), BuilderLifecycle::read)?,
             targets: root.each("targets", Target::read)?,
-            system: root
-                .table("system")?
-                .as_ref()
-                .map(SystemToml::read)
-                .transpose()?
-                .unwrap_or_default(),
+            system: match root.table("system")? {
+                Some(system) => BuilderSystem::read(&system)?,
+                None => BuilderSystem::default(),
+            },
         })
     }
 }
@@ -223,6 +239,19 @@ impl BuilderModule {
             id: table.optional("id")?,
             version: table.optional("version")?,
             uri,
+        })
+    }
+}
+
+impl BuilderSystem {
+    fn read(system: &Table<'_>) -> Result<Self, Fault> {
+        let list = |key| match system.table(key)? {
+            Some(table) => table.each("buildpacks", BuilderEntry::read),
+            None => Ok(Vec::new()),
+        };
+        Ok(Self {
+            pre: list("pre")?,
+            post: list("post")?,
         })
     }
 }
@@ -343,7 +372,6 @@ name = "A"
 value = "v"
 suffix = "append"
 delim = ":"
-exec-env = ["test"]
 [[run.images]]
 image = "r/run"
 mirrors = ["m/run"]
@@ -375,6 +403,18 @@ optional = true
         assert_eq!(builder.build_env[0].suffix, Some(EnvSuffix::Append));
         assert_eq!(builder.lifecycle, Some(BuilderLifecycle::Uri("l.tgz".to_owned())));
         assert!(builder.system.post[0].optional);
+    }
+
+    #[test]
+    fn a_variable_for_some_environments_only_is_a_warning() {
+        let text = "[build]\nimage = 'b'\n[[build.env]]\nname = 'A'\nexec-env = ['test']\n[[run.images]]\nimage = 'r'\n[[order]]\ngroup = []\n";
+        let (_, warnings) = parse(text).unwrap();
+        assert!(
+            warnings[0]
+                .to_string()
+                .contains("`exec-env` of a variable has no effect"),
+            "{warnings:?}"
+        );
     }
 
     #[test]

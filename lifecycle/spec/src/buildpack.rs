@@ -65,7 +65,11 @@ pub struct Stack {
     /// The stack id, or `*`.
     pub id: String,
     /// Mixins that must be there.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(
+        default,
+        skip_serializing_if = "Vec::is_empty",
+        deserialize_with = "crate::json::default_when_null"
+    )]
     pub mixins: Vec<String>,
 }
 

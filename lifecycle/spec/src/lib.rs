@@ -102,7 +102,8 @@ pub use {
     build::BuildToml,
     build_plan::{BuildPlan, PlanSections, Requirement},
     builder::{
-        BuildEnv, BuilderEntry, BuilderLifecycle, BuilderModule, BuilderStack, BuilderToml, EnvSuffix,
+        BuildEnv, BuilderEntry, BuilderLifecycle, BuilderModule, BuilderStack, BuilderSystem, BuilderToml,
+        EnvSuffix,
     },
     buildpack::{BuildpackToml, License, ModuleInfo, Stack},
     buildpack_plan::BuildpackPlan,

@@ -18,19 +18,17 @@ impl SystemToml {
     /// Reads the file.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, Flaw> {
         document::read(path, bytes, |root| match root.table("system")? {
-            Some(system) => Self::read(&system),
+            Some(system) => {
+                let list = |key| match system.table(key)? {
+                    Some(table) => table.each("buildpacks", OrderEntry::read),
+                    None => Ok(Vec::new()),
+                };
+                Ok(Self {
+                    pre: list("pre")?,
+                    post: list("post")?,
+                })
+            }
             None => Ok(Self::default()),
-        })
-    }
-
-    pub(crate) fn read(system: &document::Table<'_>) -> Result<Self, document::Fault> {
-        let list = |key| match system.table(key)? {
-            Some(table) => table.each("buildpacks", OrderEntry::read),
-            None => Ok(Vec::new()),
-        };
-        Ok(Self {
-            pre: list("pre")?,
-            post: list("post")?,
         })
     }
 

@@ -85,7 +85,6 @@ impl Store {
             }
             if !policy.dry_run {
                 directory.remove_orphaned_forms()?;
-                directory.remove_orphaned_origins()?;
                 directory.sweep_leftovers(spare_since, &mut pruned)?;
             }
         }
@@ -297,13 +296,13 @@ fn digest_of(blob: &Path) -> Option<Digest> {
 }
 
 /// The digest that a file is named for.
-pub(crate) fn digest_named(path: &Path) -> Option<Digest> {
+fn digest_named(path: &Path) -> Option<Digest> {
     path.file_name()?.to_str()?.replacen('-', ":", 1).parse().ok()
 }
 
 impl Directory {
     /// When the longest-running open store was opened. Leases of stores that are closed are removed.
-    pub(crate) fn oldest_lease(&self) -> Result<Option<SystemTime>, StoreError> {
+    fn oldest_lease(&self) -> Result<Option<SystemTime>, StoreError> {
         let mut oldest = None;
         for path in entries(&self.path("leases"))? {
             let failed = |cause| StoreError::io("lock", &path, cause);

@@ -2,7 +2,6 @@
 
 mod crash;
 mod images;
-mod leftovers;
 mod making;
 mod pruning;
 mod samples;

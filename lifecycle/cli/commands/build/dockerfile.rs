@@ -9,18 +9,19 @@ use std::time::{Instant, SystemTime};
 use lifecycle_diagnostics::Diagnostic;
 use lifecycle_dockerfile::{BuildArgs, Dockerfile, LintOptions, Platforms, lint};
 use lifecycle_executor::{
-    BuildContext, Cancellation, Entitlements, ExecutorError, IgnoreFile, NamedContext, NetworkMode, NoCache,
-    Options, Reporter, Secret, StepName, StepOutcome,
+    BuildContext, BuildReport, Cancellation, Entitlements, ExecutorError, IgnoreFile, NamedContext,
+    NetworkMode, NoCache, Options, Reporter, Secret, StepName, StepOutcome,
 };
-use lifecycle_image::{Platform, Progress, Reference};
+use lifecycle_image::{Platform, Progress, Receipt, Reference};
 
 use super::stack;
 use crate::arguments::{BuildArguments, DockerfileArguments, NetworkArgument, Power};
+use crate::caches::{self, Keeping};
 use crate::console::{Console, Event, human_duration, human_size};
 use crate::context::{Context, FoundDockerfile, LayoutImage, Location};
 use crate::failure::Failure;
 use crate::remote::Named;
-use crate::session::Session;
+use crate::session::{Destination, Session};
 use crate::{transfer, variables};
 
 /// The usual names, in the order in which they are looked for (J8).
@@ -87,25 +88,20 @@ pub(super) fn run(
     if stack::is_mentioned(&options.dockerfile) {
         stack::add(stack, &mut options.contexts, session)?;
     }
-    let destination = session.output(&arguments.output, &names)?;
+    let destination = session.output(arguments.output(), &names)?;
+    let keepings = arguments.dockerfile.cache_to.iter();
+    let keepings: Vec<Keeping> = keepings
+        .map(|text| caches::keeping(text, session))
+        .collect::<Result<_, _>>()?;
     let told = session.interruption.during({
         let cancellation = options.cancellation.clone();
         move || cancellation.cancel()
     });
-    let watcher = Watcher(session.console.clone());
-    let agent = options.ssh.get("default").cloned();
-    let report = lifecycle_executor::build(
-        &options,
-        &session.images()?,
-        &Named::new(session.remote()?, &options.secrets, agent),
-        session.store()?,
-        &watcher,
-    );
+    let (report, receipt) = build(&options, &keepings, &destination, session)?;
     drop(told);
-    let report = report.map_err(|error| failure_of(&error, &session.console))?;
     let (executed, cached) = (report.executed, report.cached);
-    let image = report.image.clone();
-    let receipt = transfer::write(&image, &destination)?;
+    let image = names.first().filter(|_| arguments.output() == "registry");
+    caches::keep(keepings, &[&report], image.map(Reference::repository), session)?;
     report.finish()?;
     if let Some(path) = &arguments.digest_file {
         fs_err::write(path, receipt.digest.as_str())?;
@@ -121,6 +117,54 @@ pub(super) fn run(
             .result(&name.repository().at(&receipt.digest).to_string())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Builds and writes. A cache that turns out to be broken only while the image is written costs a second attempt.
+fn build(
+    options: &Options,
+    keepings: &[Keeping],
+    destination: &Destination,
+    session: &Session,
+) -> Result<(BuildReport, Receipt), Failure> {
+    let watcher = Watcher(session.console.clone());
+    let agent = options.ssh.get("default").cloned();
+    let report = lifecycle_executor::build(
+        options,
+        &session.images()?,
+        &Named::new(session.remote()?, &options.secrets, agent),
+        session.store()?,
+        &watcher,
+    );
+    let report = report.map_err(|error| failure_of(&error, &session.console))?;
+    match write(&report, keepings, destination) {
+        Ok(receipt) => Ok((report, receipt)),
+        Err(failure) => {
+            let Some((name, reason)) = report.broken_cache() else {
+                return Err(failure);
+            };
+            session.console.warning(format!(
+                "the cache {name} is broken, building without it: {reason}"
+            ));
+            let without = Options {
+                imports: Vec::new(),
+                ..options.clone()
+            };
+            drop(report);
+            build(&without, keepings, destination, session)
+        }
+    }
+}
+
+/// Writes the image, while its layers are still being made.
+fn write(report: &BuildReport, keepings: &[Keeping], destination: &Destination) -> Result<Receipt, Failure> {
+    let mut upload = destination.sink.begin(&destination.names)?;
+    transfer::send_layers(&mut *upload, &report.image);
+    let image = if keepings.iter().any(|keeping| matches!(keeping, Keeping::Inline)) {
+        report.with_inline_cache()?
+    } else {
+        report.image.clone()
+    };
+    Ok(upload.finish(&image)?)
 }
 
 fn options(
@@ -155,6 +199,11 @@ fn options(
         Some(stages) if stages.iter().all(String::is_empty) => NoCache::All,
         Some(stages) => NoCache::Stages(stages.iter().map(|stage| stage.to_lowercase()).collect()),
     };
+    options.imports = given
+        .cache_from
+        .iter()
+        .map(|text| caches::source(text, session))
+        .collect::<Result<_, _>>()?;
     Ok(options)
 }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod dockerfile;
+mod modules;
 mod previous;
 mod project;
 mod stack;
@@ -11,6 +12,7 @@ pub(crate) use self::dockerfile::{
     Watcher, build_args, dockerfile_platform, failure_of, secrets, usual_options,
 };
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,23 +22,27 @@ use std::time::{Instant, SystemTime};
 use lifecycle_image::{Platform, Reference};
 use lifecycle_layers::Packing;
 use lifecycle_phases::{Access, Cancellation, Identifiers, Images, Reporter};
-use lifecycle_platform::{BuildOptions, Program, RunImages};
-use lifecycle_spec::{ExecEnv, ProjectMetadataToml};
+use lifecycle_platform::{BuildOptions, BuildReport, RunImages};
+use lifecycle_sandbox::Network;
+use lifecycle_spec::{ExecEnv, PlatformApi, ProjectMetadataToml};
 use lifecycle_store::{Cache, Sharing};
 
 use self::builder::Builder;
+use self::modules::{Asked, Wanted};
 use self::previous::{BuildSource, Writable};
 use self::project::Project;
-use crate::arguments::BuildArguments;
-use crate::commands::builder::own_lifecycle;
+use crate::arguments::{BuildArguments, NetworkArgument};
+use crate::commands::builder::own_program;
+use crate::commands::sbom;
 use crate::context::Location;
 use crate::failure::Failure;
 use crate::isolation;
+use crate::place::Place;
 use crate::session::Session;
 use crate::variables::{self, Variables};
 
 pub(crate) fn run(arguments: &BuildArguments, session: &Session) -> Result<ExitCode, Failure> {
-    let source = arguments.source.as_deref().unwrap_or(".");
+    let source = arguments.source();
     let location = Location::parse(source)?;
     if dockerfile::is_asked_for(arguments, &location, &session.console) {
         let file = arguments.dockerfile.file.as_deref();
@@ -49,11 +55,15 @@ pub(crate) fn run(arguments: &BuildArguments, session: &Session) -> Result<ExitC
 /// Builds with buildpacks.
 fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Result<ExitCode, Failure> {
     let start = Instant::now();
-    let names: Vec<Reference> = arguments
+    let mut names: Vec<Reference> = arguments
         .tags
         .iter()
         .map(|tag| tag.parse())
         .collect::<Result<_, _>>()?;
+    if names.is_empty() && arguments.dry_run {
+        // Nothing is written under it.
+        names.push("unnamed".parse()?);
+    }
     let project = Project::read(&source, arguments.descriptor.as_deref(), &session.console)?;
     let builder = Builder::choose(arguments.builder.as_deref().or(project.builder()))?;
     builder.make_stack(session)?;
@@ -62,19 +72,20 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     let isolation = isolation::choose(session)?;
     session.interruption.listen(&session.console)?;
 
-    session.store()?.tidy_up();
-
-    let made = builder.open(&arguments.buildpacks, &project, session)?;
+    let exec_env = arguments.exec_env.clone().unwrap_or_default();
+    let made = builder.open(&asked(arguments, &project, &exec_env)?, session)?;
     let Some((name, more_names)) = names.split_first() else {
         return Err(Failure::new("name", "the image has no name").help("name it with --tag NAME"));
     };
+    if arguments.run_image.is_none() && made.run_images.images.is_empty() {
+        let message = format!(
+            "{} names no run image, neither in its labels nor in its files",
+            made.name
+        );
+        return Err(Failure::new("no-run-image", message).help("name one with --run-image"));
+    }
     let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
-    let lifecycle = own_lifecycle();
-    let program = Program {
-        file: lifecycle.program,
-        version: lifecycle.version,
-        launcher: lifecycle.launcher,
-    };
+    let program = own_program()?;
     let cache = cache(arguments, name, session)?;
     let options = BuildOptions {
         selection: project.selection(&source)?,
@@ -84,8 +95,8 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         builder_name: made.name,
         builder: made.image,
         order: made.order,
-        env: variables(arguments, &project, session)?,
-        variables: session.environment.proxies(),
+        env: variables(arguments, &project, &exec_env, session)?,
+        variables: phase_variables(&exec_env, session),
         certificates: session.environment.certificates(),
         volumes: variables::volumes(&arguments.volume)?,
         run_images: match &arguments.run_image {
@@ -99,7 +110,11 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         cache: cache.path(),
         unpacked: cache.unpacked(),
         clear_cache: arguments.clear_cache,
-        exec_env: ExecEnv::default(),
+        exec_env,
+        network: match arguments.dockerfile.network {
+            NetworkArgument::Default => Network::Host,
+            NetworkArgument::None => Network::None,
+        },
         packing: Packing::default(),
         program: &program,
         debug: session.console.is_verbose(),
@@ -109,9 +124,9 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         return summary::plan(&options, &session.console).map(|()| ExitCode::SUCCESS);
     }
 
-    let destination = session.output(&arguments.output, &names)?;
-    let source = BuildSource::new(&arguments.output, &options, session)?;
-    let writable = Writable::of(&arguments.output, session)?;
+    let destination = session.output(arguments.output(), &names)?;
+    let source = BuildSource::new(arguments.output(), &options, session)?;
+    let writable = Writable::of(arguments.output(), session)?;
     let images = Images {
         source: &source,
         sink: &*destination.sink,
@@ -134,9 +149,6 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         &cancellation,
     );
     drop(told);
-    if report.is_err() && cancellation.is_cancelled() {
-        session.interruption.tidy_up();
-    }
     let report = report.map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(1);
         Failure::from(error).with_code(code)
@@ -144,6 +156,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     if let Some(path) = &arguments.digest_file {
         fs_err::write(path, report.export.receipt.digest.as_str())?;
     }
+    save_reports(arguments, &report, session)?;
     summary::tell(&report, start.elapsed(), &session.console);
     for name in &report.export.receipt.names {
         session
@@ -153,14 +166,66 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
+/// Saves what `--report-output-dir` and `--sbom-output-dir` ask for.
+fn save_reports(arguments: &BuildArguments, report: &BuildReport, session: &Session) -> Result<(), Failure> {
+    if let Some(directory) = &arguments.pack.report_output_dir {
+        fs_err::create_dir_all(directory)?;
+        let text = report.export.report.to_toml(PlatformApi::LATEST);
+        fs_err::write(directory.join("report.toml"), text)?;
+    }
+    let Some(directory) = &arguments.pack.sbom_output_dir else {
+        return Ok(());
+    };
+    let Some(name) = report.export.receipt.names.first() else {
+        return Ok(());
+    };
+    let place = match arguments.output() {
+        "store" => Place::Store(name.clone()),
+        "registry" => Place::Registry(name.clone()),
+        file => Place::parse(file, Place::Nearest)?,
+    };
+    sbom::save_all(&place, directory, session)
+}
+
+/// The modules that command line and project ask for. `--buildpack` stands in place of all groups, so nothing is put
+/// around it; where the command line says something about one end, it beats the project (PRJ-04, PK-51).
+fn asked(arguments: &BuildArguments, project: &Project, exec_env: &ExecEnv) -> Result<Asked, Failure> {
+    let or = |texts: &[String], of_project: Vec<Wanted>| match texts {
+        [] => of_project,
+        texts => Wanted::of_arguments(texts),
+    };
+    let extensions = Wanted::of_arguments(&arguments.extensions);
+    if !arguments.buildpacks.is_empty() {
+        return Ok(Asked {
+            buildpacks: Wanted::of_arguments(&arguments.buildpacks),
+            extensions,
+            ..Asked::default()
+        });
+    }
+    Ok(Asked {
+        buildpacks: project.buildpacks(exec_env)?,
+        pre: or(&arguments.pre_buildpacks, project.pre(exec_env)?),
+        post: or(&arguments.post_buildpacks, project.post(exec_env)?),
+        extensions,
+    })
+}
+
+/// Variables for the phases themselves.
+fn phase_variables(exec_env: &ExecEnv, session: &Session) -> Vec<(String, String)> {
+    let mut variables = session.environment.proxies();
+    variables.push(("CNB_EXEC_ENV".to_owned(), exec_env.as_str().to_owned()));
+    variables
+}
+
 /// Variables for the buildpacks: of `project.toml`, then of files, then of the command line (PRJ-06, PK-51).
 fn variables(
     arguments: &BuildArguments,
     project: &Project,
+    exec_env: &ExecEnv,
     session: &Session,
 ) -> Result<Vec<(String, OsString)>, Failure> {
     let mut variables = Variables::default();
-    for (name, value) in project.env() {
+    for (name, value) in project.env(exec_env) {
         variables.set(name, value.into());
     }
     for file in &arguments.env_file {
@@ -220,9 +285,33 @@ impl Kept {
     }
 }
 
-/// The cache that `--cache` names; without it, one for each repository.
+/// What `type=build;format=volume;name=NAME` and `type=build;format=bind;source=DIR` mean in a word.
+fn cache_of_pack(text: &str) -> Result<String, Failure> {
+    if !text.contains('=') || text.contains('/') && !text.contains("source=") {
+        return Ok(text.to_owned());
+    }
+    let mut parts: BTreeMap<&str, &str> = text.split(';').filter_map(|part| part.split_once('=')).collect();
+    let mut take = |key| parts.remove(key);
+    let (kind, format, name, source) = (take("type"), take("format"), take("name"), take("source"));
+    let word = match (kind.unwrap_or("build"), format.unwrap_or("volume"), name, source) {
+        ("build", "volume", Some(name), None) if !name.contains('/') => Some(name.to_owned()),
+        ("build", "bind", None, Some(source)) => {
+            Some(std::path::absolute(source)?.join("").display().to_string())
+        }
+        _ => None,
+    };
+    word.filter(|_| parts.is_empty()).ok_or_else(|| {
+        Failure::new("cache", format!("{text:?} is no cache that there is here")).help(
+            "write --cache NAME, --cache DIR, type=build;format=volume;name=NAME or type=build;format=bind;source=DIR; \
+             launch layers need no cache, the store has them",
+        )
+    })
+}
+
+/// The cache that `--cache` names, in a word or as pack writes it; without it, one for each repository.
 fn cache(arguments: &BuildArguments, name: &Reference, session: &Session) -> Result<Kept, Failure> {
-    let key = match arguments.cache.as_deref() {
+    let named = arguments.cache.as_deref().map(cache_of_pack).transpose()?;
+    let key = match named.as_deref() {
         Some("none") => return Ok(Kept::Nowhere),
         Some(path) if path.contains('/') => {
             let path = std::path::absolute(Path::new(path))?;

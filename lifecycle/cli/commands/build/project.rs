@@ -2,9 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use lifecycle_builder::{Folder, ModuleName};
 use lifecycle_diagnostics::{Diagnostic, Source};
 use lifecycle_platform::Selection;
-use lifecycle_spec::{ExecEnv, ProjectBuildpack, ProjectToml};
+use lifecycle_spec::{BuildpackId, ExecEnv, ProjectBuildpack, ProjectToml, Version};
+
+use super::modules::Wanted;
 
 use crate::console::Console;
 use crate::failure::Failure;
@@ -48,63 +51,64 @@ impl Project {
         Ok(Selection::new(source, &self.toml.include, &self.toml.exclude)?)
     }
 
-    /// Variables for the buildpacks.
-    pub(super) fn env(&self) -> impl Iterator<Item = (&str, &str)> {
-        let exec_env = ExecEnv::default();
-        let counts =
-            move |variable: &&lifecycle_spec::ProjectEnv| variable.exec_env.include(exec_env.as_str());
+    /// Variables for the buildpacks in an execution environment.
+    pub(super) fn env(&self, exec_env: &ExecEnv) -> impl Iterator<Item = (&str, &str)> {
         self.toml
             .env
             .iter()
-            .filter(counts)
+            .filter(|variable| variable.exec_env.include(exec_env.as_str()))
             .map(|variable| (variable.name.as_str(), variable.value.as_str()))
     }
 
     /// The buildpacks in place of the builder's order.
-    pub(super) fn buildpacks(&self) -> Result<Vec<String>, Failure> {
-        self.names(&self.toml.group)
+    pub(super) fn buildpacks(&self, exec_env: &ExecEnv) -> Result<Vec<Wanted>, Failure> {
+        self.wanted(&self.toml.group, exec_env)
     }
 
     /// The buildpacks in front of every group.
-    pub(super) fn pre(&self) -> Result<Vec<String>, Failure> {
-        self.names(&self.toml.pre)
+    pub(super) fn pre(&self, exec_env: &ExecEnv) -> Result<Vec<Wanted>, Failure> {
+        self.wanted(&self.toml.pre, exec_env)
     }
 
     /// The buildpacks behind every group.
-    pub(super) fn post(&self) -> Result<Vec<String>, Failure> {
-        self.names(&self.toml.post)
+    pub(super) fn post(&self, exec_env: &ExecEnv) -> Result<Vec<Wanted>, Failure> {
+        self.wanted(&self.toml.post, exec_env)
     }
 
-    /// Buildpacks as the command line names them.
-    fn names(&self, buildpacks: &[ProjectBuildpack]) -> Result<Vec<String>, Failure> {
-        let exec_env = ExecEnv::default();
+    fn wanted(&self, buildpacks: &[ProjectBuildpack], exec_env: &ExecEnv) -> Result<Vec<Wanted>, Failure> {
         let counting = buildpacks
             .iter()
-            .filter(|buildpack| buildpack.exec_env.include(exec_env.as_str()));
-        counting.map(|buildpack| self.name(buildpack)).collect()
+            .enumerate()
+            .filter(|(_, buildpack)| buildpack.exec_env.include(exec_env.as_str()));
+        counting
+            .map(|(position, buildpack)| self.one(position, buildpack))
+            .collect()
     }
 
-    fn name(&self, buildpack: &ProjectBuildpack) -> Result<String, Failure> {
-        let id = buildpack.id.as_ref().map(ToString::to_string);
-        match (&buildpack.uri, &buildpack.script, id) {
-            (None, Some(_), id) => {
-                let id = id.unwrap_or_else(|| "a buildpack".to_owned());
-                Err(Failure::new(
-                    "project",
-                    format!("{id} is an inline script in project.toml, which is not built yet"),
-                )
-                .help("put the script into a folder with a buildpack.toml, and name that folder with `uri`"))
+    /// One buildpack: by its address, written inline (PRJ-05), or by its id (PRJ-03).
+    fn one(&self, position: usize, buildpack: &ProjectBuildpack) -> Result<Wanted, Failure> {
+        let folder = || Folder::Disk(self.folder.clone());
+        Ok(match (&buildpack.uri, &buildpack.script, &buildpack.id) {
+            (Some(uri), _, _) => Wanted::Address(uri.clone(), folder()),
+            (None, Some(script), id) => {
+                let id = match id {
+                    Some(id) => id.clone(),
+                    None => BuildpackId::new(format!("inline/{}", position + 1))?,
+                };
+                let version = buildpack.version.clone();
+                let version = version.map_or_else(|| Version::new("0.0.0"), Ok)?;
+                Wanted::Inline(id, version, script.clone())
             }
-            (Some(uri), _, _) if uri.contains(':') => Ok(uri.clone()),
-            (Some(path), _, _) => Ok(self.folder.join(path).display().to_string()),
-            (None, None, Some(id)) => Ok(match &buildpack.version {
-                Some(version) => format!("{id}@{version}"),
-                None => id,
+            (None, None, Some(id)) => Wanted::Id(ModuleName {
+                id: id.clone(),
+                version: buildpack.version.clone(),
             }),
-            (None, None, None) => Err(Failure::new(
-                "project",
-                "a buildpack in project.toml has neither id nor uri",
-            )),
-        }
+            (None, None, None) => {
+                return Err(Failure::new(
+                    "project",
+                    "a buildpack in project.toml has neither id nor uri",
+                ));
+            }
+        })
     }
 }

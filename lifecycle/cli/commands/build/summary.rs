@@ -88,8 +88,10 @@ pub(super) fn plan(options: &BuildOptions<'_>, console: &Console) -> Result<(), 
             }
         }
     }
-    for (number, group) in order(options)?.iter().enumerate() {
-        facts.row([format!("Group {}", number + 1), group.join(", ")]);
+    for (title, groups) in [("Group", order(options)?), ("Extensions", extensions(options)?)] {
+        for (number, group) in groups.iter().enumerate() {
+            facts.row([format!("{title} {}", number + 1), group.join(", ")]);
+        }
     }
     for (name, _) in &options.env {
         facts.row(["Variable".to_owned(), name.clone()]);
@@ -104,20 +106,35 @@ pub(super) fn plan(options: &BuildOptions<'_>, console: &Console) -> Result<(), 
 
 /// The groups that would be tried: those that were asked for, else the builder's.
 fn order(options: &BuildOptions<'_>) -> Result<Vec<Vec<String>>, Failure> {
-    if let Some(order) = &options.order {
-        let entries = |group: &OrderGroup| {
-            group
-                .group
-                .iter()
-                .map(|entry| format!("{}@{}", entry.id, entry.version))
-                .collect()
-        };
-        return Ok(order.order.iter().map(entries).collect());
+    match &options.order {
+        Some(order) => Ok(named(&order.order)),
+        None => of_builder(options, label::BUILDPACK_ORDER),
     }
+}
+
+/// The same of extensions.
+fn extensions(options: &BuildOptions<'_>) -> Result<Vec<Vec<String>>, Failure> {
+    match &options.order {
+        Some(order) => Ok(named(&order.order_extensions)),
+        None => of_builder(options, label::EXTENSION_ORDER),
+    }
+}
+
+fn named(groups: &[OrderGroup]) -> Vec<Vec<String>> {
+    let entries = |group: &OrderGroup| {
+        let entries = group.group.iter();
+        entries
+            .map(|entry| format!("{}@{}", entry.id, entry.version))
+            .collect()
+    };
+    groups.iter().map(entries).collect()
+}
+
+fn of_builder(options: &BuildOptions<'_>, key: &str) -> Result<Vec<Vec<String>>, Failure> {
     let label = options
         .builder
         .config()
-        .label(label::BUILDPACK_ORDER)
+        .label(key)
         .map(OrderLabel::parse)
         .transpose()?;
     let entry = |entry: &OrderLabelEntry| match &entry.version {

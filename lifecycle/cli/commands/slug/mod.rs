@@ -25,7 +25,7 @@ use serde_json::json;
 
 use self::stack::{Rooms, Stacks};
 use crate::arguments::{OutputForm, SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
-use crate::commands::builder::own_lifecycle;
+use crate::commands::builder::own_program;
 use crate::commands::fronts;
 use crate::console::{Console, Event, human_size};
 use crate::failure::Failure;
@@ -70,7 +70,8 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
     let isolation = isolation::choose(session)?;
     session.interruption.listen(&session.console)?;
     let image = stacks.build_image(session)?;
-    let rooms = Rooms::new(&image, &isolation, session)?;
+    let mut rooms = Rooms::new(&image, &isolation, session)?;
+    let certificates = rooms.show_certificates(&session.environment)?;
     let stack = lifecycle_heroku::Stack::of(&image, Some(&arguments.stack.stack));
 
     let cache = SlugCache::of(arguments, session)?;
@@ -86,7 +87,12 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
         buildpacks: failing(addresses(&arguments.buildpacks))?,
         defaults: failing(addresses(&arguments.defaults))?,
         config_vars: config_vars.clone(),
-        variables: session.environment.proxies(),
+        variables: session
+            .environment
+            .proxies()
+            .into_iter()
+            .chain(certificates)
+            .collect(),
         cache: cache.path(),
         slugignore: if arguments.late_slugignore {
             IgnoreAt::Slug
@@ -105,10 +111,7 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
     let (stop, log) = (Arc::new(AtomicBool::new(false)), Log(session.console.clone()));
     let told = session.interruption.during({
         let stop = Arc::clone(&stop);
-        move || {
-            stop.store(true, Ordering::Relaxed);
-            true
-        }
+        move || stop.store(true, Ordering::Relaxed)
     });
     let surroundings = Surroundings {
         rooms: &rooms,
@@ -212,7 +215,7 @@ fn write_image(
     let destination = session.output(output, &names)?;
     let stacks = Stacks::new(stack);
     let (name, run) = stacks.run_image(session)?;
-    let lifecycle = own_lifecycle();
+    let program = own_program()?;
     let options = ImageOptions {
         run_reference: name
             .parse::<Reference>()?
@@ -221,8 +224,8 @@ fn write_image(
             .to_string(),
         run_name: name,
         run,
-        launcher: lifecycle.launcher,
-        launcher_version: lifecycle.version,
+        launcher: program.launcher,
+        launcher_version: program.version,
         latest,
         created: CREATED.to_owned(),
         packing: Packing::default(),

@@ -8,11 +8,12 @@ use lifecycle_builder::stack::{Definition, Part};
 use lifecycle_heroku::Room;
 use lifecycle_image::{Image, Platform, Progress};
 use lifecycle_platform::{ImageRoot, Isolation, network_files};
-use lifecycle_sandbox::{Root, Rung};
+use lifecycle_sandbox::{Content, Mount, Root, Rung};
 use lifecycle_store::Store;
 
 use crate::arguments::SlugStackArguments;
 use crate::commands::stack as stacks;
+use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -83,7 +84,14 @@ pub(super) struct Rooms<'a> {
     isolation: &'a Isolation,
     store: &'a Store,
     progress: Arc<dyn Progress>,
+    /// The authorities that downloads are checked with.
+    certificates: Option<Vec<u8>>,
 }
+
+/// Where scripts find this machine's certificate authorities.
+const CERTIFICATES: &str = "/run/lifecycle/ca-certificates.crt";
+/// The variable that names them; buildpacks derive those of their tools from it.
+const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
 
 impl<'a> Rooms<'a> {
     pub(super) fn new(
@@ -98,19 +106,42 @@ impl<'a> Rooms<'a> {
             isolation,
             store,
             progress,
+            certificates: None,
         })
+    }
+
+    /// Shows scripts the certificate authorities of this machine, which whoever stands between it and the network may have
+    /// added to, and says by which variable they find them.
+    pub(super) fn show_certificates(
+        &mut self,
+        environment: &Environment,
+    ) -> Result<Option<(String, String)>, Failure> {
+        let Some(path) = environment.certificates() else {
+            return Ok(None);
+        };
+        self.certificates = Some(fs_err::read(path)?);
+        Ok(Some((CERTIFICATES_VARIABLE.to_owned(), CERTIFICATES.to_owned())))
     }
 }
 
 impl lifecycle_heroku::Rooms for Rooms<'_> {
     fn open(&self) -> Result<Room, Box<dyn Error + Send + Sync>> {
         let mut fresh = self.root.fresh(self.store, &*self.progress)?;
+        let certificates = self.certificates.clone().map(|bytes| Mount {
+            target: CERTIFICATES.into(),
+            content: Content::File {
+                bytes,
+                mode: 0o644,
+                uid: 0,
+                gid: 0,
+            },
+        });
         Ok(Room {
             isolation: self.isolation.of_command(),
             root: std::mem::replace(&mut fresh.root, Root::Host),
             users: std::mem::take(&mut fresh.users),
             one_user: self.isolation.rung() == Rung::SingleId,
-            mounts: network_files(),
+            mounts: network_files().into_iter().chain(certificates).collect(),
             // The root's changes go when the command has ended.
             keep: Some(Box::new(fresh)),
         })

@@ -103,7 +103,7 @@ pub(in crate::phase) const INPUTS: &[Input] = &[
             always(Create),
             always(Rebase),
         ],
-        "use a daemon (not supported: images go to registries and OCI layouts)",
+        "images are in a docker or podman daemon, at DOCKER_HOST",
     ),
     input(
         "exec-env",

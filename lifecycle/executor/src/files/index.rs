@@ -4,9 +4,9 @@
 //! names of owners are looked up in.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 
-use lifecycle_image::{Compression, Layer};
+use lifecycle_image::{Compression, Hashing, Layer};
 use lifecycle_layers::{Entry, FormatError, Kind, Owner, TarReader};
 
 use super::disk::Said;
@@ -23,33 +23,56 @@ pub(crate) struct LayerIndex {
     accounts: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+/// Bytes of a tar that are read at a time.
+const BUFFER: usize = 256 << 10;
+
 /// Files that are remembered with their content.
 const ACCOUNTS: [&[u8]; 2] = [b"etc/passwd", b"etc/group"];
+
+/// The layer's tar, unpacked.
+fn open(layer: &dyn Layer) -> Result<Box<dyn Read>, FormatError> {
+    let stored = layer.open(0).map_err(|error| FormatError::Read(error.into()))?;
+    Ok(match layer.media_type().compression() {
+        Some(Compression::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(stored)),
+        Some(Compression::Zstd) => {
+            Box::new(zstd::stream::read::Decoder::new(stored).map_err(FormatError::Read)?)
+        }
+        Some(Compression::None) => stored,
+        None => {
+            let message = format!("{} is no layer that can be read", layer.media_type().as_str());
+            return Err(FormatError::Read(io::Error::new(
+                io::ErrorKind::Unsupported,
+                message,
+            )));
+        }
+    })
+}
 
 impl LayerIndex {
     /// Reads the layer's tar.
     pub(crate) fn read(layer: &dyn Layer) -> Result<Self, FormatError> {
-        let stored = layer.open(0).map_err(|error| FormatError::Read(error.into()))?;
-        let plain: Box<dyn Read> = match layer.media_type().compression() {
-            Some(Compression::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(stored)),
-            Some(Compression::Zstd) => {
-                Box::new(zstd::stream::read::Decoder::new(stored).map_err(FormatError::Read)?)
-            }
-            Some(Compression::None) => stored,
-            None => {
-                let message = format!("{} is no layer that can be read", layer.media_type().as_str());
-                return Err(FormatError::Read(io::Error::new(
-                    io::ErrorKind::Unsupported,
-                    message,
-                )));
-            }
-        };
-        Self::of_tar(BufReader::with_capacity(256 << 10, plain))
+        Self::of_tar(&mut BufReader::with_capacity(BUFFER, open(layer)?))
     }
 
-    fn of_tar(input: BufReader<Box<dyn Read>>) -> Result<Self, FormatError> {
+    /// Reads the layer's tar, and finds out whether its diff ID is true.
+    pub(crate) fn read_verified(layer: &dyn Layer) -> Result<Self, FormatError> {
+        let promised = layer.diff_id().map_err(|error| FormatError::Read(error.into()))?;
+        let mut input = BufReader::with_capacity(BUFFER, Hashing::new(open(layer)?));
+        let index = Self::of_tar(&mut input)?;
+        let (_, actual, _) = input.into_inner().finish();
+        if actual == promised.0 {
+            return Ok(index);
+        }
+        let text = format!("the layer is not {promised}");
+        Err(FormatError::Read(io::Error::new(
+            io::ErrorKind::InvalidData,
+            text,
+        )))
+    }
+
+    fn of_tar(input: &mut impl BufRead) -> Result<Self, FormatError> {
         let mut index = Self::default();
-        let mut reader = TarReader::new(input);
+        let mut reader = TarReader::new(&mut *input);
         while let Some(entry) = reader.next_entry()? {
             let path = clean(&entry.path);
             let content = match entry.kind {
@@ -73,7 +96,7 @@ impl LayerIndex {
             index.add(&entry, content);
         }
         // The blob is verified at its end.
-        io::copy(&mut reader.into_inner(), &mut io::sink()).map_err(FormatError::Read)?;
+        io::copy(input, &mut io::sink()).map_err(FormatError::Read)?;
         Ok(index)
     }
 

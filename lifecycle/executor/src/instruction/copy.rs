@@ -16,8 +16,9 @@ use crate::copy::place::{Canvas, Manner};
 use crate::copy::select::SourceFiles;
 use crate::error::StepError;
 use crate::files::{DiskOwners, Node, NodeKind, View};
-use crate::key::{Key, KeyMaker, hex};
+use crate::key::{KeyMaker, hex};
 use crate::origin::{Named, open_scratch};
+use crate::recorder::Definition;
 use crate::reporter::StepName;
 use crate::stack::{Stack, StackLayer};
 use crate::stage::{LayerStep, StageRunner};
@@ -39,22 +40,28 @@ impl StageRunner<'_> {
         // With --chmod it is an ordinary copy (H20).
         let is_link = action.link && action.chmod.is_none();
         let mut definitions = Vec::new();
-        if let Some(key) = self.key_by_origin(action)? {
-            definitions.push(key);
-            if let Some(earlier) = self.earlier(&definitions, !is_link)? {
+        if let Some((by_origin, is_fresh)) = self.key_by_origin(action)? {
+            definitions.push(by_origin);
+            // On layers that are still being made nothing was done before.
+            if !is_fresh && let Some(earlier) = self.earlier(&definitions, !is_link)? {
                 return Ok(earlier);
             }
         }
         let found = self.find(action)?;
         let mut key = self.key_of(action, "content");
         add_content(&mut key, &found.selections);
-        let by_content = key.finish();
+        let content_key = key.clone().finish();
+        let definitions: Vec<Definition> = definitions
+            .into_iter()
+            .map(|by_origin| by_origin.or_by_content(content_key.clone()))
+            .collect();
+        let by_content = Definition::new(key);
         if let Some(earlier) = self.earlier(std::slice::from_ref(&by_content), !is_link)? {
             let layer = Arc::clone(&earlier.layer.layer);
             self.remember(definitions, !is_link, layer, earlier.created);
             return Ok(earlier);
         }
-        definitions.push(by_content);
+        let definitions = definitions.into_iter().chain([by_content]).collect();
         let build = self.build;
         let contents = self.place(action, is_link, found, name)?;
         let index = contents.index();
@@ -68,25 +75,21 @@ impl StageRunner<'_> {
         })
     }
 
-    /// A key that needs no look at any file: the layers that it copies from stand for their contents (K5). Only for
-    /// stages and images that were there before this build.
-    fn key_by_origin(&self, action: &CopyAction) -> Result<Option<Key>, StepError> {
-        let stack = match &action.origin {
+    /// A key that needs no look at any file: the layers that it copies from stand for their contents (K5). Says also
+    /// whether those are being made in this build.
+    fn key_by_origin(&self, action: &CopyAction) -> Result<Option<(Definition, bool)>, StepError> {
+        let (stack, is_fresh) = match &action.origin {
             Origin::Context | Origin::Scratch => return Ok(None),
             Origin::Stage(index) => {
                 let stage = self.build.wait_for(*index)?;
-                if stage.is_fresh {
-                    return Ok(None);
-                }
-                stage.stack.clone()
+                (stage.stack.clone(), stage.is_fresh)
             }
             Origin::Image(name) => match self.image(name)? {
                 Named::Files(_) => return Ok(None),
-                Named::Image(image) => image.1.clone(),
+                Named::Image(image) => (image.1.clone(), false),
             },
         };
         let mut key = self.key_of(action, "origin");
-        key.list(stack.diff_ids()?.iter().map(lifecycle_image::DiffId::as_str));
         for source in &action.sources {
             match source {
                 CopySource::Path(path) => drop(key.add("path").add(path)),
@@ -96,7 +99,8 @@ impl StageRunner<'_> {
                 CopySource::Http { .. } | CopySource::Git(_) => return Ok(None),
             }
         }
-        Ok(Some(key.finish()))
+        let layers = stack.layers.iter().map(|layer| Arc::clone(&layer.layer));
+        Ok(Some((Definition::new(key).reading(layers.collect()), is_fresh)))
     }
 
     /// The part of the key that says what becomes of the files (K2).

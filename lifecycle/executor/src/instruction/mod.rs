@@ -6,3 +6,5 @@ mod run;
 mod ssh;
 mod workdir;
 pub(crate) mod working_root;
+
+pub(crate) use mounts::FILES;

@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::chown;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use lifecycle_diagnostics::{Diagnostic, Severity};
 use lifecycle_dockerfile::{Ignore, MountKind, Origin, PlacedMount, RunAction, Sharing as Wanted};
+use lifecycle_image::{Layer, NoProgress};
+use lifecycle_layers::{ExtractOptions, Whiteouts, extract};
 use lifecycle_sandbox::{BindSource, Content, Mount};
 use lifecycle_store::{Cache, Scratch, Sharing};
 
@@ -196,30 +200,31 @@ impl StageRunner<'_> {
         sources: &MountSources,
         attached: &mut Attached,
     ) -> Result<BTreeMap<usize, PathBuf>, StepError> {
-        let mut wanted: BTreeMap<String, (Sharing, Vec<usize>)> = BTreeMap::new();
+        let mut wanted: BTreeMap<String, (Sharing, Key, Vec<usize>)> = BTreeMap::new();
         for (at, (mount, source)) in action.mounts.iter().zip(&sources.0).enumerate() {
             if mount.mount.kind != MountKind::Cache {
                 continue;
             }
-            let key = self.cache_key(mount, source.as_ref());
+            let (key, elsewhere) = self.cache_key(mount, source.as_ref());
+            self.build.note_mount(key.clone(), elsewhere.clone());
             let sharing = match mount.mount.sharing {
                 Wanted::Shared => Sharing::Shared,
                 Wanted::Private => Sharing::Private,
                 Wanted::Locked => Sharing::Locked,
             };
-            let entry = wanted.entry(key).or_insert((sharing, Vec::new()));
+            let entry = wanted.entry(key).or_insert((sharing, elsewhere, Vec::new()));
             // Of two uses in one step the stricter one counts for both.
             if entry.0 == Sharing::Shared {
                 entry.0 = sharing;
             }
-            entry.1.push(at);
+            entry.2.push(at);
         }
         let mut paths = BTreeMap::new();
-        for (key, (sharing, uses)) in wanted {
+        for (key, (sharing, elsewhere, uses)) in wanted {
             let cache = self.build.store.cache(&key, sharing)?;
             let Some(&first) = uses.first() else { continue };
             let source = sources.0.get(first).and_then(Option::as_ref);
-            let path = self.prepare_cache(cache.path(), &action.mounts[first], source)?;
+            let path = self.prepare_cache(cache.path(), &action.mounts[first], source, &elsewhere)?;
             for at in uses {
                 paths.insert(at, path.clone());
             }
@@ -229,8 +234,8 @@ impl StageRunner<'_> {
     }
 
     /// What tells caches apart. The id is only hashed, it never becomes a path (CVE-2024-9675); a given owner or mode
-    /// makes another cache, and so does what it begins with (I9).
-    fn cache_key(&self, mount: &PlacedMount, source: Option<&Sources>) -> String {
+    /// makes another cache, and so does what it begins with (I9). The second key is the one elsewhere.
+    fn cache_key(&self, mount: &PlacedMount, source: Option<&Sources>) -> (String, Key) {
         let options = &mount.mount;
         let build = &self.build.options;
         let namespace = build
@@ -245,13 +250,10 @@ impl StageRunner<'_> {
                 key.optional(number.map(u32::to_le_bytes));
             }
         }
-        format!(
-            "mount {}{}{} {}",
-            namespace,
-            if namespace.is_empty() { "" } else { "/" },
-            mount.id,
-            key.finish().as_str()
-        )
+        let key = key.finish();
+        let separator = if namespace.is_empty() { "" } else { "/" };
+        let name = format!("mount {namespace}{separator}{} {}", mount.id, key.as_str());
+        (name, key)
     }
 
     /// A new cache gets its seed, or its mode and owner. The files lie one below the store's own directory, whose
@@ -261,6 +263,7 @@ impl StageRunner<'_> {
         data: &Path,
         mount: &PlacedMount,
         source: Option<&Sources>,
+        elsewhere: &Key,
     ) -> Result<PathBuf, StepError> {
         let path = data.join(FILES);
         if path.exists() {
@@ -287,12 +290,52 @@ impl StageRunner<'_> {
             give(&new, uid, gid)?;
         }
         set_mode(&new, options.mode.unwrap_or(0o755))?;
+        self.restore_cache(&new, elsewhere)?;
         match std::fs::rename(&new, &path) {
             Ok(()) => Ok(path),
             // Another process was faster.
             Err(_) if path.exists() => Ok(path),
             Err(cause) => Err(StepError::io("create a cache")(cause)),
         }
+    }
+
+    /// Fills a new cache with what was saved elsewhere. Without it the command only takes longer.
+    fn restore_cache(&self, directory: &Path, key: &Key) -> Result<(), StepError> {
+        let Some((layer, import)) = self.build.imports.mount(key) else {
+            return Ok(());
+        };
+        let Err(error) = self.unpack_cache(&*layer, directory) else {
+            return Ok(());
+        };
+        let message = format!(
+            "the cache mount saved in {} cannot be used and is empty",
+            import.name()
+        );
+        let warning = Diagnostic::new(Severity::Warning, "cache", message).caused_by(&error);
+        self.build.reporter.warn(&warning);
+        // Half a cache is worse than none.
+        std::fs::remove_dir_all(directory).map_err(StepError::io("empty a cache"))?;
+        std::fs::create_dir(directory).map_err(StepError::io("create a cache"))
+    }
+
+    fn unpack_cache(&self, layer: &dyn Layer, directory: &Path) -> Result<(), StepError> {
+        let root = std::fs::File::open(directory).map_err(StepError::io("open a cache"))?;
+        let powers = self.build.powers;
+        let options = ExtractOptions {
+            // What a cache holds are ordinary files, whatever they are called.
+            whiteouts: Whiteouts::Literal,
+            ownership: powers.ownership(),
+            refused: powers.tree_form().refused,
+            expected: Some(&layer.diff_id()?),
+            ..ExtractOptions::default()
+        };
+        let compression = layer.media_type().compression();
+        extract(layer.open(0)?, compression, root.as_fd(), &options, &NoProgress)
+            .map(drop)
+            .map_err(|cause| StepError::Extract {
+                what: "a saved cache mount".to_owned(),
+                cause,
+            })
     }
 
     /// A secret as a file in memory, a variable, or both (I11).
@@ -359,7 +402,7 @@ impl StageRunner<'_> {
 }
 
 /// The name of what is shown, in its directory.
-const FILES: &str = "files";
+pub(crate) const FILES: &str = "files";
 
 impl MountSources {
     /// What the mounts mean for a command's result (K1): kind, target and content of bind mounts; of caches neither

@@ -19,8 +19,9 @@ use super::mounts::{Attached, MountSources, bind};
 use super::working_root::WorkingRoot;
 use crate::copy::contents::Kept;
 use crate::error::StepError;
-use crate::key::{Key, KeyMaker};
+use crate::key::KeyMaker;
 use crate::options::{NetworkMode, NoCache};
+use crate::recorder::Definition;
 use crate::reporter::StepName;
 use crate::stack::{LayerTree, StackLayer, owners_of_changes, set_mode};
 use crate::stage::{LayerStep, StageRunner};
@@ -33,7 +34,7 @@ impl StageRunner<'_> {
     ) -> Result<LayerStep, StepError> {
         self.check_allowed(action)?;
         let sources = self.mount_sources(action)?;
-        let definitions = vec![self.key_of_run(action, &sources)];
+        let definitions = vec![Definition::new(self.key_of_run(action, &sources))];
         let build = self.build;
         if build.options.no_cache != NoCache::Runs
             && let Some(earlier) = self.earlier(&definitions, true)?
@@ -79,7 +80,7 @@ impl StageRunner<'_> {
     }
 
     /// Everything that decides about the result (K1): no proxy, secret, resource limit or address.
-    fn key_of_run(&self, action: &RunAction, sources: &MountSources) -> Key {
+    fn key_of_run(&self, action: &RunAction, sources: &MountSources) -> KeyMaker {
         let options = self.build.options;
         let mut key = KeyMaker::new("RUN");
         key.list(action.arguments.iter());
@@ -106,7 +107,7 @@ impl StageRunner<'_> {
             .number(self.network(action) as u64)
             .number(u64::from(action.security == Security::Insecure))
             .optional(self.build.epoch.map(i64::to_le_bytes));
-        key.finish()
+        key
     }
 
     fn network(&self, action: &RunAction) -> SandboxNetwork {

@@ -8,6 +8,7 @@ use crate::copy::contents::PlacedFiles;
 use crate::copy::place::{Canvas, Manner};
 use crate::error::StepError;
 use crate::key::KeyMaker;
+use crate::recorder::Definition;
 use crate::reporter::StepName;
 use crate::stack::StackLayer;
 use crate::stage::{LayerStep, StageRunner};
@@ -26,7 +27,7 @@ impl StageRunner<'_> {
         key.add(path)
             .add(user)
             .optional(build.epoch.map(i64::to_le_bytes));
-        let definitions = vec![key.finish()];
+        let definitions = vec![Definition::new(key)];
         if let Some(earlier) = self.earlier(&definitions, true)? {
             return Ok(earlier);
         }

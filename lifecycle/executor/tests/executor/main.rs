@@ -3,6 +3,7 @@
 
 mod support;
 
+mod caches;
 mod config;
 mod copy;
 mod keys;

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use lifecycle_dockerfile::{Platform as Target, Platforms};
 use lifecycle_executor::{
-    BuildContext, ExecutorError, Offline, Options, Remote, Reporter, StepName, StepOutcome, build,
+    BuildContext, BuildReport, ExecutorError, Offline, Options, Remote, Reporter, StepName, StepOutcome,
+    build,
 };
 use lifecycle_image::{
     Compression, History, Image, ImageConfig, Layer, NoProgress, Platform, Reference, Sink, mutate,
@@ -204,9 +205,20 @@ impl Bench {
         options: &Options,
         remote: &dyn Remote,
     ) -> Result<Built, ExecutorError> {
+        self.try_build_then(options, remote, |_| ())
+    }
+
+    /// Builds, and does something with the report before it is given away.
+    pub(crate) fn try_build_then(
+        &self,
+        options: &Options,
+        remote: &dyn Remote,
+        then: impl FnOnce(&BuildReport),
+    ) -> Result<Built, ExecutorError> {
         let reporter = Recording::default();
         let report = build(options, &self.store, remote, &self.store, &reporter)?;
         let (executed, cached) = (report.executed, report.cached);
+        then(&report);
         Ok(reporter.built(report.finish()?, executed, cached))
     }
 

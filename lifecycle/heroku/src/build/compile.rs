@@ -58,6 +58,23 @@ impl Compiler<'_> {
         Ok(compiled)
     }
 
+    /// The names of the buildpacks that would compile.
+    pub(crate) fn detect_all(
+        &self,
+        choice: &Choice,
+        buildpacks: Vec<Buildpack>,
+    ) -> Result<Vec<String>, HerokuError> {
+        if let Choice::Detected(_) = choice {
+            let (buildpack, name) = self.select(buildpacks)?;
+            return Ok(vec![name.unwrap_or(buildpack.name)]);
+        }
+        let must_detect = matches!(choice, Choice::Listed(_));
+        buildpacks
+            .iter()
+            .map(|one| self.name_of(one, must_detect))
+            .collect()
+    }
+
     /// The first buildpack that takes the app (MP-08).
     fn select(&self, buildpacks: Vec<Buildpack>) -> Result<(Buildpack, Option<String>), HerokuError> {
         let tried: Vec<_> = buildpacks

@@ -155,6 +155,89 @@ impl Built {
 /// # Errors
 /// The first thing that went wrong; what scripts said of it is in the log. The cache is as before then.
 pub fn build(options: BuildOptions, surroundings: Surroundings<'_>) -> Result<Built, HerokuError> {
+    let console = surroundings.console;
+    let opened = open(options, surroundings)?;
+    let Opened {
+        ref options,
+        ref places,
+        ref workshop,
+        ref ignore,
+        ref choice,
+        ..
+    } = opened;
+    let app = places.build.as_path();
+    let compiler = Compiler {
+        workshop,
+        places,
+        console,
+        purpose: options.purpose,
+    };
+    if options.hooks {
+        compiler.hook("bin/pre-compile")?;
+    }
+    let mut reports = Vec::new();
+    let compiled = compiler.compile_all(choice, opened.buildpacks, &mut reports)?;
+    let release = compiler.release(&compiled)?;
+    if options.hooks {
+        compiler.hook("bin/post-compile")?;
+    }
+    if options.slugignore == IgnoreAt::Slug {
+        report_ignored(ignore.remove(app)?, console);
+    }
+    remove_git(app)?;
+    let name = compiled.last().map(|one| one.name.as_str()).unwrap_or_default();
+    let processes = finish::finish(app, &release, name, console)?;
+    workshop.give(app)?;
+    let tests = compiled.last().and_then(|one| one.buildpack.script("bin/test"));
+    let buildpacks = compiled.into_iter().map(|one| one.name).collect();
+    drop(opened.workshop);
+    let scratch = opened.places.keep_cache()?;
+    Ok(Built {
+        scratch,
+        tests,
+        buildpacks,
+        processes,
+        release,
+        reports,
+        newest: opened.newest,
+    })
+}
+
+/// Says which buildpacks take an app, by the names they give themselves, without compiling anything.
+///
+/// # Errors
+/// As [`build()`] has them; [`HerokuError::NoBuildpack`] when none takes the app.
+pub fn detect(options: BuildOptions, surroundings: Surroundings<'_>) -> Result<Vec<String>, HerokuError> {
+    let opened = open(options, surroundings)?;
+    let compiler = Compiler {
+        workshop: &opened.workshop,
+        places: &opened.places,
+        console: surroundings.console,
+        purpose: opened.options.purpose,
+    };
+    compiler.detect_all(&opened.choice, opened.buildpacks)
+}
+
+/// A build whose source and buildpacks are there, before any script has run.
+struct Opened<'a> {
+    options: Rest,
+    places: Places,
+    workshop: Workshop<'a>,
+    ignore: SlugIgnore,
+    choice: Choice,
+    buildpacks: Vec<Buildpack>,
+    newest: i64,
+}
+
+/// What of the options matters once a build is opened.
+struct Rest {
+    purpose: Purpose,
+    slugignore: IgnoreAt,
+    hooks: bool,
+}
+
+/// Brings the source and the buildpacks to their places.
+fn open(options: BuildOptions, surroundings: Surroundings<'_>) -> Result<Opened<'_>, HerokuError> {
     let Surroundings {
         rooms,
         store,
@@ -209,39 +292,17 @@ pub fn build(options: BuildOptions, surroundings: Surroundings<'_>) -> Result<Bu
         workshop.set(name, value);
     }
 
-    let compiler = Compiler {
-        workshop: &workshop,
-        places: &places,
-        console,
-        purpose: options.purpose,
-    };
-    if options.hooks {
-        compiler.hook("bin/pre-compile")?;
-    }
-    let mut reports = Vec::new();
-    let compiled = compiler.compile_all(&choice, buildpacks, &mut reports)?;
-    let release = compiler.release(&compiled)?;
-    if options.hooks {
-        compiler.hook("bin/post-compile")?;
-    }
-    if options.slugignore == IgnoreAt::Slug {
-        report_ignored(ignore.remove(app)?, console);
-    }
-    remove_git(app)?;
-    let name = compiled.last().map(|one| one.name.as_str()).unwrap_or_default();
-    let processes = finish::finish(app, &release, name, console)?;
-    workshop.give(app)?;
-    drop(workshop);
-    let tests = compiled.last().and_then(|one| one.buildpack.script("bin/test"));
-    let buildpacks = compiled.into_iter().map(|one| one.name).collect();
-    let scratch = places.keep_cache()?;
-    Ok(Built {
-        scratch,
-        tests,
+    Ok(Opened {
+        options: Rest {
+            purpose: options.purpose,
+            slugignore: options.slugignore,
+            hooks: options.hooks,
+        },
+        places,
+        workshop,
+        ignore,
+        choice,
         buildpacks,
-        processes,
-        release,
-        reports,
         newest,
     })
 }

@@ -7,7 +7,7 @@ use crate::RemoteFailure;
 struct Offline;
 
 impl Remote for Offline {
-    fn open(&self, _: &str) -> Result<Box<dyn Read + Send>, RemoteFailure> {
+    fn open(&self, _: &str) -> Result<Option<Box<dyn Read + Send>>, RemoteFailure> {
         Err("no network here".into())
     }
 
@@ -138,7 +138,7 @@ fn hostile_archives_stay_in_their_directory_sl_08() {
 struct Repositories;
 
 impl Remote for Repositories {
-    fn open(&self, _: &str) -> Result<Box<dyn Read + Send>, RemoteFailure> {
+    fn open(&self, _: &str) -> Result<Option<Box<dyn Read + Send>>, RemoteFailure> {
         Err("that is a repository".into())
     }
 
@@ -185,10 +185,10 @@ fn git_is_asked_for_the_reference_with_the_key_mp_04() {
 struct Served(Vec<u8>);
 
 impl Remote for Served {
-    fn open(&self, url: &str) -> Result<Box<dyn Read + Send>, RemoteFailure> {
+    fn open(&self, url: &str) -> Result<Option<Box<dyn Read + Send>>, RemoteFailure> {
         match url {
-            "https://user:secret@h/b.tgz?token=x" => Ok(Box::new(io::Cursor::new(self.0.clone()))),
-            _ => Err("there is nothing".into()),
+            "https://user:secret@h/b.tgz?token=x" => Ok(Some(Box::new(io::Cursor::new(self.0.clone())))),
+            _ => Ok(None),
         }
     }
 
@@ -210,4 +210,12 @@ fn archives_behind_urls_come_through_the_download_with_everything_in_the_url_mp_
     let buildpack = fetch(&address, &bench.path("into"), &served, None).unwrap();
     assert_eq!(buildpack.name, "https://***@h/b.tgz?***");
     assert!(said(&buildpack).contains("echo one"));
+    let missing = Address::parse("https://user:secret@h/missing.tgz", Path::new("/")).unwrap();
+    let error = fetch(&missing, &bench.path("other"), &served, None)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("https://***@h/missing.tgz: there is nothing at that address"),
+        "{error}"
+    );
 }

@@ -9,12 +9,14 @@ use fs_err as fs;
 use lifecycle_layers::tree::remove;
 
 use super::slugrunner::start;
-use super::{DEFAULT_STACK, ENV_PATH, Variables, open, words};
+use super::{DEFAULT_STACK, ENV_PATH, Location, Variables, words};
 use crate::fetch::{NoMeter, copy_tree, fetch};
 use crate::{
     Address, BuildOptions, ConfigVars, HerokuError, Profiles, Purpose, Running, SlugOptions, Source, Stack,
-    Surroundings, build, check, slug,
+    Surroundings, build, check, detect, slug,
 };
+
+mod trial;
 
 /// Where `slug generate` puts the slug.
 const SLUG: &str = "/tmp/slug.tgz";
@@ -41,8 +43,17 @@ pub enum Herokuish {
     Import(Option<String>),
     /// `slug generate`
     Generate,
-    /// `slug export`
-    Export,
+    /// `slug export [URL]`
+    Export(Option<String>),
+    /// `buildpack detect`
+    Detect,
+    /// `test [PATH [EXPECTED]]`
+    Try {
+        /// The app's source, in place of the one that is there.
+        path: Option<PathBuf>,
+        /// What `GET /` has to answer; without it, anything.
+        expected: Option<String>,
+    },
     /// `procfile start TYPE`, `/start`
     Start(OsString),
     /// `procfile exec COMMAND`, `/exec`
@@ -90,15 +101,13 @@ impl Herokuish {
             ["slug", "import"] => Self::Import(None),
             ["slug", "import", url] => Self::Import(Some(text(url))),
             ["slug", "generate"] => Self::Generate,
-            ["slug", "export"] => Self::Export,
-            ["slug", "export", url] => {
-                let reason = "uploads by HTTP are not built yet; use `slug export` and upload what it writes"
-                    .to_owned();
-                return Err(HerokuError::Unsupported {
-                    what: super::shown(url),
-                    reason,
-                });
-            }
+            ["slug", "export"] => Self::Export(None),
+            ["slug", "export", url] => Self::Export(Some(text(url))),
+            ["buildpack", "detect"] => Self::Detect,
+            ["test", rest @ ..] if rest.len() <= 2 => Self::Try {
+                path: rest.first().map(PathBuf::from),
+                expected: rest.get(1).map(|expected| text(expected)),
+            },
             ["procfile", "start", _] => Self::Start(arguments[2].clone()),
             ["procfile", "exec", _, ..] => Self::Exec(arguments[2..].to_vec()),
             ["procfile", "parse", name] => Self::Parse(text(name)),
@@ -106,8 +115,8 @@ impl Herokuish {
             ["version"] => Self::Version,
             other => {
                 return Err(HerokuError::Usage(format!(
-                    "`{}` is no command here; there are buildpack build|list|install|test, slug import|generate|export, \
-                     procfile start|exec|parse, paths, and version",
+                    "`{}` is no command here; there are buildpack build|detect|list|install|test, slug import|generate|export, \
+                     procfile start|exec|parse, test, paths, and version",
                     other.join(" ")
                 )));
             }
@@ -156,16 +165,9 @@ impl Settings {
     }
 
     fn stack(&self) -> Stack {
-        let pairs = self
-            .variables
-            .0
-            .iter()
-            .map(|(name, value)| (name.clone(), value.to_string_lossy().into_owned()));
-        // What the caller uses for itself is nothing for buildpacks.
-        let pairs = pairs.filter(|(name, _)| !name.starts_with("GIT_") && !name.starts_with("BUILDPACK_"));
         Stack {
             id: self.stack.clone(),
-            env: pairs.collect(),
+            env: self.variables.of_scripts(),
             user: String::new(),
         }
     }
@@ -205,6 +207,25 @@ pub fn run(
     match command {
         Herokuish::Build => build_app(settings, Purpose::Slug, surroundings)?,
         Herokuish::Test => build_app(settings, Purpose::Tests, surroundings)?,
+        Herokuish::Detect => {
+            let names = detect(options(settings, Purpose::Slug)?, surroundings)?;
+            say(stdout, names.join("\n") + "\n")?;
+        }
+        Herokuish::Try { path, expected } => {
+            let mut settings = settings.clone();
+            settings.import = path.unwrap_or(settings.import);
+            build_app(&settings, Purpose::Slug, surroundings)?;
+            settings
+                .variables
+                .0
+                .insert("PORT".to_owned(), trial::PORT.to_string().into());
+            let running = begin(&settings, &["start".into(), crate::WEB.into()], surroundings)?;
+            let page = trial::ask(&running)?;
+            if let Some(expected) = expected.filter(|expected| expected.trim() != page.trim()) {
+                return Err(HerokuError::Page { expected, page });
+            }
+            surroundings.console.heading("The app answers as expected");
+        }
         Herokuish::List => {
             let names: Vec<_> = settings.installed()?.iter().map(Address::name).collect();
             let names = names
@@ -221,11 +242,10 @@ pub fn run(
             let into = settings.buildpacks.join(name.unwrap_or_else(|| address.name()));
             fetch(&address, &into, surroundings.remote, None)?;
         }
-        Herokuish::Import(Some(url)) => slug::unpack(
-            &super::shown(&url),
-            open(&url, surroundings.remote)?,
-            &settings.app,
-        )?,
+        Herokuish::Import(Some(url)) => {
+            let slug = Location::parse("slug import", &url)?;
+            slug::unpack(&slug.to_string(), slug.read(surroundings.remote)?, &settings.app)?;
+        }
         Herokuish::Import(None) => slug::unpack("standard input", stdin, &settings.app)?,
         Herokuish::Generate => {
             let mut file =
@@ -233,7 +253,10 @@ pub fn run(
             let size = slug::pack(&settings.app, &SlugOptions::default(), &mut file, &NoMeter)?;
             surroundings.console.heading(size);
         }
-        Herokuish::Export => {
+        Herokuish::Export(Some(url)) => {
+            Location::parse("slug export", &url)?.put(&settings.slug, surroundings.remote)?;
+        }
+        Herokuish::Export(None) => {
             let mut file = fs::File::open(&settings.slug).map_err(HerokuError::io("open", &settings.slug))?;
             std::io::copy(&mut file, stdout)
                 .map_err(HerokuError::io("write", Path::new("standard output")))?;
@@ -281,29 +304,34 @@ pub fn run(
     Ok(None)
 }
 
-/// Builds the app in its own place: what is imported replaces it before (HE-01), what was built after (HE-05).
-fn build_app(
-    settings: &Settings,
-    purpose: Purpose,
-    surroundings: Surroundings<'_>,
-) -> Result<(), HerokuError> {
+/// Everything that a build is told.
+fn options(settings: &Settings, purpose: Purpose) -> Result<BuildOptions, HerokuError> {
     let imported = fs::read_dir(&settings.import).is_ok_and(|mut entries| entries.next().is_some());
-    let config_vars = ConfigVars::read_directory(&settings.env)?;
     let explicit = settings
         .buildpack_url
         .as_ref()
         .map(|url| Address::parse(url, Path::new("/")))
         .transpose()?;
     let source = if imported { &settings.import } else { &settings.app };
-    let options = BuildOptions {
+    Ok(BuildOptions {
         buildpacks: explicit.into_iter().collect(),
         defaults: settings.installed()?,
-        config_vars: config_vars.clone(),
+        config_vars: ConfigVars::read_directory(&settings.env)?,
         cache: Some(settings.cache.clone()),
         dot_env: true,
         purpose,
         ..BuildOptions::new(Source::Directory(source.clone()), settings.stack())
-    };
+    })
+}
+
+/// Builds the app in its own place: what is imported replaces it before (HE-01), what was built after (HE-05).
+fn build_app(
+    settings: &Settings,
+    purpose: Purpose,
+    surroundings: Surroundings<'_>,
+) -> Result<(), HerokuError> {
+    let options = options(settings, purpose)?;
+    let config_vars = options.config_vars.clone();
     let built = build(options, surroundings)?;
     if purpose == Purpose::Tests {
         return check(&built, &settings.stack(), &config_vars, surroundings);
@@ -377,11 +405,8 @@ mod tests {
         assert!(Herokuish::parse(OsStr::new("lifecycle"), &[]).is_none());
         let error = parse("herokuish dance").unwrap_err().to_string();
         assert!(
-            error.starts_with("`dance` is no command here; there are buildpack build|list"),
+            error.starts_with("`dance` is no command here; there are buildpack build|detect|list"),
             "{error}"
-        );
-        assert!(
-            matches!(parse("herokuish slug export https://u:p@h/x?s=1"), Err(HerokuError::Unsupported { what, .. }) if what == "https://***@h/x")
         );
     }
 }

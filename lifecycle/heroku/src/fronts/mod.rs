@@ -5,12 +5,15 @@
 pub mod herokuish;
 pub mod slugbuilder;
 pub mod slugrunner;
+pub mod storage;
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::io::Read;
+use std::fmt;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::address::OBJECT_STORES;
 use crate::remote::sentence;
 use crate::{HerokuError, Remote};
 
@@ -34,56 +37,133 @@ impl Variables {
         self.0.get(name).map(|value| value.to_string_lossy().into_owned())
     }
 
+    /// What scripts of buildpacks may see: nothing that a tool uses for itself, credentials above all. Config vars are files.
+    fn of_scripts(&self) -> Vec<(String, String)> {
+        const OWN: [&str; 9] = [
+            "GIT_",
+            "BUILDPACK_",
+            "BUILDER_",
+            "DEIS_",
+            "AWS_",
+            "S3_",
+            "GOOGLE_",
+            "AZURE_",
+            "CNB_REGISTRY_",
+        ];
+        const PLACES: [&str; 5] = ["TAR_PATH", "PUT_PATH", "CACHE_PATH", "SLUG_URL", "SSH_KEY"];
+        let is_own = |name: &str| PLACES.contains(&name) || OWN.iter().any(|prefix| name.starts_with(prefix));
+        let seen = self.0.iter().filter(|(name, _)| !is_own(name));
+        seen.map(|(name, value)| (name.clone(), value.to_string_lossy().into_owned()))
+            .collect()
+    }
+
     /// One as a path, or what it is without it.
-    fn path(&self, name: &str, default: &str) -> PathBuf {
+    pub fn path(&self, name: &str, default: &str) -> PathBuf {
         self.0
             .get(name)
             .map_or_else(|| PathBuf::from(default), PathBuf::from)
     }
+}
 
-    /// Refuses what only works with an object store.
-    fn refuse_object_store(&self) -> Result<(), HerokuError> {
-        match self.text("BUILDER_STORAGE") {
-            Some(kind) => Err(HerokuError::ObjectStore {
-                what: format!("BUILDER_STORAGE={kind}"),
+/// Where something is or goes, as a variable or an argument names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
+    /// A path of this machine.
+    Path(PathBuf),
+    /// An `http` or `https` URL, or an object of a store.
+    Address(String),
+}
+
+impl Location {
+    /// Reads a URL, `file:`, or a path.
+    fn parse(name: &str, text: &str) -> Result<Self, HerokuError> {
+        match text.split_once("://") {
+            Some(("file", path)) => Ok(Self::Path(PathBuf::from(path))),
+            Some((scheme, _)) if matches!(scheme, "http" | "https") || OBJECT_STORES.contains(&scheme) => {
+                Ok(Self::Address(text.to_owned()))
+            }
+            Some((scheme, _)) => Err(HerokuError::Unsupported {
+                what: format!("{name}={}", shown(text)),
+                reason: format!("nobody here speaks `{scheme}`; use http, https, file, s3, gs or az"),
             }),
-            None => Ok(()),
+            None => Ok(Self::Path(PathBuf::from(text))),
+        }
+    }
+
+    /// One below it. A query, which may be a signature, stays behind the name.
+    fn join(&self, name: &str) -> Self {
+        match self {
+            Self::Path(path) => Self::Path(path.join(name)),
+            Self::Address(address) => {
+                let (path, query) = match address.split_once('?') {
+                    Some((path, query)) => (path, format!("?{query}")),
+                    None => (address.as_str(), String::new()),
+                };
+                Self::Address(format!("{}/{name}{query}", path.trim_end_matches('/')))
+            }
+        }
+    }
+
+    /// Its bytes; nothing if there is no such file.
+    fn open(&self, remote: &dyn Remote) -> Result<Option<Box<dyn Read + Send>>, HerokuError> {
+        match self {
+            Self::Path(path) => match fs_err::File::open(path) {
+                Ok(file) => Ok(Some(Box::new(file))),
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                    ) =>
+                {
+                    Ok(None)
+                }
+                Err(error) => Err(HerokuError::io("open", path)(error)),
+            },
+            Self::Address(address) => remote.open(address).map_err(|failure| HerokuError::Fetch {
+                address: shown(address),
+                reason: sentence(&failure),
+            }),
+        }
+    }
+
+    /// Its bytes, which have to be there.
+    fn read(&self, remote: &dyn Remote) -> Result<Box<dyn Read + Send>, HerokuError> {
+        self.open(remote)?.ok_or_else(|| HerokuError::Fetch {
+            address: self.to_string(),
+            reason: "there is no such file".to_owned(),
+        })
+    }
+
+    /// Puts a file there, so that it appears whole.
+    fn put(&self, from: &Path, remote: &dyn Remote) -> Result<(), HerokuError> {
+        match self {
+            Self::Path(path) => {
+                let parent = path.parent().unwrap_or(Path::new("."));
+                let mut next = path.as_os_str().to_owned();
+                next.push(".next");
+                fs_err::create_dir_all(parent)
+                    .and_then(|()| fs_err::copy(from, &next))
+                    .and_then(|_| fs_err::rename(&next, path))
+                    .map_err(HerokuError::io("write", path))
+            }
+            Self::Address(address) => {
+                let file = std::fs::File::open(from).map_err(HerokuError::io("open", from))?;
+                remote.put(&file, address).map_err(|failure| HerokuError::Send {
+                    address: shown(address),
+                    reason: sentence(&failure),
+                })
+            }
         }
     }
 }
 
-/// Opens what a variable or an argument names: an http(s) URL, `file:`, or a path. Anything else with a scheme is an object
-/// store's.
-fn open(text: &str, remote: &dyn Remote) -> Result<Box<dyn Read + Send>, HerokuError> {
-    let path = match text.split_once("://") {
-        Some(("http" | "https", _)) => {
-            return remote.open(text).map_err(|failure| HerokuError::Fetch {
-                address: shown(text),
-                reason: sentence(&failure),
-            });
+/// Without a password and a signature.
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "{}", path.display()),
+            Self::Address(address) => f.write_str(&shown(address)),
         }
-        Some(("file", path)) => Path::new(path),
-        Some(_) => return Err(HerokuError::ObjectStore { what: shown(text) }),
-        None => Path::new(text),
-    };
-    Ok(Box::new(
-        fs_err::File::open(path).map_err(HerokuError::io("open", path))?,
-    ))
-}
-
-/// A directory that a variable names as a prefix. URLs cannot be written to.
-fn prefix(name: &'static str, text: &str) -> Result<PathBuf, HerokuError> {
-    match text.split_once("://") {
-        Some(("file", path)) => Ok(PathBuf::from(path)),
-        Some(("http" | "https", _)) => Err(HerokuError::Unsupported {
-            what: format!("{name}={}", shown(text)),
-            reason: "uploads by HTTP are not built yet; name a directory, and upload what is in it"
-                .to_owned(),
-        }),
-        Some(_) => Err(HerokuError::ObjectStore {
-            what: format!("{name}={}", shown(text)),
-        }),
-        None => Ok(PathBuf::from(text)),
     }
 }
 

@@ -1,15 +1,17 @@
 //! slugbuilder: source to slug, by variables (platforms.md 2.5).
 
 use std::ffi::OsString;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use lifecycle_image::{Digest, Hashing};
 
-use super::{DEFAULT_STACK, ENV_PATH, Variables, open, prefix, words};
+use super::{DEFAULT_STACK, ENV_PATH, Location, Variables, words};
 use crate::fetch::NoMeter;
 use crate::{
-    Address, BuildOptions, ConfigVars, HerokuError, SlugOptions, Source, Stack, Surroundings, build, slug,
+    Address, BuildOptions, ConfigVars, HerokuError, Remote, SlugOptions, Source, Stack, Surroundings, build,
+    slug,
 };
 
 /// Where a source directory may be mounted.
@@ -19,11 +21,11 @@ const MOUNTED: &str = "/tmp/app";
 #[derive(Debug)]
 pub struct Slugbuilder {
     /// `TAR_PATH`: a tar of the source.
-    pub tar: Option<String>,
-    /// The directory of `PUT_PATH`, which gets `slug.tgz` and `Procfile`.
-    pub put: Option<PathBuf>,
-    /// The directory of `CACHE_PATH`, which has `cache.tgz`.
-    pub cache: Option<PathBuf>,
+    pub tar: Option<Location>,
+    /// `PUT_PATH`, below which `slug.tgz` and `Procfile` go.
+    pub put: Option<Location>,
+    /// `CACHE_PATH`, below which `cache.tgz` is.
+    pub cache: Option<Location>,
     /// `BUILDPACK_URL`.
     pub buildpack: Option<Address>,
     /// Whether the slug goes to standard output (argument `-`).
@@ -40,7 +42,6 @@ impl Slugbuilder {
     /// # Errors
     /// When something is asked for that is not supported, object stores above all.
     pub fn new(arguments: &[OsString], variables: &Variables) -> Result<Self, HerokuError> {
-        variables.refuse_object_store()?;
         let stdout = match words(arguments).as_slice() {
             [] => false,
             ["-"] => true,
@@ -51,28 +52,33 @@ impl Slugbuilder {
                 )));
             }
         };
-        let directory = |name| variables.text(name).map(|text| prefix(name, &text)).transpose();
-        let (put, cache) = (directory("PUT_PATH")?, directory("CACHE_PATH")?);
+        let location = |name: &str| {
+            variables
+                .text(name)
+                .map(|text| Location::parse(name, &text))
+                .transpose()
+        };
+        let (tar, put, cache) = (
+            location("TAR_PATH")?,
+            location("PUT_PATH")?,
+            location("CACHE_PATH")?,
+        );
         if put.is_none() && !stdout {
-            let text = "nothing says where the slug goes: set PUT_PATH to a directory, or give the argument `-` for standard output";
+            let text = "nothing says where the slug goes: set PUT_PATH to a directory or an address, or give the argument `-` for standard output";
             return Err(HerokuError::Usage(text.to_owned()));
         }
         let buildpack = variables
             .text("BUILDPACK_URL")
             .map(|url| Address::parse(&url, Path::new("/")));
-        let pairs = variables
-            .0
-            .iter()
-            .map(|(name, value)| (name.clone(), value.to_string_lossy().into_owned()));
         let stack = Stack {
             id: variables
                 .text("STACK")
                 .unwrap_or_else(|| DEFAULT_STACK.to_owned()),
-            env: pairs.collect(),
+            env: variables.of_scripts(),
             user: String::new(),
         };
         Ok(Self {
-            tar: variables.text("TAR_PATH"),
+            tar,
             put,
             cache,
             buildpack: buildpack.transpose()?,
@@ -96,8 +102,8 @@ impl Slugbuilder {
         let console = surroundings.console;
         let source = match &self.tar {
             Some(tar) => Source::Tar {
-                name: super::shown(tar),
-                reader: open(tar, surroundings.remote)?,
+                name: tar.to_string(),
+                reader: tar.read(surroundings.remote)?,
             },
             None if self.mounted.is_dir() => Source::Directory(self.mounted.clone()),
             None => Source::Tar {
@@ -107,13 +113,15 @@ impl Slugbuilder {
         };
         let scratch = surroundings.store.scratch()?;
         let (cache, slug_file) = (scratch.path().join("cache"), scratch.path().join("slug.tgz"));
-        let kept = self.cache.as_ref().map(|directory| directory.join("cache.tgz"));
-        if let Some(kept) = kept.as_ref().filter(|kept| kept.is_file()) {
-            slug::unpack(
-                "cache.tgz",
-                fs::File::open(kept).map_err(HerokuError::io("open", kept))?,
-                &cache,
-            )?;
+        let kept = self.cache.as_ref().map(|cache| cache.join("cache.tgz"));
+        let before = scratch.path().join("cache.before");
+        if let Some(kept) = &kept
+            && let Some(mut archive) = kept.open(surroundings.remote)?
+        {
+            let mut file = fs::File::create(&before).map_err(HerokuError::io("create", &before))?;
+            io::copy(&mut archive, &mut file).map_err(HerokuError::io("read", Path::new("cache.tgz")))?;
+            let file = fs::File::open(&before).map_err(HerokuError::io("open", &before))?;
+            slug::unpack("cache.tgz", file, &cache)?;
         }
         let options = BuildOptions {
             buildpacks: self.buildpack.into_iter().collect(),
@@ -132,16 +140,15 @@ impl Slugbuilder {
         let size = slug::pack(&built.directory(), &options, &mut file, &NoMeter)?;
         console.heading(&size);
         if let Some(kept) = &kept
-            && let Err(error) = keep_cache(&cache, kept)
+            && let Err(error) = keep_cache(&cache, &before, kept, surroundings.remote)
         {
             console.warning(format_args!("The cache could not be written: {error}"));
         }
         if let Some(put) = &self.put {
-            fs::create_dir_all(put).map_err(HerokuError::io("create", put))?;
-            place(&slug_file, &put.join("slug.tgz"))?;
+            put.join("slug.tgz").put(&slug_file, surroundings.remote)?;
             let procfile = built.directory().join("Procfile");
             if procfile.is_file() {
-                place(&procfile, &put.join("Procfile"))?;
+                put.join("Procfile").put(&procfile, surroundings.remote)?;
             }
         }
         if self.stdout {
@@ -154,7 +161,7 @@ impl Slugbuilder {
 }
 
 /// Packs the cache, unless it is empty or the same as before (SB-03).
-fn keep_cache(cache: &Path, kept: &Path) -> Result<(), HerokuError> {
+fn keep_cache(cache: &Path, before: &Path, kept: &Location, remote: &dyn Remote) -> Result<(), HerokuError> {
     if fs::read_dir(cache)
         .map_err(HerokuError::io("read", cache))?
         .next()
@@ -162,23 +169,22 @@ fn keep_cache(cache: &Path, kept: &Path) -> Result<(), HerokuError> {
     {
         return Ok(());
     }
-    let mut packed = Vec::new();
-    slug::pack(cache, &SlugOptions::default(), &mut packed, &NoMeter)?;
-    if fs::read(kept).is_ok_and(|before| before == packed) {
+    let packed = before.with_extension("next");
+    let mut file = fs::File::create(&packed).map_err(HerokuError::io("create", &packed))?;
+    let size = slug::pack(cache, &SlugOptions::default(), &mut file, &NoMeter)?;
+    if is_same(before, &size.digest).map_err(HerokuError::io("read", before))? {
         return Ok(());
     }
-    let parent = kept.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(parent).map_err(HerokuError::io("create", parent))?;
-    let next = kept.with_extension("next");
-    fs::write(&next, &packed)
-        .and_then(|()| fs::rename(&next, kept))
-        .map_err(HerokuError::io("write", kept))
+    kept.put(&packed, remote)
 }
 
-/// Copies a file so that it appears whole under its name.
-fn place(from: &Path, to: &Path) -> Result<(), HerokuError> {
-    let next = to.with_extension("next");
-    fs::copy(from, &next)
-        .and_then(|_| fs::rename(&next, to))
-        .map_err(HerokuError::io("write", to))
+/// Whether a file, if there is one, has a digest.
+fn is_same(file: &Path, digest: &Digest) -> io::Result<bool> {
+    let file = match fs::File::open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    let mut hashing = Hashing::new(io::sink());
+    io::copy(&mut { file }, &mut hashing)?;
+    Ok(hashing.finish().1 == *digest)
 }

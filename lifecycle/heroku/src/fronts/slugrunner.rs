@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use lifecycle_sandbox::Streams;
 
-use super::{Variables, open};
+use super::{Location, Variables};
 use crate::{HerokuError, Profiles, Remote, Rooms, RunOptions, Running, Stack, Start, run, slug};
 
 /// What slugrunner is asked for.
@@ -41,7 +41,10 @@ impl Slugrunner {
     ) -> Result<Running, HerokuError> {
         if !has_content(&self.app) {
             match &self.slug {
-                Some(url) => slug::unpack(&super::shown(url), open(url, remote)?, &self.app)?,
+                Some(url) => {
+                    let slug = Location::parse("SLUG_URL", url)?;
+                    slug::unpack(&slug.to_string(), slug.read(remote)?, &self.app)?;
+                }
                 None => slug::unpack("standard input", stdin, &self.app)?,
             }
         }

@@ -1,11 +1,13 @@
 //! The command lines of older tools, in a busybox root.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::path::Path;
+use std::sync::Mutex;
 
 use lifecycle_heroku::fronts::{Variables, herokuish, slugbuilder::Slugbuilder, slugrunner::Slugrunner};
-use lifecycle_heroku::{HerokuError, InPlace, Surroundings};
+use lifecycle_heroku::{HerokuError, InPlace, Remote, RemoteFailure, Surroundings};
 
 use crate::support::{Fixture, buildpack, read};
 
@@ -57,18 +59,124 @@ fn slugbuilder_keeps_slug_procfile_and_cache_sb_01_sb_03_sb_05() {
     assert!(build(&[]).1.contains("builds before this one: 1"));
 }
 
-#[test]
-fn what_needs_an_object_store_says_so() {
-    for (name, value) in [
-        ("BUILDER_STORAGE", "s3"),
-        ("PUT_PATH", "s3://b/k"),
-        ("CACHE_PATH", "gs://b/k"),
-    ] {
-        let error = Slugbuilder::new(&["-".into()], &variables(&[(name, value)])).unwrap_err();
-        assert!(matches!(error, HerokuError::ObjectStore { .. }), "{error}");
+/// Files behind addresses, in memory. What has `refused` in its address cannot be put.
+#[derive(Debug, Default)]
+struct Addresses(Mutex<BTreeMap<String, Vec<u8>>>);
+
+impl Addresses {
+    fn get(&self, address: &str) -> Vec<u8> {
+        self.0.lock().unwrap().get(address).cloned().unwrap_or_default()
     }
+}
+
+impl Remote for Addresses {
+    fn open(&self, address: &str) -> Result<Option<Box<dyn Read + Send>>, RemoteFailure> {
+        let found = self.0.lock().unwrap().get(address).cloned();
+        Ok(found.map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>))
+    }
+
+    fn put(&self, from: &std::fs::File, address: &str) -> Result<(), RemoteFailure> {
+        if address.contains("refused") {
+            return Err("it is full".into());
+        }
+        let mut bytes = Vec::new();
+        (&*from).read_to_end(&mut bytes)?;
+        self.0.lock().unwrap().insert(address.to_owned(), bytes);
+        Ok(())
+    }
+
+    fn check_out(&self, _: &str, _: Option<&str>, _: Option<&Path>, _: &Path) -> Result<(), RemoteFailure> {
+        Err("there are no repositories".into())
+    }
+}
+
+fn tar(directory: &Path) -> Vec<u8> {
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["cz", "."])
+        .current_dir(directory)
+        .output()
+        .unwrap()
+        .stdout
+}
+
+#[test]
+fn source_slug_and_cache_may_be_behind_addresses_sb_03_sb_05_sb_06_sb_08() {
+    let f = Fixture::new();
+    let source = f.app(&[("contract", "")]);
+    let elsewhere = Addresses::default();
+    let key = |address: &str, bytes| elsewhere.0.lock().unwrap().insert(address.to_owned(), bytes);
+    key("s3://b/home/app:git/tar", tar(&source));
+    key("https://h/buildpack.tgz?signature=x", tar(&buildpack("contract")));
+    let build = |put: &str, cache: &str| {
+        let own = variables(&[
+            ("TAR_PATH", "s3://b/home/app:git/tar"),
+            ("PUT_PATH", put),
+            ("CACHE_PATH", cache),
+            ("BUILDPACK_URL", "https://h/buildpack.tgz?signature=x"),
+            ("AWS_SECRET_ACCESS_KEY", "s3cret"),
+            ("PATH", "/bin"),
+            ("ENV_PATH", "/nowhere"),
+        ]);
+        let surroundings = Surroundings {
+            remote: &elsewhere,
+            ..f.surroundings()
+        };
+        let builder = Slugbuilder::new(&[], &own).unwrap();
+        let built = builder.run(surroundings, Box::new(nothing()), &mut Vec::new());
+        let log = f.log.take();
+        assert!(!log.contains("s3cret") && !log.contains("signature"), "{log}");
+        (built, log)
+    };
+    // A cache that is not there is no error.
+    let (built, log) = build("s3://b/slugs?x=1", "s3://b/cache");
+    built.unwrap();
+    assert!(log.contains("builds before this one: 0"), "{log}");
+    assert!(
+        elsewhere
+            .get("s3://b/slugs/slug.tgz?x=1")
+            .starts_with(&[0x1f, 0x8b])
+    );
+    assert!(elsewhere.get("s3://b/slugs/Procfile?x=1").starts_with(b"web: "));
+    let (built, log) = build("https://h/put", "s3://b/cache");
+    built.unwrap();
+    assert!(log.contains("builds before this one: 1"), "{log}");
+    assert!(!elsewhere.get("https://h/put/slug.tgz").is_empty());
+    // A cache that cannot be put is warned about, a slug that cannot be put is a failure.
+    let (built, log) = build("https://h/put", "s3://b/refused");
+    built.unwrap();
+    assert!(
+        log.contains("The cache could not be written: cannot put it at s3://b/refused/cache.tgz: it is full"),
+        "{log}"
+    );
+    let error = build("s3://b/refused?sig=1", "s3://b/cache")
+        .0
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "cannot put it at s3://b/refused/slug.tgz: it is full");
+
     let error = Slugbuilder::new(&[], &variables(&[])).unwrap_err().to_string();
     assert!(error.contains("set PUT_PATH"), "{error}");
+    let error = Slugbuilder::new(&[], &variables(&[("TAR_PATH", "ftp://h/x")])).unwrap_err();
+    assert!(error.to_string().contains("nobody here speaks `ftp`"), "{error}");
+    let own = variables(&[
+        ("TAR_PATH", "s3://b/missing"),
+        ("PATH", "/bin"),
+        ("ENV_PATH", "/nowhere"),
+    ]);
+    let builder = Slugbuilder::new(&["-".into()], &own).unwrap();
+    let surroundings = Surroundings {
+        remote: &elsewhere,
+        ..f.surroundings()
+    };
+    let error = builder
+        .run(surroundings, Box::new(nothing()), &mut Vec::new())
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("s3://b/missing: there is no such file"),
+        "{error}"
+    );
 }
 
 /// In place, as the present user and in the present root, which has a shell and /app only by chance: what these commands
@@ -82,12 +190,7 @@ fn herokuish_imports_parses_starts_and_generates_he_02_he_03_sl_09_sr_01() {
     ]);
     std::fs::create_dir(f.path("env")).unwrap();
     std::fs::write(f.path("env/A"), "from the env directory\n").unwrap();
-    let tar = std::process::Command::new("tar")
-        .args(["cz", "."])
-        .current_dir(&source)
-        .output()
-        .unwrap()
-        .stdout;
+    let tar = tar(&source);
     let (app, slug, env) = (f.path("app"), f.path("slug.tgz"), f.path("env"));
     let path = |path: &Path| path.to_str().unwrap().to_owned();
     let own = variables(&[
@@ -180,12 +283,7 @@ fn a_cache_that_cannot_be_written_is_only_warned_about_sb_08() {
 fn slugrunner_takes_a_slug_from_standard_input_or_what_is_there_sr_01() {
     let f = Fixture::new();
     let source = f.app(&[("Procfile", "web: echo run >> $HOME/out\n")]);
-    let tar = std::process::Command::new("tar")
-        .args(["cz", "."])
-        .current_dir(&source)
-        .output()
-        .unwrap()
-        .stdout;
+    let tar = tar(&source);
     let app = f.path("app");
     let own = || variables(&[("APP_PATH", app.to_str().unwrap()), ("PATH", "/usr/bin:/bin")]);
     for stdin in [tar, b"not read".to_vec()] {

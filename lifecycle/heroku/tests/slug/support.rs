@@ -47,7 +47,7 @@ impl Log {
 struct Offline;
 
 impl Remote for Offline {
-    fn open(&self, _: &str) -> Result<Box<dyn std::io::Read + Send>, RemoteFailure> {
+    fn open(&self, _: &str) -> Result<Option<Box<dyn std::io::Read + Send>>, RemoteFailure> {
         Err("there is no network in tests".into())
     }
 

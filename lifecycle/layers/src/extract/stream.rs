@@ -43,8 +43,8 @@ pub(super) fn decompress(
     }
 }
 
-/// The bytes of a tar in `stored`. Without `compression`, it is told from the first bytes.
-pub(crate) fn decoder<'a>(
+/// The tar in `stored`. Without `compression`, it is told from the first bytes.
+pub fn decoder<'a>(
     stored: impl Read + 'a,
     compression: Option<Compression>,
 ) -> io::Result<Box<dyn Read + 'a>> {

@@ -26,6 +26,8 @@ pub struct AnalyzeOptions {
     pub stack: PathBuf,
     /// The layers directory, where the previous image's SBOM is unpacked.
     pub layers: Place,
+    /// Where layers of images in a daemon are kept, if they are. Since Platform API 0.9.
+    pub launch_cache: Option<PathBuf>,
     /// Leave the SBOM away (AN-04).
     pub skip_layers: bool,
     /// Where `analyzed.toml` is written.

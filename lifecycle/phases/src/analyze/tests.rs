@@ -179,8 +179,9 @@ fn names_on_two_registries_are_refused_an_02() {
     let error = run(&world, &options).unwrap_err();
     assert_eq!(error.to_string(), "writing to multiple registries is unsupported");
     assert_eq!(error.exit_code(), ExitCode::InvalidArguments);
+    let daemon = Identifiers::Daemon(std::sync::Arc::new(crate::testing::ConfigIds));
     let images = Images {
-        identifiers: &Identifiers::Daemon,
+        identifiers: &daemon,
         ..world.images()
     };
     analyze(&options, &images, None, &crate::Quiet).unwrap();

@@ -93,26 +93,50 @@ impl CacheDirectory {
         contents: &CacheContents,
         reporter: &dyn Reporter,
     ) -> Result<CacheLabel, CacheError> {
-        let failed = |cause| CacheError::Io {
-            directory: self.path.clone(),
-            cause,
-        };
+        self.replace(|staging| {
+            let label = contents.write_each(|cached| self.add(staging, cached, reporter))?;
+            fs::write(staging.join(label::CACHE), label.to_file()).map_err(|cause| self.failed(cause))?;
+            Ok(label)
+        })
+    }
+
+    /// Replaces the state of a cache that has layers only.
+    pub(crate) fn write_layers(
+        &self,
+        layers: &[CachedContents],
+        reporter: &dyn Reporter,
+    ) -> Result<(), CacheError> {
+        self.replace(|staging| {
+            layers
+                .iter()
+                .try_for_each(|cached| self.add(staging, cached, reporter).map(drop))
+        })
+    }
+
+    /// Makes a new state in a directory of its own, and has it take the place of the old one.
+    fn replace<T>(&self, fill: impl FnOnce(&Path) -> Result<T, CacheError>) -> Result<T, CacheError> {
+        let failed = |cause| self.failed(cause);
         fs::create_dir_all(&self.path).map_err(failed)?;
         let staging = self.path.join(STAGING);
         // What an earlier run left behind when it was killed (complaint 11).
         files::remove(&staging).map_err(failed)?;
         fs::create_dir(&staging).map_err(failed)?;
-        let written = contents.write_each(|cached| self.add(&staging, cached, reporter));
-        let committed = written.and_then(|label| {
-            fs::write(staging.join(label::CACHE), label.to_file()).map_err(failed)?;
+        let committed = fill(&staging).and_then(|filled| {
             self.commit(&staging).map_err(failed)?;
-            Ok(label)
+            Ok(filled)
         });
         if committed.is_err() {
             // The error that counts is known already.
             drop(files::remove(&staging));
         }
         committed
+    }
+
+    fn failed(&self, cause: io::Error) -> CacheError {
+        CacheError::Io {
+            directory: self.path.clone(),
+            cause,
+        }
     }
 
     /// Adds a layer: a link if it was there before, else it is read once and written once.
@@ -122,10 +146,7 @@ impl CacheDirectory {
         cached: &CachedContents,
         reporter: &dyn Reporter,
     ) -> Result<DiffId, CacheError> {
-        let failed = |cause| CacheError::Io {
-            directory: self.path.clone(),
-            cause,
-        };
+        let failed = |cause| self.failed(cause);
         let name = cached.contents.name();
         if let Some(diff_id) = cached.known_diff_id(reporter)? {
             let (from, to) = (tar_path(&self.committed(), &diff_id), tar_path(staging, &diff_id));

@@ -6,9 +6,26 @@ use lifecycle_spec::label::CacheLabel;
 
 use super::ExportOptions;
 use super::intact::IntactLayers;
-use super::parts::{Buildpack, Made, Role, directory, metadata, place_of};
+use super::parts::{Buildpack, Made, Role, Source, directory, metadata, place_of};
 use crate::cache::{CacheContents, CachedBuildpack, CachedContents};
 use crate::{Reporter, sboms};
+
+/// What the launch cache gets: every layer of the image that was made now, or is there since an earlier build.
+pub(super) fn of_image(made: &[Made<'_>]) -> Vec<CachedContents> {
+    let cached = |made: &Made<'_>| {
+        let Source::Contents(contents) = &made.part.source else {
+            return None;
+        };
+        Some(CachedContents {
+            label: made.part.name.clone(),
+            contents: Arc::clone(contents),
+            exported: Some(Arc::clone(&made.layer)),
+            before: None,
+            is_intact: false,
+        })
+    };
+    made.iter().filter_map(cached).collect()
+}
 
 /// The contents of the caches, of which the one that was read held `before`.
 pub(super) fn contents(

@@ -52,6 +52,8 @@ pub struct ExportOptions {
     pub exec_env: ExecEnv,
     /// Write the caches while the image is sent.
     pub parallel: bool,
+    /// Where layers of images in a daemon are kept, if they are.
+    pub launch_cache: Option<PathBuf>,
     /// How layers are compressed.
     pub packing: Packing,
 }

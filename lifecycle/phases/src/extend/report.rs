@@ -50,6 +50,10 @@ impl lifecycle_executor::Reporter for Watcher {
     }
 
     fn warn(&self, warning: &lifecycle_diagnostics::Diagnostic) {
+        // Every extension's Dockerfile has an argument for its base, without a default, because it has to.
+        if warning.code == "InvalidDefaultArgInFrom" {
+            return;
+        }
         self.0.warning(&warning.to_string());
     }
 

@@ -15,7 +15,7 @@ use lifecycle_phases::{
     AnalyzeOptions, CacheOptions, Cancellation, ExportOptions, ExportReport, Images, Phase, Reporter,
     RestoreOptions, RestoreReport, UnpackedLayers, analyze, export, restore,
 };
-use lifecycle_sandbox::{Identity, Rung};
+use lifecycle_sandbox::{Identity, Network, Rung};
 use lifecycle_spec::label::LauncherVersion;
 use lifecycle_spec::{ExecEnv, OrderToml, PlatformApi, ProjectMetadataToml, RunToml};
 use lifecycle_store::Store;
@@ -72,6 +72,8 @@ pub struct BuildOptions<'a> {
     pub clear_cache: bool,
     /// The execution environment.
     pub exec_env: ExecEnv,
+    /// The network that buildpacks see.
+    pub network: Network,
     /// How layers are compressed.
     pub packing: Packing,
     /// This program.
@@ -94,7 +96,7 @@ pub enum RunImages {
 /// This program, which also is the phases.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// The file that it runs from, whatever has its name by now: a link in /proc.
+    /// Its file.
     pub file: PathBuf,
     /// Its version.
     pub version: String,
@@ -187,11 +189,6 @@ pub fn build(
     if let (Err(_), Some(unpacked)) = (&finished, &inputs.cache.unpacked) {
         // What went wrong is known already; what is not put back comes from its tar next time.
         drop(unpacked.put_back(&inputs.export.layers));
-    }
-    if cancellation.is_cancelled() {
-        // Who has pressed Ctrl-C does not want to wait until all files are removed.
-        drop(steps);
-        workspace.abandon();
     }
     let (restored, export) = finished?;
     Ok(BuildReport {
@@ -297,6 +294,7 @@ impl Inputs {
                 run: file("run.toml"),
                 stack: file("stack.toml"),
                 layers: layers.clone(),
+                launch_cache: None,
                 skip_layers: options.clear_cache,
                 analyzed: file("analyzed.toml"),
             },
@@ -337,6 +335,7 @@ impl Inputs {
                 source_date_epoch: options.created.map(|seconds| seconds.to_string()),
                 exec_env: options.exec_env.clone(),
                 parallel: options.cache.is_some(),
+                launch_cache: None,
                 packing: options.packing,
             },
             cache: CacheOptions {

@@ -185,16 +185,6 @@ impl Registry {
         }
         let manifest =
             Manifest::parse(&document.bytes, &media_type).map_err(|cause| Error::document(name(), cause))?;
-        if !manifest.config.media_type.is_config() {
-            return Err(Error::Unsupported(format!(
-                "{repository}@{} is no image but an artifact of type {}",
-                name(),
-                manifest
-                    .artifact_type
-                    .as_deref()
-                    .unwrap_or(manifest.config.media_type.as_str())
-            )));
-        }
         let config = transport.config(&place, &manifest.config).await?;
         // Blobs are looked for first where the manifest came from.
         let others = transport

@@ -27,10 +27,7 @@ fn an_image_comes_back_byte_for_byte() {
     );
     assert_eq!(read_layer(&pulled, 0).unwrap(), content);
     assert_eq!(read_layer(&pulled, 1).unwrap(), b"second");
-    assert_eq!(
-        pulled.layers()[0].origins(),
-        [reference(&name).repository().clone()]
-    );
+    assert_eq!(pulled.layers()[0].origin(), Some(reference(&name).repository()));
     let told = witness.told();
     assert_eq!(told[0], (Step::Download, 1_000_000, Some(Outcome::Done)));
     // One manifest, one configuration, two layers, and nothing else but the look whether there is TLS.
@@ -303,7 +300,15 @@ fn what_is_no_image_is_said_to_be_none() {
         "application/vnd.oci.image.manifest.v1+json",
         manifest.as_bytes(),
     );
-    let error = pull(&registry(), &format!("{}/a:chart", fake.address())).unwrap_err();
+    fake.put_blob("a", b"{}");
+    let name = reference(&format!("{}/a:chart", fake.address()));
+    let error = registry()
+        .image(&name, &lifecycle_image::Platform::host())
+        .unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Unsupported);
+    // It can be moved all the same, byte for byte.
+    let moved = pull(&registry(), &format!("{}/a:chart", fake.address())).unwrap();
+    assert_eq!(&*moved.encode_manifest().unwrap().bytes, manifest.as_bytes());
     assert!(
         chain(&error).contains("application/vnd.example+json"),
         "{}",

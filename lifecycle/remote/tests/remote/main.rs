@@ -8,6 +8,8 @@
 mod file_server;
 
 #[cfg(test)]
+mod objects;
+#[cfg(test)]
 mod repositories;
 #[cfg(test)]
 mod web;
@@ -16,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use lifecycle_registry::{Clock, Registry, Settings};
-use lifecycle_remote::{GitSettings, Remote};
+use lifecycle_remote::{GitSettings, Remote, StoreSettings};
 
 /// Time that does not pass.
 #[derive(Debug)]
@@ -41,5 +43,9 @@ fn remote(git: GitSettings) -> Remote {
         clock: Arc::new(QuickClock),
         ..Settings::default()
     };
-    Remote::new(Registry::new(settings).unwrap().web(), git)
+    Remote::new(
+        Registry::new(settings).unwrap().web(),
+        git,
+        StoreSettings::default(),
+    )
 }

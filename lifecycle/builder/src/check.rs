@@ -1,0 +1,177 @@
+//! What must hold between the modules of a builder or package (BDR-08, BU-02, BU-03, PKG-06).
+
+use std::collections::BTreeSet;
+
+use lifecycle_image::ImageConfig;
+use lifecycle_spec::label::{self, OrderLabelEntry};
+use lifecycle_spec::{ApiList, Target};
+
+use crate::{BuilderError, Descriptor, Kind};
+
+/// Every module speaks an API that the lifecycle knows (BU-02).
+pub(crate) fn is_spoken(modules: &[&Descriptor], apis: &ApiList) -> Result<(), BuilderError> {
+    for module in modules {
+        if !module.is_spoken(apis) {
+            return Err(BuilderError::Unspoken {
+                module: module.label(),
+                api: module.api.clone(),
+                apis: apis.supported.join(", "),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The modules that an entry of an order names.
+pub(crate) fn named<'a>(
+    entry: &OrderLabelEntry,
+    kind: Kind,
+    modules: &[&'a Descriptor],
+) -> Vec<&'a Descriptor> {
+    let is_named = |module: &&Descriptor| {
+        module.kind == kind
+            && module.info.id == entry.id
+            && entry
+                .version
+                .as_ref()
+                .is_none_or(|version| *version == module.info.version)
+    };
+    modules.iter().copied().filter(is_named).collect()
+}
+
+/// What composites refer to is there, and nobody refers to itself on the way.
+pub(crate) fn is_complete(modules: &[&Descriptor]) -> Result<(), BuilderError> {
+    let mut seen = BTreeSet::new();
+    modules
+        .iter()
+        .try_for_each(|module| visit(module, modules, &mut Vec::new(), &mut seen))
+}
+
+/// Nothing is in a package that its buildpack has no use for (PKG-06).
+pub(crate) fn is_needed(main: &Descriptor, modules: &[&Descriptor]) -> Result<(), BuilderError> {
+    let mut used = BTreeSet::new();
+    visit(main, modules, &mut Vec::new(), &mut used)?;
+    match modules.iter().find(|module| !used.contains(&module.label())) {
+        None => Ok(()),
+        Some(module) => Err(BuilderError::Package {
+            name: main.label(),
+            reason: format!("it does not refer to its dependency {}", module.label()),
+        }),
+    }
+}
+
+/// Visits a module and what it refers to, once. `way` are the composites that led here.
+fn visit(
+    module: &Descriptor,
+    modules: &[&Descriptor],
+    way: &mut Vec<String>,
+    seen: &mut BTreeSet<String>,
+) -> Result<(), BuilderError> {
+    let label = module.label();
+    if way.contains(&label) {
+        way.push(label);
+        return Err(BuilderError::Circle {
+            way: way.join(" → ")
+        });
+    }
+    if !seen.insert(label.clone()) {
+        return Ok(());
+    }
+    way.push(label);
+    for entry in module.order.iter().flat_map(|group| &group.group) {
+        let wanted = match &entry.version {
+            Some(version) => format!("{}@{version}", entry.id),
+            None => entry.id.to_string(),
+        };
+        match named(entry, Kind::Buildpack, modules).as_slice() {
+            [one] => visit(one, modules, way, seen)?,
+            found => {
+                return Err(BuilderError::Unresolved {
+                    module: module.label(),
+                    wanted,
+                    found: found.len(),
+                });
+            }
+        }
+    }
+    way.pop();
+    Ok(())
+}
+
+/// Every module runs on the build image: one of its targets or stacks is the image's (BDR-08).
+pub(crate) fn fits(modules: &[&Descriptor], image: &ImageConfig) -> Result<(), BuilderError> {
+    for module in modules.iter().filter(|module| !module.is_composite()) {
+        if !runs_on(module, image) {
+            let wanted: Vec<String> = module
+                .targets
+                .iter()
+                .map(shown)
+                .chain(module.stacks.iter().map(|stack| format!("stack {}", stack.id)))
+                .collect();
+            return Err(BuilderError::Misfit {
+                module: module.label(),
+                wanted: wanted.join(", "),
+                found: described(image),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn runs_on(module: &Descriptor, image: &ImageConfig) -> bool {
+    if !module.targets.is_empty() {
+        return module.targets.iter().any(|target| is(target, image));
+    }
+    let stack = image.label(label::STACK_ID);
+    let fits = |id: &str| {
+        id == "*"
+            || stack.is_none_or(|own| own == id)
+            || Target::of_stack(id).is_some_and(|target| is(&target, image))
+    };
+    module.stacks.is_empty() || module.stacks.iter().any(|stack| fits(&stack.id))
+}
+
+/// Whether a target is the image; what either of them leaves open fits (TGT-01).
+fn is(target: &Target, image: &ImageConfig) -> bool {
+    let same = |wanted: &str, found: &str| wanted.is_empty() || found.is_empty() || wanted == found;
+    let platform = image.platform();
+    let (name, version) = distro(image);
+    let distro = target.distros.is_empty()
+        || target
+            .distros
+            .iter()
+            .any(|wanted| same(&wanted.name, name) && same(&wanted.version, version));
+    same(&target.os, &platform.os)
+        && same(&target.arch, &platform.architecture)
+        && same(&target.variant, platform.variant.as_deref().unwrap_or_default())
+        && distro
+}
+
+fn distro(image: &ImageConfig) -> (&str, &str) {
+    let label = |key| image.label(key).unwrap_or_default();
+    (label(label::BASE_DISTRO_NAME), label(label::BASE_DISTRO_VERSION))
+}
+
+fn shown(target: &Target) -> String {
+    let parts = [&target.os, &target.arch, &target.variant];
+    let platform: Vec<&str> = parts
+        .into_iter()
+        .map(String::as_str)
+        .filter(|part| !part.is_empty())
+        .collect();
+    let distros = target
+        .distros
+        .iter()
+        .map(|distro| format!(" {} {}", distro.name, distro.version));
+    platform.join("/") + &distros.collect::<String>()
+}
+
+fn described(image: &ImageConfig) -> String {
+    let (name, version) = distro(image);
+    let stack = image.label(label::STACK_ID).map(|id| format!(", stack {id}"));
+    format!(
+        "{} {name} {version}{}",
+        image.platform(),
+        stack.unwrap_or_default()
+    )
+}

@@ -1,0 +1,11 @@
+//! Builds on a cluster: the objects they become, and a client in front of an API server that misbehaves.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../../../../tests/support/fake_cluster/mod.rs"]
+mod fake_cluster;
+mod faults;
+mod manifests;
+mod refusals;
+mod samples;
+mod whole;

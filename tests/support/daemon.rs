@@ -1,0 +1,60 @@
+//! podman as a daemon, with images of its own.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::{Finished, Invocation, Running};
+
+/// A podman service. It ends, and its images are gone, when the test forgets it.
+#[derive(Debug)]
+pub(crate) struct PodmanService {
+    directory: tempfile::TempDir,
+    _service: Running,
+}
+
+impl PodmanService {
+    /// Starts one that listens at `socket`; nothing where podman is not installed, or cannot serve.
+    pub(crate) fn start(socket: &Path) -> Option<Self> {
+        if !super::accounts::is_root() || !Path::new("/usr/bin/podman").exists() {
+            println!("skipped: podman not found, or its service needs root");
+            return None;
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("lifecycle-podman-")
+            .tempdir()
+            .unwrap();
+        let address = format!("unix://{}", socket.display());
+        let service = podman(directory.path(), &["system", "service", "--time", "0", &address]).start();
+        let started = Instant::now();
+        while std::os::unix::net::UnixStream::connect(socket).is_err() {
+            assert!(
+                started.elapsed() < Duration::from_mins(1),
+                "podman does not listen"
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Some(Self {
+            directory,
+            _service: service,
+        })
+    }
+
+    /// Runs podman on the same images.
+    pub(crate) fn podman(&self, arguments: &[&str]) -> Finished {
+        podman(self.directory.path(), arguments).succeeds()
+    }
+}
+
+fn podman(directory: &Path, arguments: &[&str]) -> Invocation {
+    let path = |name: &str| -> PathBuf { directory.join(name) };
+    let (root, run) = (path("root"), path("run"));
+    let places = [
+        "--root",
+        root.to_str().unwrap(),
+        "--runroot",
+        run.to_str().unwrap(),
+        "--storage-driver",
+        "vfs",
+    ];
+    Invocation::new("podman", &[&places[..], arguments].concat()).env("HOME", directory)
+}
