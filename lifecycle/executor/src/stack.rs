@@ -7,11 +7,11 @@ use std::ffi::OsStr;
 use std::io::BufWriter;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lifecycle_image::{Compression, DiffId, Layer, NoProgress, Progress};
-use lifecycle_layers::{ChangeSet, Contents, ExtractOptions, OwnerTable, extract};
+use lifecycle_layers::{Contents, ExtractOptions, OwnerTable, extract};
 use lifecycle_store::{Scratch, Store};
 use rayon::prelude::*;
 
@@ -173,22 +173,16 @@ impl LayerTree {
             _scratch: scratch,
         })
     }
-}
 
-/// The owners of changed files on layers whose files could not be given away: who had a path keeps it.
-pub(crate) fn owners_of_changes(changes: &ChangeSet, trees: &[Arc<LayerTree>]) -> OwnerTable {
-    let mut owners = OwnerTable::default();
-    for (path, _) in changes.iter() {
-        let below = Path::new(OsStr::from_bytes(&path));
-        let tree = trees
-            .iter()
-            .rev()
-            .find(|tree| tree.path.join(below).symlink_metadata().is_ok());
-        if let Some(tree) = tree {
-            owners.set(&path, tree.owners.get(&path));
-        }
+    /// Owners that the files do not have themselves.
+    pub(crate) fn owners(&self) -> &OwnerTable {
+        &self.owners
     }
-    owners
+
+    /// Whether the layer says something about a path.
+    pub(crate) fn has(&self, path: &[u8]) -> bool {
+        self.path.join(OsStr::from_bytes(path)).symlink_metadata().is_ok()
+    }
 }
 
 /// What unpacking layers needs.

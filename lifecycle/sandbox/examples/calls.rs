@@ -1,4 +1,5 @@
-//! Tries system calls that a build step has no use for and prints what the kernel answers.
+//! Tries system calls that a build step has no use for and prints what the kernel answers; with the argument
+//! `identities`, those that become another user.
 #![expect(clippy::print_stdout, reason = "the result is for the test that starts this")]
 #![expect(unsafe_code, reason = "system calls without a safe wrapper are the point")]
 
@@ -8,6 +9,9 @@ use std::io::Error;
 use libc::*;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("identities") {
+        return identities();
+    }
     let calls: [(&str, c_long, [c_long; 5]); 26] = [
         ("mount", SYS_mount, [0; 5]),
         ("umount2", SYS_umount2, [0; 5]),
@@ -56,6 +60,23 @@ fn main() {
         // SAFETY: every call is refused before it looks at its arguments, or harmless with them.
         let result = unsafe { syscall(number, a[0], a[1], a[2], a[3], a[4]) };
         println!("{name} {}", answer(result));
+    }
+}
+
+fn identities() {
+    let groups: [gid_t; 1] = [33];
+    // SAFETY: the list has the length that is told; the other calls take numbers only. The bare calls are meant,
+    // not libc's, which would pass them on to other threads.
+    let results = unsafe {
+        [
+            ("setgroups", syscall(SYS_setgroups, 1, groups.as_ptr())),
+            ("setresgid", syscall(SYS_setresgid, 33, 33, 33)),
+            ("setresuid", syscall(SYS_setresuid, 33, 33, 33)),
+            ("uid", syscall(SYS_getuid)),
+        ]
+    };
+    for (name, result) in results {
+        println!("{name} {result}");
     }
 }
 

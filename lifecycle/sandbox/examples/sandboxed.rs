@@ -3,6 +3,7 @@
 //! ```text
 //! sandboxed probe SCRATCH
 //! sandboxed run ROOT UID:GID COMMAND...     enters namespaces first, as an ordinary user must
+//! sandboxed owners ROOT COMMAND...          the same, and keeps owners; then tells those of /tmp/*
 //! sandboxed overlay LOWER SCRATCH COMMAND... the same over an overlay
 //! sandboxed chroot ROOT UID:GID COMMAND...  rung 4
 //! sandboxed inplace COMMAND...              rung 5
@@ -14,13 +15,16 @@
     reason = "a tool for people and tests"
 )]
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use lifecycle_sandbox::{
-    Changes, Entered, Host, Identity, Isolation, Overlay, Root, Run, UserNamespace, enter,
+    Birth, Changes, Entered, FileOwners, Host, Identity, Isolation, Overlay, Root, Run, UserNamespace, enter,
 };
+
+use rustix::fs::{Mode, OFlags};
 
 type Error = Box<dyn std::error::Error>;
 
@@ -30,6 +34,7 @@ fn main() -> ExitCode {
     let result = match words.as_slice() {
         ["probe", scratch] => probe(scratch),
         ["run", root, user, command @ ..] => run_entered(root, user, command),
+        ["owners", root, command @ ..] => run_with_owners(root, command),
         ["overlay", lower, scratch, command @ ..] => run_over_overlay(lower, scratch, command),
         ["chroot", root, user, command @ ..] => run_in_chroot(root, user, command),
         ["inplace", command @ ..] => finish(Run::new(Isolation::InPlace, command.iter().copied())),
@@ -74,6 +79,35 @@ fn run_entered(root: &str, user: &str, command: &[&str]) -> Result<ExitCode, Err
         user,
         command,
     )?)
+}
+
+/// `/etc/shadow` belongs to 0:42 before.
+fn run_with_owners(root: &str, command: &[&str]) -> Result<ExitCode, Error> {
+    enter()?;
+    let owners = FileOwners::new();
+    let root = PathBuf::from(root);
+    owners.insert(File::open(root.join("etc/shadow"))?, 0, 42, Birth::Kept)?;
+    let isolation = Isolation::Namespaces(UserNamespace::Own);
+    let mut run = rooted(Root::Directory(root.clone()), isolation, "0:0", command)?;
+    run.owners = Some(owners.clone());
+    let code = finish(run)?;
+    for directory in ["tmp", "etc"] {
+        let mut names: Vec<_> = root
+            .join(directory)
+            .read_dir()?
+            .map(|entry| entry.map(|entry| entry.path()))
+            .collect::<Result<_, _>>()?;
+        names.sort();
+        for path in names {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW;
+            let file = rustix::fs::open(&path, flags, Mode::empty())?;
+            if let Some((uid, gid)) = owners.get(&file)? {
+                let name = path.strip_prefix(&root)?;
+                println!("kept: {} {uid}:{gid}", name.display());
+            }
+        }
+    }
+    Ok(code)
 }
 
 fn run_over_overlay(lower: &str, scratch: &str, command: &[&str]) -> Result<ExitCode, Error> {

@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, makedev, mkdirat, mknodat, openat, symlinkat};
 use rustix::io::Errno;
@@ -19,6 +20,11 @@ pub(crate) const DEVICES: [(&str, u32, u32); 6] = [
     ("urandom", 1, 9),
     ("tty", 5, 0),
 ];
+
+/// The devices that a run in a chroot may find in its root and that are gone after it.
+pub fn chroot_devices() -> impl Iterator<Item = PathBuf> {
+    DEVICES.iter().map(|(name, ..)| Path::new("/dev").join(name))
+}
 
 const LINKS: [(&str, &str); 5] = [
     ("/proc/self/fd", "fd"),

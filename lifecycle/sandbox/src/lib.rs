@@ -19,10 +19,12 @@
 #![cfg(target_os = "linux")]
 
 mod assume;
+mod bookkeeper;
 mod capabilities;
 mod device;
 mod enter;
 mod error;
+mod file_owners;
 mod host;
 mod idmap;
 mod init;
@@ -42,16 +44,18 @@ mod view;
 
 pub use assume::assume_user;
 pub use capabilities::Capabilities;
+pub use device::chroot_devices;
 pub use enter::{EnterError, Entered, enter};
 pub use error::SandboxError;
+pub use file_owners::{Birth, FileOwners};
 pub use host::{Host, Missing, Rung, RungReport};
 pub use idmap::{IdMap, IdMaps, IdRange, SubordinateIds};
 pub use limits::Limits;
 pub use overlay::{Changes, MAX_LAYERS, Overlay, OverlayError, unmount_at};
 pub use process::{Exit, Process, Remote};
 pub use run::{
-    BindSource, Content, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Isolation, Mount, Network, Resource, Rlimit,
-    Root, Run, Seccomp, Stdio, Streams, UserNamespace,
+    BindSource, Content, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Isolation, Mount, Network, PlacedFile, Resource,
+    Rlimit, Root, Run, Seccomp, Stdio, Streams, UserNamespace,
 };
 pub use tree::Tree;
 pub use users::{Account, Identity, MAX_FILE_SIZE, UserError, Users};

@@ -12,8 +12,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, futimens, makedev,
-    mkdirat, mknodat, openat, openat2, readlinkat, statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, futimens,
+    makedev, mkdirat, mknodat, openat, openat2, readlinkat, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::Errno;
 
@@ -60,6 +60,16 @@ struct Stub {
     kind: Kind,
     parent_before: Timespec,
     parent_after: Timespec,
+    placed: Placed,
+}
+
+/// Whether a stub is a file with content of its own, and what it stands in for.
+#[derive(Debug)]
+enum Placed {
+    No,
+    Alone,
+    /// What was there is here meanwhile, in the same directory.
+    Before(OsString),
 }
 
 impl MountPoints {
@@ -201,9 +211,48 @@ impl MountPoints {
             }
         }
         if lifetime == Lifetime::Run {
-            self.remember(parent, name, kind, before)?;
+            self.remember(parent, name, kind, before, Placed::No)?;
         }
         Ok(())
+    }
+
+    /// A file in the root itself, for the time of the run; what is there already, be it a link, steps aside.
+    pub(crate) fn place(&mut self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Errno> {
+        let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
+            return Err(Errno::INVAL);
+        };
+        let directory = self.make(directory, Kind::Directory, Lifetime::Run)?;
+        let parent = openat(
+            self.open_directory(&directory)?,
+            ".",
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let before = modified(&fstat(&parent)?);
+        let mut aside = OsString::from(".");
+        aside.push(name);
+        aside.push(format!(".lifecycle-{}", std::process::id()));
+        let placed = match renameat_with(&parent, name, &parent, &aside, RenameFlags::NOREPLACE) {
+            Ok(()) => Placed::Before(aside),
+            Err(Errno::NOENT) => Placed::Alone,
+            Err(error) => return Err(error),
+        };
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let written = openat(&parent, name, flags, Mode::from_raw_mode(0o600)).and_then(|file| {
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let count = rustix::io::write(&file, rest)?;
+                rest = &rest[count..];
+            }
+            Ok(())
+        });
+        if let (Err(error), Placed::Before(aside)) = (written, &placed) {
+            renameat(&parent, aside, &parent, name)?;
+            return Err(error);
+        }
+        written?;
+        self.remember(parent, name, Kind::File, before, placed)
     }
 
     /// A device node in the root itself, for the time of the run; what is there already stays.
@@ -233,10 +282,17 @@ impl MountPoints {
         }
         // The umask took bits from the mode; nobody else can have put a link there in the meantime.
         rustix::fs::chmodat(&parent, name, everyone, AtFlags::empty())?;
-        self.remember(parent, name, Kind::File, before)
+        self.remember(parent, name, Kind::File, before, Placed::No)
     }
 
-    fn remember(&mut self, parent: OwnedFd, name: &OsStr, kind: Kind, before: Timespec) -> Result<(), Errno> {
+    fn remember(
+        &mut self,
+        parent: OwnedFd,
+        name: &OsStr,
+        kind: Kind,
+        before: Timespec,
+        placed: Placed,
+    ) -> Result<(), Errno> {
         let made = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let after = modified(&fstat(&parent)?);
         self.stubs.push(Stub {
@@ -247,6 +303,7 @@ impl MountPoints {
             kind,
             parent_before: before,
             parent_after: after,
+            placed,
         });
         Ok(())
     }
@@ -274,6 +331,9 @@ impl Drop for Stubs {
 impl Stub {
     fn remove(&self) -> Result<(), Errno> {
         let now = modified(&fstat(&self.parent)?);
+        if self.take_back()? {
+            return self.restore_time(now);
+        }
         let found = match statat(&self.parent, &self.name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(found) => found,
             Err(Errno::NOENT) => return Ok(()),
@@ -292,6 +352,27 @@ impl Stub {
             Err(Errno::NOTEMPTY) => return Ok(()),
             other => other?,
         }
+        self.restore_time(now)
+    }
+
+    /// Removes a placed file, whatever has become of it, and brings back what it stood in for.
+    fn take_back(&self) -> Result<bool, Errno> {
+        let aside = match &self.placed {
+            Placed::No => return Ok(false),
+            Placed::Alone => None,
+            Placed::Before(aside) => Some(aside),
+        };
+        match unlinkat(&self.parent, &self.name, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
+        if let Some(aside) = aside {
+            renameat(&self.parent, aside, &self.parent, &self.name)?;
+        }
+        Ok(true)
+    }
+
+    fn restore_time(&self, now: Timespec) -> Result<(), Errno> {
         // A parent that the step changed keeps the time of that change, not of our tidying.
         let time = if now == self.parent_after {
             self.parent_before

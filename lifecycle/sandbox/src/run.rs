@@ -8,6 +8,7 @@ use rustix::fs::{CWD, Mode, OFlags, open, openat};
 pub use rustix::process::{Resource, Rlimit};
 
 use crate::capabilities::Capabilities;
+use crate::file_owners::FileOwners;
 use crate::limits::Limits;
 use crate::mountpoint::open_beneath;
 use crate::tree::Tree;
@@ -149,6 +150,17 @@ pub enum Content {
     },
 }
 
+/// A file in the root itself. What was there comes back after the run. Nothing secret: it is on the disk.
+#[derive(Debug)]
+pub struct PlacedFile {
+    /// Absolute path within the root.
+    pub target: PathBuf,
+    /// Content.
+    pub bytes: Vec<u8>,
+    /// Permissions.
+    pub mode: u32,
+}
+
 /// A directory or file of the host, held open from here on, so that it cannot be swapped any more.
 #[derive(Debug)]
 pub struct BindSource(pub(crate) OwnedFd);
@@ -208,6 +220,8 @@ pub struct Run {
     pub hostname: String,
     /// Attached in path order; of two with one target the later one wins.
     pub mounts: Vec<Mount>,
+    /// Files that lie in the root itself for the time of the run, where nothing can be mounted.
+    pub placed: Vec<PlacedFile>,
     /// Network.
     pub network: Network,
     /// Capabilities of its processes.
@@ -216,6 +230,10 @@ pub struct Run {
     pub no_new_privileges: bool,
     /// System-call filter.
     pub seccomp: Seccomp,
+    /// Who owns the files of the root, where this process has only one id: `chown` in the step works and is written
+    /// down here, and the step reads back what is written. For steps that are root; the others may give nothing
+    /// away anyhow.
+    pub owners: Option<FileOwners>,
     /// Paths of /proc and /sys that are hidden.
     pub masked: Vec<PathBuf>,
     /// Paths of /proc that cannot be written.
@@ -278,6 +296,7 @@ impl Run {
             identity: None,
             hostname: DEFAULT_HOSTNAME.to_owned(),
             mounts: Vec::new(),
+            placed: Vec::new(),
             network: Network::Host,
             capabilities: Capabilities::Default14,
             no_new_privileges: false,
@@ -286,6 +305,7 @@ impl Run {
             } else {
                 Seccomp::Off
             },
+            owners: None,
             masked: MASKED.map(PathBuf::from).to_vec(),
             read_only: READ_ONLY.map(PathBuf::from).to_vec(),
             shm_size: DEFAULT_SHM_SIZE,

@@ -19,6 +19,10 @@ use crate::syscall;
 /// Not in libc: selection and input injection on a virtual console.
 const TIOCLINUX: u64 = 0x541c;
 
+/// What the kernel answers when a filter wants somebody else to. The compiler knows no such action, so it is given
+/// another one that no program here uses, which is exchanged afterwards.
+const PLACEHOLDER: SeccompAction = SeccompAction::Trace(0);
+
 type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// The compiled default filters.
@@ -56,6 +60,79 @@ impl Filters {
         syscall::install_seccomp(&self.allowed)?;
         syscall::install_seccomp(&self.refused)
     }
+}
+
+/// Filters for a step that is root where there is only one id.
+#[derive(Debug)]
+pub(crate) struct OwnerFilters {
+    /// Whoever becomes another user is told that it worked; the kernel has no other.
+    identities: BpfProgram,
+    /// Calls about owners, for a [`crate::bookkeeper::Bookkeeper`] to answer.
+    pub(crate) asked: BpfProgram,
+}
+
+/// Compiled once, used by every step.
+static OWNERS: LazyLock<Result<OwnerFilters, BackendError>> = LazyLock::new(OwnerFilters::compile);
+
+impl OwnerFilters {
+    /// The filters.
+    ///
+    /// # Errors
+    /// The architecture is none the compiler knows.
+    pub(crate) fn get() -> Result<&'static Self, &'static BackendError> {
+        OWNERS.as_ref()
+    }
+
+    fn compile() -> Result<Self, BackendError> {
+        let arch = std::env::consts::ARCH.try_into()?;
+        let nothing = SeccompAction::Errno(0);
+        let identities =
+            SeccompFilter::new(other_identities()?, SeccompAction::Allow, nothing, arch)?.try_into()?;
+        let rules = ASKED
+            .iter()
+            .chain(ASKED_HERE)
+            .map(|call| (*call, Vec::new()))
+            .collect();
+        let mut asked: BpfProgram =
+            SeccompFilter::new(rules, SeccompAction::Allow, PLACEHOLDER, arch)?.try_into()?;
+        let placeholder = u32::from(PLACEHOLDER);
+        for instruction in &mut asked {
+            // A return of a constant.
+            if instruction.code == 0x06 && instruction.k == placeholder {
+                instruction.k = libc::SECCOMP_RET_USER_NOTIF;
+            }
+        }
+        Ok(Self { identities, asked })
+    }
+
+    /// Installs the filter that needs nobody to answer.
+    pub(crate) fn install_identities(&self) -> Result<(), Errno> {
+        syscall::install_seccomp(&self.identities)
+    }
+}
+
+/// The calls that would make somebody else of a process. Becoming root, or who one is, is left to the kernel.
+fn other_identities() -> Result<Rules, BackendError> {
+    let mut rules = Rules::new();
+    let calls: [(i64, u8); 8] = [
+        (libc::SYS_setuid, 1),
+        (libc::SYS_setgid, 1),
+        (libc::SYS_setreuid, 2),
+        (libc::SYS_setregid, 2),
+        (libc::SYS_setresuid, 3),
+        (libc::SYS_setresgid, 3),
+        (libc::SYS_setfsuid, 1),
+        (libc::SYS_setfsgid, 1),
+    ];
+    for (call, arguments) in calls {
+        let other = |argument| {
+            let id = [differs(argument, 0)?, differs(argument, u64::from(u32::MAX))?];
+            SeccompRule::new(id.to_vec())
+        };
+        rules.insert(call, (0..arguments).map(other).collect::<Result<_, _>>()?);
+    }
+    rules.insert(libc::SYS_setgroups, Vec::new());
+    Ok(rules)
 }
 
 fn allowed() -> Rules {
@@ -226,9 +303,34 @@ const ALLOWED_HERE: &[i64] = calls![
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[i64] = &[];
 
+/// Calls that set or tell owners.
+const ASKED: &[i64] = calls![SYS_fchown SYS_fchownat SYS_fstat SYS_newfstatat SYS_statx];
+
+#[cfg(target_arch = "x86_64")]
+const ASKED_HERE: &[i64] = calls![SYS_chown SYS_lchown SYS_stat SYS_lstat];
+
+#[cfg(not(target_arch = "x86_64"))]
+const ASKED_HERE: &[i64] = &[];
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn calls_about_owners_are_asked_and_nothing_else() {
+        let filters = OwnerFilters::get().unwrap();
+        let returned: Vec<u32> = filters
+            .asked
+            .iter()
+            .filter(|instruction| instruction.code == 0x06)
+            .map(|instruction| instruction.k)
+            .collect();
+        assert!(returned.contains(&libc::SECCOMP_RET_USER_NOTIF));
+        assert!(!returned.contains(&u32::from(PLACEHOLDER)));
+        for call in ASKED.iter().chain(ASKED_HERE) {
+            assert!(ALLOWED.contains(call) || ALLOWED_HERE.contains(call), "{call}");
+        }
+    }
 
     #[test]
     fn default_profile_compiles_within_the_kernels_limit() {

@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, open, openat};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{getegid, geteuid};
 use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
+use rustix::thread::CapabilitySet;
 
+use crate::bookkeeper::Books;
 use crate::device::DEVICES;
 use crate::error::SandboxError;
 use crate::idmap::IdMaps;
@@ -21,8 +24,8 @@ use crate::mountpoint::{Kind, Lifetime, MountPoints, Stubs};
 use crate::process::{Init, Process};
 use crate::report::{Failure, Report, SetUp};
 use crate::run::{Isolation, Network, Root, Run, Seccomp, Stdio, Streams, UserNamespace};
-use crate::seccomp::Filters;
-use crate::step::{Credentials, Step};
+use crate::seccomp::{Filters, OwnerFilters};
+use crate::step::{Bookkeeping, Credentials, Step};
 use crate::syscall::{self, CommandLine, SignalsBlocked, StringArray};
 use crate::users::Identity;
 use crate::view;
@@ -39,6 +42,7 @@ struct Prepared {
     maps: Option<IdMaps>,
     ends: Ends,
     stubs: Option<Stubs>,
+    bookkeeping: Option<Books>,
 }
 
 /// The caller's sides of the standard streams.
@@ -66,6 +70,7 @@ impl Run {
             maps,
             ends,
             stubs,
+            bookkeeping,
         } = self.prepare()?;
 
         let failed = SandboxError::prepare::<Errno>;
@@ -134,6 +139,11 @@ impl Run {
                 };
                 if let Some(status) = ended {
                     process.finish(status)?;
+                } else if let Some(books) = bookkeeping {
+                    // A step whose questions nobody answers would wait for ever: dropping the process ends it.
+                    books
+                        .open()
+                        .map_err(failed("answer the step's questions about owners"))?;
                 }
                 return Ok(process);
             }
@@ -170,6 +180,7 @@ impl Run {
             }
         };
 
+        let (bookkeeping, books) = self.bookkeeping(&own, credentials.as_ref())?.unzip();
         let mut namespaces = 0;
         let (surroundings, directory, stubs, devpts) = match self.isolation {
             Isolation::Namespaces(user) => {
@@ -222,6 +233,7 @@ impl Run {
             limits: self.rlimits,
             no_new_privileges: self.no_new_privileges,
             filters,
+            bookkeeping,
             credentials,
             programs,
             arguments: StringArray::new(
@@ -244,11 +256,48 @@ impl Run {
             maps,
             ends,
             stubs,
+            bookkeeping: books,
         })
+    }
+
+    /// Both sides of the bookkeeping, for a step that is root where there is no other id.
+    fn bookkeeping(
+        &mut self,
+        own: &IdMaps,
+        credentials: Option<&Credentials>,
+    ) -> Result<Option<(Bookkeeping, Books)>, SandboxError> {
+        let gives_away = credentials.is_some_and(|credentials| {
+            credentials.uid.is_root() && credentials.capabilities.contains(CapabilitySet::CHOWN)
+        });
+        let wanted = self.owners.take().filter(|_| {
+            gives_away && own.users.single().is_some() && matches!(self.isolation, Isolation::Namespaces(_))
+        });
+        let Some(owners) = wanted else {
+            return Ok(None);
+        };
+        let filters = OwnerFilters::get().map_err(|error| SandboxError::Filter {
+            reason: error.to_string(),
+        })?;
+        let (here, there) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )
+        .map_err(SandboxError::prepare("make a socket pair"))?;
+        let socket = above_stderr(there).map_err(SandboxError::prepare("make a socket pair"))?;
+        Ok(Some((Bookkeeping { filters, socket }, Books::new(here, owners))))
     }
 
     /// What the weaker isolations lack is refused, never left out in silence.
     fn refuse_what_cannot_be(&self) -> Result<(), SandboxError> {
+        if !self.placed.is_empty() && self.isolation != Isolation::Chroot {
+            return Err(SandboxError::Unsupported {
+                feature: "a file placed in the root",
+                isolation: "anything but a chroot",
+                hint: "mount it",
+            });
+        }
         let (isolation, hint) = match self.isolation {
             Isolation::Namespaces(_) => return Ok(()),
             Isolation::Chroot => (
@@ -326,6 +375,14 @@ impl Run {
                 tracing::warn!(path = %path.display(), %error, "a device is missing in the root file system");
             }
         }
+        for file in &self.placed {
+            points
+                .place(&file.target, &file.bytes, file.mode)
+                .map_err(|errno| SandboxError::MountPoint {
+                    path: file.target.clone(),
+                    source: errno.into(),
+                })?;
+        }
         let made = points
             .make(&self.directory, Kind::Directory, Lifetime::Forever)
             .map_err(|errno| SandboxError::MountPoint {
@@ -346,6 +403,7 @@ fn descriptors(plan: &Plan, channels: Channels<'_>) -> Vec<RawFd> {
         channels.report.as_raw_fd(),
     ]);
     keep.extend(plan.step.stdio.iter().flatten().map(AsRawFd::as_raw_fd));
+    keep.extend(plan.step.bookkeeping.iter().map(|kept| kept.socket.as_raw_fd()));
     match &plan.surroundings {
         Surroundings::Namespaces(view) => {
             keep.push(view.root.as_fd().as_raw_fd());

@@ -4,10 +4,13 @@
 //! too (installing it needs CAP_SYS_ADMIN unless no_new_privs is set), descriptors last.
 
 use std::ffi::CString;
-use std::os::fd::OwnedFd;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd as _, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use rustix::process::{Resource, Rlimit, fchdir, ioctl_tiocsctty, setrlimit, setsid, umask};
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout, stdin};
 use rustix::thread::{
@@ -17,7 +20,7 @@ use rustix::thread::{
 };
 
 use crate::report::{During, Failure, SetUp};
-use crate::seccomp::Filters;
+use crate::seccomp::{Filters, OwnerFilters};
 use crate::syscall::{self, StringArray};
 
 /// What becomes the command's process.
@@ -32,12 +35,44 @@ pub(crate) struct Step {
     pub(crate) limits: Vec<(Resource, Rlimit)>,
     pub(crate) no_new_privileges: bool,
     pub(crate) filters: Option<&'static Filters>,
+    /// Calls about owners go to whoever is at the other end.
+    pub(crate) bookkeeping: Option<Bookkeeping>,
     /// `None`: the present user with its present privileges.
     pub(crate) credentials: Option<Credentials>,
     /// Paths to try in turn: the program's, or one for each directory of PATH.
     pub(crate) programs: Vec<CString>,
     pub(crate) arguments: StringArray,
     pub(crate) environment: StringArray,
+}
+
+/// How calls about owners find the one who answers them.
+#[derive(Debug)]
+pub(crate) struct Bookkeeping {
+    pub(crate) filters: &'static OwnerFilters,
+    /// Takes the descriptor that the questions are read from.
+    pub(crate) socket: OwnedFd,
+}
+
+impl Bookkeeping {
+    /// Where no listener is permitted nobody answers, and the kernel refuses what it always did; the other end
+    /// notices.
+    fn begin(&self) -> Result<(), Errno> {
+        self.filters.install_identities()?;
+        let Ok(listener) = syscall::install_listener(&self.filters.asked) else {
+            return Ok(());
+        };
+        let descriptors = [listener.as_fd()];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        sendmsg(
+            &self.socket,
+            &[IoSlice::new(b"o")],
+            &mut control,
+            SendFlags::NOSIGNAL,
+        )
+        .map(drop)
+    }
 }
 
 #[derive(Debug)]
@@ -81,6 +116,9 @@ impl Step {
         }
         if let Some(filters) = self.filters {
             filters.install().during(SetUp::InstallSeccomp)?;
+        }
+        if let Some(bookkeeping) = &self.bookkeeping {
+            bookkeeping.begin().during(SetUp::InstallSeccomp)?;
         }
         if let Some(credentials) = &self.credentials {
             credentials.take()?;

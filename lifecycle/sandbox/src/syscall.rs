@@ -13,6 +13,12 @@ use rustix::process::Pid;
 use rustix::thread::UnshareFlags;
 use seccompiler::sock_filter;
 
+mod notification;
+
+pub(crate) use notification::{
+    Answer, Question, answer, install_listener, is_waiting, next_question, stat_bytes, statx_bytes,
+};
+
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
 /// Namespaces of a new process, as `clone` takes them.
@@ -301,17 +307,27 @@ pub(crate) fn mount_setattr(mount: impl AsFd, recursive: bool, set: u64) -> Resu
     .map(drop)
 }
 
+/// A filter as the kernel takes it.
+#[repr(C)]
+struct FilterProgram<'f> {
+    length: u16,
+    filter: *const sock_filter,
+    borrowed: std::marker::PhantomData<&'f sock_filter>,
+}
+
+impl<'f> FilterProgram<'f> {
+    fn new(filter: &'f [sock_filter]) -> Result<Self> {
+        Ok(Self {
+            length: u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?,
+            filter: filter.as_ptr(),
+            borrowed: std::marker::PhantomData,
+        })
+    }
+}
+
 /// Installs a seccomp filter for this thread. Needs CAP_SYS_ADMIN in the user namespace or no_new_privs.
 pub(crate) fn install_seccomp(filter: &[sock_filter]) -> Result<()> {
-    #[repr(C)]
-    struct Program {
-        length: u16,
-        filter: *const sock_filter,
-    }
-    let program = Program {
-        length: u16::try_from(filter.len()).map_err(|_| Errno::TOOBIG)?,
-        filter: filter.as_ptr(),
-    };
+    let program = FilterProgram::new(filter)?;
     // SAFETY: `program` has the layout of `struct sock_fprog`, points to `length` instructions and outlives
     // the call; the kernel copies and verifies them.
     check(unsafe {

@@ -2,6 +2,7 @@
 
 mod copy;
 mod mounts;
+mod owners;
 mod run;
 mod ssh;
 mod workdir;

@@ -10,12 +10,13 @@ use std::sync::Arc;
 use lifecycle_dockerfile::{Network, RunAction, Script, Security};
 use lifecycle_layers::{ChangeSet, Contents, OwnerTable, Owners};
 use lifecycle_sandbox::{
-    Account, Capabilities, Changes, Content, Exit, Isolation, Mount, Network as SandboxNetwork, Overlay,
-    Root, Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
+    Account, Capabilities, Changes, Content, Exit, FileOwners, Isolation, Mount, Network as SandboxNetwork,
+    Overlay, PlacedFile, Root, Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
 };
 use lifecycle_store::Scratch;
 
 use super::mounts::{Attached, MountSources, bind};
+use super::owners::KeptOwners;
 use super::working_root::WorkingRoot;
 use crate::copy::contents::Kept;
 use crate::error::StepError;
@@ -23,7 +24,7 @@ use crate::key::KeyMaker;
 use crate::options::{NetworkMode, NoCache};
 use crate::recorder::Definition;
 use crate::reporter::StepName;
-use crate::stack::{LayerTree, StackLayer, owners_of_changes, set_mode};
+use crate::stack::{LayerTree, StackLayer, set_mode};
 use crate::stage::{LayerStep, StageRunner};
 
 impl StageRunner<'_> {
@@ -152,20 +153,25 @@ impl StageRunner<'_> {
         };
         let tree = overlay.mount()?;
         let account = Users::read(tree.as_fd())?.resolve(&action.user)?;
-        let isolation = Isolation::Namespaces(UserNamespace::Own);
-        self.execute(isolation, Root::Tree(tree), &account, action, sources, name)?;
+        let kept = if build.powers.gives_files_away {
+            None
+        } else {
+            let kept = KeptOwners::of_overlay(tree.as_fd(), &trees, &upper, &account.identity)?;
+            Some(kept)
+        };
+        let place = Place {
+            isolation: Isolation::Namespaces(UserNamespace::Own),
+            root: Root::Tree(tree),
+            owners: kept.as_ref().map(|kept| kept.files.clone()),
+        };
+        self.execute(place, &account, action, sources, name)?;
         let changes = ChangeSet::of_overlay(&upper, &lower, &build.options.ignored_paths)?;
-        let changes = changes.latest(build.epoch).named(name.text.clone());
-        let owners = if build.powers.gives_files_away {
-            OwnerTable::default()
-        } else {
-            owners_of_changes(&changes, &trees)
-        };
-        let changes = if build.powers.gives_files_away {
-            changes
-        } else {
-            changes.owners(Owners::Table(Arc::new(owners.clone())))
-        };
+        let mut changes = changes.latest(build.epoch).named(name.text.clone());
+        let mut owners = OwnerTable::default();
+        if let Some(kept) = kept {
+            kept.record(&changes, &mut owners)?;
+            changes = changes.owners(Owners::Table(Arc::new(owners.clone())));
+        }
         let keeps = trees.iter().map(|tree| Arc::clone(tree) as _);
         let contents = Kept {
             contents: changes,
@@ -191,19 +197,33 @@ impl StageRunner<'_> {
             None => WorkingRoot::new(&roots)?,
         };
         root.catch_up(&self.result.stack, &roots)?;
-        let before = root.snapshot(&build.options.ignored_paths)?;
+        // What is there for the time of the command is no part of the layer.
+        let mut left_out = build.options.ignored_paths.clone();
+        if rung == Rung::Chroot {
+            left_out.extend(self.usual_files().map(|(path, _)| path.into()));
+            left_out.extend(lifecycle_sandbox::chroot_devices());
+            left_out.push(SCRIPTS.into());
+        }
+        let before = root.snapshot(&left_out)?;
         let path = root.path();
         let handle = std::fs::File::open(&path).map_err(StepError::io(format!("open {}", path.display())))?;
         let account = Users::read(handle.as_fd())?.resolve(&action.user)?;
-        self.execute(
-            rung.isolation(),
-            Root::Directory(path),
-            &account,
-            action,
-            sources,
-            name,
-        )?;
-        let changes = root.changes(&before, &roots)?;
+        let kept = if build.powers.gives_files_away {
+            None
+        } else {
+            Some(KeptOwners::of_directory(
+                &handle,
+                root.owners(),
+                &account.identity,
+            )?)
+        };
+        let place = Place {
+            isolation: rung.isolation(),
+            root: Root::Directory(path),
+            owners: kept.as_ref().map(|kept| kept.files.clone()),
+        };
+        self.execute(place, &account, action, sources, name)?;
+        let changes = root.changes(&before, kept.as_ref())?;
         let contents = Kept {
             contents: changes.latest(build.epoch).named(name.text.clone()),
             _keeps: root.keeps(),
@@ -217,20 +237,21 @@ impl StageRunner<'_> {
     /// Runs the command to its end.
     fn execute(
         &self,
-        isolation: Isolation,
-        root: Root,
+        place: Place,
         account: &Account,
         action: &RunAction,
         sources: &MountSources,
         name: &StepName,
     ) -> Result<(), StepError> {
         let build = self.build;
+        let is_chroot = place.isolation == Isolation::Chroot;
         let Some(slot) = build.slots.take() else {
             return Err(StepError::Cancelled);
         };
         let attached = self.attach(action, sources)?;
-        let mut run = Run::new(isolation, action.arguments.iter().map(OsString::from));
-        run.root = root;
+        let mut run = Run::new(place.isolation, action.arguments.iter().map(OsString::from));
+        run.root = place.root;
+        run.owners = place.owners;
         run.env = self.environment(action, account, &attached);
         run.directory = PathBuf::from(&action.working_directory);
         run.identity = Some(account.identity.clone());
@@ -247,12 +268,21 @@ impl StageRunner<'_> {
             run.masked.clear();
             run.read_only.clear();
         }
-        if isolation != Isolation::Chroot {
-            run.mounts.extend(self.usual_files());
+        for (path, content) in self.usual_files() {
+            if is_chroot {
+                run.placed.push(placed(path, content, 0o644));
+            } else {
+                run.mounts.push(file(path, content.clone(), 0o644));
+            }
         }
         let (mounts, _held) = attached.split();
         run.mounts.extend(mounts);
         let _script = match &action.script {
+            Some(script) if is_chroot => {
+                let path = format!("{SCRIPTS}/{}", script.name);
+                run.placed.push(placed(&path, &script.content, 0o755));
+                None
+            }
             Some(script) => Some(self.show_script(script, &mut run.mounts)?),
             None => None,
         };
@@ -325,12 +355,12 @@ impl StageRunner<'_> {
         let path = scratch.path().join("script");
         std::fs::write(&path, &script.content).map_err(StepError::io("write the script"))?;
         set_mode(&path, 0o755)?;
-        mounts.push(bind(&format!("/dev/pipes/{}", script.name), &path, true)?);
+        mounts.push(bind(&format!("{SCRIPTS}/{}", script.name), &path, true)?);
         Ok(scratch)
     }
 
     /// `/etc/hosts` and `/etc/resolv.conf` (I3).
-    fn usual_files(&self) -> Vec<Mount> {
+    fn usual_files(&self) -> impl Iterator<Item = (&'static str, &Vec<u8>)> {
         let options = self.build.options;
         let files = [
             ("/etc/hosts", &options.hosts),
@@ -338,8 +368,26 @@ impl StageRunner<'_> {
         ];
         files
             .into_iter()
-            .filter_map(|(path, content)| content.as_ref().map(|content| file(path, content.clone(), 0o644)))
-            .collect()
+            .filter_map(|(path, content)| Some((path, content.as_ref()?)))
+    }
+}
+
+/// Where heredocs that are programs are shown (C9).
+const SCRIPTS: &str = "/dev/pipes";
+
+/// Where a command runs.
+struct Place {
+    isolation: Isolation,
+    root: Root,
+    /// Who owns the files of the root, where the files do not say.
+    owners: Option<FileOwners>,
+}
+
+fn placed(path: &str, bytes: &[u8], mode: u32) -> PlacedFile {
+    PlacedFile {
+        target: PathBuf::from(path),
+        bytes: bytes.to_vec(),
+        mode,
     }
 }
 

@@ -13,6 +13,7 @@ use lifecycle_layers::{
 };
 use lifecycle_store::Scratch;
 
+use super::owners::KeptOwners;
 use crate::copy::contents::Keep;
 use crate::error::StepError;
 use crate::files::{DiskFiles, DiskOwners, View};
@@ -153,14 +154,21 @@ impl WorkingRoot {
         Ok(Snapshot::take(&self.path(), &exclude)?)
     }
 
-    /// What has changed since.
-    pub(crate) fn changes(&self, before: &Snapshot, roots: &Roots<'_>) -> Result<ChangeSet, StepError> {
+    /// Owners that the files do not have themselves.
+    pub(crate) fn owners(&self) -> &OwnerTable {
+        &self.owners
+    }
+
+    /// What has changed since. `kept` knows the owners where the files do not.
+    pub(crate) fn changes(
+        &mut self,
+        before: &Snapshot,
+        kept: Option<&KeptOwners>,
+    ) -> Result<ChangeSet, StepError> {
         let changes = ChangeSet::since(before, &self.path())?;
-        Ok(if roots.powers.gives_files_away {
-            changes
-        } else {
-            changes.owners(Owners::Table(Arc::new(self.owners.clone())))
-        })
+        let Some(kept) = kept else { return Ok(changes) };
+        kept.record(&changes, &mut self.owners)?;
+        Ok(changes.owners(Owners::Table(Arc::new(self.owners.clone()))))
     }
 
     /// The change set becomes this layer of the stack, and is read from the directory until it is packed.

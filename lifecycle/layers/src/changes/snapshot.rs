@@ -12,6 +12,7 @@ use rustix::fs::{FileType, Stat};
 use super::{Change, ChangeSet, Key, exclusion};
 use crate::PackError;
 use crate::contents::{io_error, open_directory, walk_error};
+use crate::entry::split;
 use crate::root::Root;
 use crate::walk::{Order, Walk};
 
@@ -42,6 +43,9 @@ const TICK: Duration = Duration::from_millis(20);
 impl Snapshot {
     /// Looks at every entry below `tree`, on all cores. Paths of `exclude` (as `/proc`) are left out with
     /// everything below them.
+    ///
+    /// Whoever leaves paths out may put something there for a while: of the directories that they are in, only what
+    /// a program can set counts.
     ///
     /// Files that were changed within the present tick of the file system's clock could be changed again
     /// without a trace, so the snapshot waits until the tick is over.
@@ -105,6 +109,11 @@ impl Snapshot {
 /// Adds what is different in `tree` now.
 pub(super) fn compare(set: &mut ChangeSet, before: &Snapshot, tree: &Path) -> Result<(), PackError> {
     let after = scan(tree, &before.exclude)?;
+    let touched: Vec<Key> = before
+        .exclude
+        .iter()
+        .map(|path| Key::new(split(path).0))
+        .collect();
     let mut old = before.records.iter().peekable();
     // The last path that is no directory any more; what was below it needs no mention.
     let mut gone: Option<&Key> = None;
@@ -114,6 +123,7 @@ pub(super) fn compare(set: &mut ChangeSet, before: &Snapshot, tree: &Path) -> Re
         }
         match old.next_if(|record| record.key == new.key) {
             Some(record) if record == new => {}
+            Some(record) if touched.contains(&new.key) && record.looks_like(new) => {}
             Some(record) => {
                 set.add(&new.key.path(), Change::Present);
                 if record.is_directory() && !new.is_directory() {
@@ -221,6 +231,15 @@ impl Record {
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
             changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         }
+    }
+
+    /// Whether only the time of the last change is different.
+    fn looks_like(&self, other: &Self) -> bool {
+        let other = Self {
+            changed: self.changed,
+            ..other.clone()
+        };
+        *self == other
     }
 
     fn is_directory(&self) -> bool {

@@ -2,6 +2,7 @@
 //! through the example program, started with fewer privileges by setpriv.
 #![expect(clippy::unwrap_used, reason = "a test may")]
 
+mod owners;
 mod security;
 mod support;
 
