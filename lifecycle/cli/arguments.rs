@@ -1,5 +1,6 @@
 //! The command line. One struct for each command; `--help` texts come from here.
 
+mod confinement;
 mod modules;
 mod pack;
 mod rebase;
@@ -14,6 +15,7 @@ use lifecycle_spec::ExecEnv;
 
 use crate::console::LogFormat;
 
+pub(crate) use self::confinement::ConfinementArguments;
 pub(crate) use self::modules::{
     BuilderCommand, BuilderCreateArguments, BuildpackCommand, ExtensionCommand, ModuleInspectArguments,
     NewArguments, PackageArguments,
@@ -348,6 +350,8 @@ pub(crate) struct DockerfileArguments {
     /// What instructions may ask for beyond the usual
     #[arg(long, value_enum, value_name = "POWER")]
     pub(crate) allow: Vec<Power>,
+    #[command(flatten)]
+    pub(crate) confinement: ConfinementArguments,
     /// Run the build checks and stop
     #[arg(long)]
     pub(crate) check: bool,

@@ -68,6 +68,12 @@ impl Ladder {
             });
             return Err(refused(reason));
         }
+        let forced = matches!(self.mode, IsolationMode::Forced(_));
+        if forced && rung == Rung::SingleId && powers.gives_files_away {
+            return Err(refused(format!(
+                "{rung}: this process has more than one id; it has to enter a namespace with one first"
+            )));
+        }
         let standing = Standing {
             // Seen from inside of a user namespace all of its ids are there, were it only one.
             rung: if rung < Rung::SingleId && !powers.gives_files_away {
@@ -75,7 +81,7 @@ impl Ladder {
             } else {
                 rung
             },
-            has_overlay: rung == Rung::Overlay,
+            has_overlay: rung == Rung::Overlay || (rung == Rung::SingleId && host.overlay.is_ok()),
         };
         reporter.isolation(&standing.rung.to_string());
         *found = Some(standing);

@@ -147,7 +147,7 @@ impl<'a> Origins<'a> {
 /// # Errors
 /// When it is no archive, or one that tries to leave the directory.
 pub fn unpack_context(archive: std::fs::File, name: &str, into: &Path) -> Result<(), ExecutorError> {
-    let unpacked = archive::unpack(archive, name, into, Powers::look().gives_files_away);
+    let unpacked = archive::unpack(archive, name, into, Powers::look());
     unpacked.map(drop).map_err(|error| {
         let diagnostic = Diagnostic::error("context", format!("the build context {name} cannot be unpacked"));
         ExecutorError::Failed(diagnostic.caused_by(&error))

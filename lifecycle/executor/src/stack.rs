@@ -8,6 +8,7 @@ use std::io::BufWriter;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lifecycle_image::{Compression, DiffId, Layer, NoProgress, Progress};
@@ -41,6 +42,8 @@ pub(crate) struct LayerTree {
     owners: OwnerTable,
     pub(crate) skipped: Vec<(String, String, String)>,
     files: Arc<DiskFiles>,
+    /// What was left out of it was told.
+    told: AtomicBool,
     /// Keeps the directory as long as it is used.
     _scratch: Option<Arc<Scratch>>,
 }
@@ -170,8 +173,14 @@ impl LayerTree {
             owners,
             skipped,
             files: Arc::new(files),
+            told: AtomicBool::new(false),
             _scratch: scratch,
         })
+    }
+
+    /// Whether nobody has asked this before.
+    pub(crate) fn is_first_look(&self) -> bool {
+        !self.told.swap(true, Ordering::Relaxed)
     }
 
     /// Owners that the files do not have themselves.

@@ -132,6 +132,8 @@ pub struct Extracted {
     pub owners: OwnerTable,
     /// What was left out.
     pub skipped: Vec<Skipped>,
+    /// The devices among that, for who writes another layer from this one.
+    pub devices: Vec<crate::Entry<'static>>,
 }
 
 /// Something that was left out because the system refused it.

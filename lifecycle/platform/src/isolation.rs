@@ -2,7 +2,7 @@
 
 use lifecycle_image::Image;
 use lifecycle_layers::{OpaqueXattr, Ownership, Refused, Whiteouts};
-use lifecycle_sandbox::{EnterError, Entered, Host, Rung, enter};
+use lifecycle_sandbox::{EnterError, Entered, Host, Rung, enter, enter_with_one_id};
 use lifecycle_store::TreeForm;
 
 use crate::PlatformError;
@@ -39,6 +39,7 @@ impl Isolation {
             }
         };
         let entered = match rung {
+            Rung::SingleId if asked.is_some() => Some(enter_with_one_id()?),
             Rung::Overlay | Rung::Copy | Rung::SingleId => Some(enter()?),
             Rung::Chroot | Rung::InPlace => None,
         };

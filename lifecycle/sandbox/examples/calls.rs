@@ -73,6 +73,7 @@ fn identities() {
             ("setresgid", syscall(SYS_setresgid, 33, 33, 33)),
             ("setresuid", syscall(SYS_setresuid, 33, 33, 33)),
             ("uid", syscall(SYS_getuid)),
+            ("back", syscall(SYS_setuid, 0)),
         ]
     };
     for (name, result) in results {

@@ -10,6 +10,8 @@
 //! the step, and whatever a path leads to, it is inside. Links of /proc that jump elsewhere are not followed.
 //! A question that cannot be answered goes to the kernel, which then decides as if nobody had asked.
 
+mod request;
+
 use std::ffi::CString;
 use std::fs::File;
 use std::io::IoSliceMut;
@@ -26,6 +28,8 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg}
 use rustix::process::{chroot, fchdir};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
+use self::request::{Named, Request, low};
+use crate::credentials::{Credentials, Switch, Switched, Thread};
 use crate::file_owners::FileOwners;
 use crate::syscall::{self, Answer, Question, answer, is_waiting, next_question};
 
@@ -71,6 +75,9 @@ impl Books {
     }
 }
 
+/// The kernel's own bound.
+const MOST_GROUPS: usize = 65536;
+
 /// Where a step asks, and where the answers are found.
 #[derive(Debug)]
 struct Bookkeeper {
@@ -80,39 +87,7 @@ struct Bookkeeper {
     /// The step's root, once its mount namespace is entered.
     root: Option<OwnedFd>,
     owners: FileOwners,
-}
-
-/// What is asked, read from the registers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
-    Change {
-        file: Named,
-        uid: Option<u32>,
-        gid: Option<u32>,
-    },
-    /// `stat`, into this address.
-    Look { file: Named, into: u64 },
-    /// `statx`, with its flags and mask.
-    LookMore {
-        file: Named,
-        flags: AtFlags,
-        mask: u32,
-        into: u64,
-    },
-}
-
-/// A file as system calls name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Named {
-    Descriptor(i32),
-    Path {
-        /// A descriptor or `AT_FDCWD`.
-        at: i32,
-        address: u64,
-        follow: bool,
-        /// An empty path means the descriptor itself.
-        may_be_empty: bool,
-    },
+    switched: Switched,
 }
 
 impl Bookkeeper {
@@ -125,6 +100,7 @@ impl Bookkeeper {
             processes,
             root: None,
             owners,
+            switched: Switched::default(),
         };
         std::thread::Builder::new()
             .name("owners".to_owned())
@@ -148,27 +124,29 @@ impl Bookkeeper {
             let Ok(question) = next_question(&self.listener) else {
                 continue;
             };
-            if self.root.is_none() {
-                match self.enter(&question) {
-                    Ok(root) => self.root = Some(root),
-                    Err(error) => {
+            let said = match Request::read(question.call, question.arguments) {
+                Some(request) => {
+                    if let Err(error) = self.enter(&question) {
                         // The end of the descriptor makes the kernel answer ENOSYS.
                         tracing::warn!(%error, "owners cannot be kept: the step's mounts cannot be entered");
                         return;
                     }
+                    self.decide(&question, request)
                 }
-            }
-            let said = Request::read(question.call, question.arguments)
-                .map_or(Answer::Kernel, |request| self.decide(&question, request));
+                None => self.identify(&question).unwrap_or(Answer::Kernel),
+            };
             if let Err(error) = answer(&self.listener, &question, said) {
                 tracing::debug!(%error, "a question about owners was not answered");
             }
         }
     }
 
-    /// Takes this thread into the mount namespace of who asks first. Returns its root. (The step's first process
-    /// has the same one, but it is closed to everybody.)
-    fn enter(&self, question: &Question) -> Result<OwnedFd, Errno> {
+    /// Takes this thread into the mount namespace of who asks first for a file. (The step's first process has the
+    /// same one, but it is closed to everybody.)
+    fn enter(&mut self, question: &Question) -> Result<(), Errno> {
+        if self.root.is_some() {
+            return Ok(());
+        }
         let namespace = openat(
             &self.processes,
             format!("{}/ns/mnt", question.thread),
@@ -177,11 +155,9 @@ impl Bookkeeper {
         )?;
         syscall::unshare(UnshareFlags::FS)?;
         move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))?;
-        open(
-            "/",
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        self.root = Some(open("/", flags, Mode::empty())?);
+        Ok(())
     }
 
     fn decide(&self, question: &Question, request: Request) -> Answer {
@@ -224,7 +200,7 @@ impl Bookkeeper {
             AtFlags::EMPTY_PATH,
         );
         Ok(match done.and_then(|()| self.owners.change(&found, uid, gid)) {
-            Ok(()) => Answer::Done,
+            Ok(()) => Answer::Done(0),
             Err(errno) => Answer::Failed(errno),
         })
     }
@@ -242,7 +218,122 @@ impl Bookkeeper {
             return Ok(Answer::Kernel);
         };
         tell(&found, uid, gid)?;
-        Ok(Answer::Done)
+        Ok(Answer::Done(0))
+    }
+
+    /// Calls that set or tell ids.
+    fn identify(&mut self, question: &Question) -> Result<Answer, Errno> {
+        if let Some(switch) = self.read_switch(question)? {
+            let began = self.look_at_thread(question.thread).ok_or(Errno::SRCH)?.began;
+            let mut credentials = self.credentials(question).unwrap_or_default();
+            if let Err(errno) = credentials.switch(switch) {
+                return Ok(Answer::Failed(errno));
+            }
+            if self.switched.is_empty() && credentials == Credentials::default() {
+                // Root stays root.
+                return Ok(Answer::Done(0));
+            }
+            self.switched.set(question.thread, began, credentials);
+            return Ok(Answer::Done(0));
+        }
+        // Without any, the kernel knows as well.
+        let Some(known) = self.credentials(question) else {
+            return Ok(Answer::Kernel);
+        };
+        let [first, second, third, ..] = question.arguments;
+        Ok(match question.call {
+            libc::SYS_getuid => Answer::Done(known.users[0]),
+            libc::SYS_geteuid => Answer::Done(known.users[1]),
+            libc::SYS_getgid => Answer::Done(known.groups[0]),
+            libc::SYS_getegid => Answer::Done(known.groups[1]),
+            libc::SYS_getresuid | libc::SYS_getresgid => {
+                let ids = if question.call == libc::SYS_getresuid {
+                    known.users
+                } else {
+                    known.groups
+                };
+                for (id, address) in ids.into_iter().zip([first, second, third]) {
+                    self.write(question, address, &id.to_ne_bytes())?;
+                }
+                Answer::Done(0)
+            }
+            libc::SYS_getgroups => {
+                let Some(groups) = known.others else {
+                    return Ok(Answer::Kernel);
+                };
+                let count = u32::try_from(groups.len()).map_err(|_| Errno::INVAL)?;
+                match low(first) {
+                    0 => {}
+                    room if room < count => return Ok(Answer::Failed(Errno::INVAL)),
+                    _ => {
+                        let bytes: Vec<u8> = groups.iter().flat_map(|id| id.to_ne_bytes()).collect();
+                        self.write(question, second, &bytes)?;
+                    }
+                }
+                Answer::Done(count)
+            }
+            _ => Answer::Kernel,
+        })
+    }
+
+    fn credentials(&self, question: &Question) -> Option<Credentials> {
+        if self.switched.is_empty() {
+            return None;
+        }
+        self.switched
+            .find(question.thread, |thread| self.look_at_thread(thread))
+    }
+
+    fn read_switch(&self, question: &Question) -> Result<Option<Switch>, Errno> {
+        let [first, second, third, ..] = question.arguments.map(low);
+        Ok(Some(match question.call {
+            libc::SYS_setuid => Switch::User(first),
+            libc::SYS_setgid => Switch::Group(first),
+            libc::SYS_setreuid => Switch::RealUser(first, second),
+            libc::SYS_setregid => Switch::RealGroup(first, second),
+            libc::SYS_setresuid => Switch::Users([first, second, third]),
+            libc::SYS_setresgid => Switch::Groups([first, second, third]),
+            libc::SYS_setgroups => {
+                let count = usize::try_from(first).map_err(|_| Errno::INVAL)?;
+                if count > MOST_GROUPS {
+                    return Err(Errno::INVAL);
+                }
+                let mut bytes = vec![0; count * size_of::<u32>()];
+                self.memory(question, OFlags::RDONLY)?
+                    .read_exact_at(&mut bytes, question.arguments[1])
+                    .map_err(|_| Errno::FAULT)?;
+                let id = |bytes: &[u8]| bytes.try_into().map(u32::from_ne_bytes);
+                let groups = bytes.chunks_exact(size_of::<u32>()).map(id);
+                Switch::Others(groups.collect::<Result<_, _>>().map_err(|_| Errno::INVAL)?)
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// What this machine's /proc tells of a thread (proc_pid_stat(5)).
+    fn look_at_thread(&self, thread: u32) -> Option<Thread> {
+        let read = |name: &str| {
+            let path = format!("{thread}/{name}");
+            let file = openat(
+                &self.processes,
+                path,
+                OFlags::RDONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            );
+            std::io::read_to_string(File::from(file.ok()?)).ok()
+        };
+        let status = read("status")?;
+        let number = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().parse::<u32>().ok()
+        };
+        let (process, parent) = (number("Tgid:")?, number("PPid:")?);
+        let stat = read("stat")?;
+        let (_, fields) = stat.rsplit_once(") ")?;
+        Some(Thread {
+            began: fields.split(' ').nth(19)?.parse().ok()?,
+            from: if process == thread { parent } else { process },
+        })
     }
 
     fn open(&self, question: &Question, file: Named) -> Result<OwnedFd, Errno> {
@@ -336,105 +427,4 @@ impl Bookkeeper {
 fn change_root(root: &OwnedFd) -> Result<(), Errno> {
     fchdir(root)?;
     chroot(c".")
-}
-
-impl Request {
-    fn read(call: i64, arguments: [u64; 6]) -> Option<Self> {
-        let [first, second, third, fourth, fifth, _] = arguments;
-        let path = |at: i32, address: u64, follow: bool, may_be_empty: bool| Named::Path {
-            at,
-            address,
-            follow,
-            may_be_empty,
-        };
-        let change = |file, uid: u64, gid: u64| {
-            Some(Self::Change {
-                file,
-                uid: changed(uid),
-                gid: changed(gid),
-            })
-        };
-        let look = |file, into| Some(Self::Look { file, into });
-        let flagged = |at: u64, address: u64, flags: AtFlags| {
-            path(
-                number(at),
-                address,
-                !flags.contains(AtFlags::SYMLINK_NOFOLLOW),
-                flags.contains(AtFlags::EMPTY_PATH),
-            )
-        };
-        match call {
-            libc::SYS_fchown => change(Named::Descriptor(number(first)), second, third),
-            libc::SYS_fchownat => change(flagged(first, second, flags(fifth)), third, fourth),
-            libc::SYS_fstat => look(Named::Descriptor(number(first)), second),
-            libc::SYS_newfstatat => look(flagged(first, second, flags(fourth)), third),
-            libc::SYS_statx => Some(Self::LookMore {
-                file: flagged(first, second, flags(third)),
-                flags: flags(third) - AtFlags::SYMLINK_NOFOLLOW,
-                mask: low(fourth),
-                into: fifth,
-            }),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_chown => change(path(libc::AT_FDCWD, first, true, false), second, third),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_lchown => change(path(libc::AT_FDCWD, first, false, false), second, third),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_stat => look(path(libc::AT_FDCWD, first, true, false), second),
-            #[cfg(target_arch = "x86_64")]
-            libc::SYS_lstat => look(path(libc::AT_FDCWD, first, false, false), second),
-            _ => None,
-        }
-    }
-}
-
-/// The lower half of a register, which is all that the kernel reads of an int.
-fn low(register: u64) -> u32 {
-    u32::try_from(register & u64::from(u32::MAX)).unwrap_or_default()
-}
-
-fn number(register: u64) -> i32 {
-    low(register).cast_signed()
-}
-
-fn flags(register: u64) -> AtFlags {
-    AtFlags::from_bits_retain(low(register))
-}
-
-/// An id to set; -1 leaves it as it is.
-fn changed(register: u64) -> Option<u32> {
-    Some(low(register)).filter(|id| *id != u32::MAX)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn requests_are_read_from_registers() {
-        let minus_one = u64::from(u32::MAX);
-        let at_cwd = u64::from(libc::AT_FDCWD.cast_unsigned());
-        let request = Request::read(libc::SYS_fchownat, [at_cwd, 77, 5, minus_one, 0x100, 9]);
-        let file = Named::Path {
-            at: libc::AT_FDCWD,
-            address: 77,
-            follow: false,
-            may_be_empty: false,
-        };
-        assert_eq!(
-            request,
-            Some(Request::Change {
-                file,
-                uid: Some(5),
-                gid: None
-            })
-        );
-        assert_eq!(
-            Request::read(libc::SYS_fstat, [3, 4, 0, 0, 0, 0]),
-            Some(Request::Look {
-                file: Named::Descriptor(3),
-                into: 4
-            })
-        );
-        assert_eq!(Request::read(libc::SYS_read, [0; 6]), None);
-    }
 }

@@ -68,15 +68,43 @@ pub enum EnterError {
 /// [`EnterError::Forbidden`] says who forbids it; the process is then unchanged or, after
 /// [`EnterError::Failed`], should end.
 pub fn enter() -> Result<Entered, EnterError> {
-    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
-        return Err(EnterError::Threads);
-    }
+    expect_one_thread()?;
     let present = capabilities(None).map_err(failed("read the capabilities"))?;
     let entered = if present.effective.contains(CapabilitySet::SYS_ADMIN) {
         Entered::Privileged
     } else {
         enter_user_namespace()?
     };
+    enter_mount_namespace()?;
+    Ok(entered)
+}
+
+/// The same with the one id that this process has, even where it could have more.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_with_one_id() -> Result<Entered, EnterError> {
+    expect_one_thread()?;
+    let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
+    syscall::unshare(UnshareFlags::NEWUSER).map_err(refused)?;
+    map_single_id(uid, gid).map_err(|source| EnterError::Failed {
+        action: "map the own id in the user namespace",
+        source,
+    })?;
+    enter_mount_namespace()?;
+    Ok(Entered::SingleId {
+        reason: "it was asked for".to_owned(),
+    })
+}
+
+fn expect_one_thread() -> Result<(), EnterError> {
+    if std::fs::read_dir("/proc/self/task").is_ok_and(|tasks| tasks.count() > 1) {
+        return Err(EnterError::Threads);
+    }
+    Ok(())
+}
+
+fn enter_mount_namespace() -> Result<(), EnterError> {
     syscall::unshare(UnshareFlags::NEWNS).map_err(|errno| match errno {
         // In a user namespace that was granted but emptied of its powers.
         Errno::PERM | Errno::ACCESS => forbidden(errno),
@@ -86,8 +114,7 @@ pub fn enter() -> Result<Entered, EnterError> {
         c"/",
         MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC,
     )
-    .map_err(failed("cut mount propagation to the host"))?;
-    Ok(entered)
+    .map_err(failed("cut mount propagation to the host"))
 }
 
 fn failed(action: &'static str) -> impl Fn(Errno) -> EnterError {
@@ -120,12 +147,7 @@ fn enter_user_namespace() -> Result<Entered, EnterError> {
     }
     drop((go, go_write));
     let mapped = helper_process.map(syscall::Forked::wait);
-    unshared.map_err(|errno| match errno {
-        Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS | Errno::NOSYS | Errno::INVAL => {
-            forbidden(errno)
-        }
-        errno => failed("enter a user namespace")(errno),
-    })?;
+    unshared.map_err(refused)?;
     let reason = match (helpers, mapped) {
         (_, Some(Ok(0))) => return Ok(Entered::FullMap),
         (Err(reason), _) => reason,
@@ -197,6 +219,15 @@ impl Helpers {
                 .is_ok_and(|status| status.success())
         };
         run(&self.gid_program, &self.groups) && run(&self.uid_program, &self.users)
+    }
+}
+
+fn refused(errno: Errno) -> EnterError {
+    match errno {
+        Errno::PERM | Errno::ACCESS | Errno::NOSPC | Errno::USERS | Errno::NOSYS | Errno::INVAL => {
+            forbidden(errno)
+        }
+        errno => failed("enter a user namespace")(errno),
     }
 }
 

@@ -21,6 +21,7 @@
 mod assume;
 mod bookkeeper;
 mod capabilities;
+mod credentials;
 mod device;
 mod enter;
 mod error;
@@ -45,7 +46,7 @@ mod view;
 pub use assume::assume_user;
 pub use capabilities::Capabilities;
 pub use device::chroot_devices;
-pub use enter::{EnterError, Entered, enter};
+pub use enter::{EnterError, Entered, enter, enter_with_one_id};
 pub use error::SandboxError;
 pub use file_owners::{Birth, FileOwners};
 pub use host::{Host, Missing, Rung, RungReport};

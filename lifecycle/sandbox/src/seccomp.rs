@@ -62,77 +62,35 @@ impl Filters {
     }
 }
 
-/// Filters for a step that is root where there is only one id.
-#[derive(Debug)]
-pub(crate) struct OwnerFilters {
-    /// Whoever becomes another user is told that it worked; the kernel has no other.
-    identities: BpfProgram,
-    /// Calls about owners, for a [`crate::bookkeeper::Bookkeeper`] to answer.
-    pub(crate) asked: BpfProgram,
+/// The filter for a step that is root where there is only one id: calls about owners and identities are for a
+/// [`crate::bookkeeper`] to answer. Compiled once, used by every step.
+static ASKING: LazyLock<Result<BpfProgram, BackendError>> = LazyLock::new(compile_asking);
+
+/// That filter.
+///
+/// # Errors
+/// The architecture is none the compiler knows.
+pub(crate) fn asking_filter() -> Result<&'static BpfProgram, &'static BackendError> {
+    ASKING.as_ref()
 }
 
-/// Compiled once, used by every step.
-static OWNERS: LazyLock<Result<OwnerFilters, BackendError>> = LazyLock::new(OwnerFilters::compile);
-
-impl OwnerFilters {
-    /// The filters.
-    ///
-    /// # Errors
-    /// The architecture is none the compiler knows.
-    pub(crate) fn get() -> Result<&'static Self, &'static BackendError> {
-        OWNERS.as_ref()
-    }
-
-    fn compile() -> Result<Self, BackendError> {
-        let arch = std::env::consts::ARCH.try_into()?;
-        let nothing = SeccompAction::Errno(0);
-        let identities =
-            SeccompFilter::new(other_identities()?, SeccompAction::Allow, nothing, arch)?.try_into()?;
-        let rules = ASKED
-            .iter()
-            .chain(ASKED_HERE)
-            .map(|call| (*call, Vec::new()))
-            .collect();
-        let mut asked: BpfProgram =
-            SeccompFilter::new(rules, SeccompAction::Allow, PLACEHOLDER, arch)?.try_into()?;
-        let placeholder = u32::from(PLACEHOLDER);
-        for instruction in &mut asked {
-            // A return of a constant.
-            if instruction.code == 0x06 && instruction.k == placeholder {
-                instruction.k = libc::SECCOMP_RET_USER_NOTIF;
-            }
+fn compile_asking() -> Result<BpfProgram, BackendError> {
+    let arch = std::env::consts::ARCH.try_into()?;
+    let rules = ASKED
+        .iter()
+        .chain(ASKED_HERE)
+        .map(|call| (*call, Vec::new()))
+        .collect();
+    let mut program: BpfProgram =
+        SeccompFilter::new(rules, SeccompAction::Allow, PLACEHOLDER, arch)?.try_into()?;
+    let placeholder = u32::from(PLACEHOLDER);
+    for instruction in &mut program {
+        // A return of a constant.
+        if instruction.code == 0x06 && instruction.k == placeholder {
+            instruction.k = libc::SECCOMP_RET_USER_NOTIF;
         }
-        Ok(Self { identities, asked })
     }
-
-    /// Installs the filter that needs nobody to answer.
-    pub(crate) fn install_identities(&self) -> Result<(), Errno> {
-        syscall::install_seccomp(&self.identities)
-    }
-}
-
-/// The calls that would make somebody else of a process. Becoming root, or who one is, is left to the kernel.
-fn other_identities() -> Result<Rules, BackendError> {
-    let mut rules = Rules::new();
-    let calls: [(i64, u8); 8] = [
-        (libc::SYS_setuid, 1),
-        (libc::SYS_setgid, 1),
-        (libc::SYS_setreuid, 2),
-        (libc::SYS_setregid, 2),
-        (libc::SYS_setresuid, 3),
-        (libc::SYS_setresgid, 3),
-        (libc::SYS_setfsuid, 1),
-        (libc::SYS_setfsgid, 1),
-    ];
-    for (call, arguments) in calls {
-        let other = |argument| {
-            let id = [differs(argument, 0)?, differs(argument, u64::from(u32::MAX))?];
-            SeccompRule::new(id.to_vec())
-        };
-        rules.insert(call, (0..arguments).map(other).collect::<Result<_, _>>()?);
-    }
-    rules.insert(libc::SYS_setgroups, Vec::new());
-    Ok(rules)
+    Ok(program)
 }
 
 fn allowed() -> Rules {
@@ -303,8 +261,13 @@ const ALLOWED_HERE: &[i64] = calls![
 #[cfg(not(target_arch = "x86_64"))]
 const ALLOWED_HERE: &[i64] = &[];
 
-/// Calls that set or tell owners.
-const ASKED: &[i64] = calls![SYS_fchown SYS_fchownat SYS_fstat SYS_newfstatat SYS_statx];
+/// Calls that set or tell owners, and who one is.
+#[rustfmt::skip]
+const ASKED: &[i64] = calls![
+    SYS_fchown SYS_fchownat SYS_fstat SYS_newfstatat SYS_statx
+    SYS_setuid SYS_setgid SYS_setreuid SYS_setregid SYS_setresuid SYS_setresgid SYS_setgroups
+    SYS_getuid SYS_geteuid SYS_getgid SYS_getegid SYS_getresuid SYS_getresgid SYS_getgroups
+];
 
 #[cfg(target_arch = "x86_64")]
 const ASKED_HERE: &[i64] = calls![SYS_chown SYS_lchown SYS_stat SYS_lstat];
@@ -318,9 +281,8 @@ mod tests {
 
     #[test]
     fn calls_about_owners_are_asked_and_nothing_else() {
-        let filters = OwnerFilters::get().unwrap();
-        let returned: Vec<u32> = filters
-            .asked
+        let returned: Vec<u32> = asking_filter()
+            .unwrap()
             .iter()
             .filter(|instruction| instruction.code == 0x06)
             .map(|instruction| instruction.k)

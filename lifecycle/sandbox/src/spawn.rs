@@ -24,7 +24,7 @@ use crate::mountpoint::{Kind, Lifetime, MountPoints, Stubs};
 use crate::process::{Init, Process};
 use crate::report::{Failure, Report, SetUp};
 use crate::run::{Isolation, Network, Root, Run, Seccomp, Stdio, Streams, UserNamespace};
-use crate::seccomp::{Filters, OwnerFilters};
+use crate::seccomp::{self, Filters};
 use crate::step::{Bookkeeping, Credentials, Step};
 use crate::syscall::{self, CommandLine, SignalsBlocked, StringArray};
 use crate::users::Identity;
@@ -65,7 +65,7 @@ impl Run {
             .transpose()?;
         let masked: Vec<PathBuf> = self.masked.iter().chain(&self.read_only).cloned().collect();
         let Prepared {
-            plan,
+            mut plan,
             namespaces,
             maps,
             ends,
@@ -110,6 +110,16 @@ impl Run {
         };
         let admitted = admitted();
         drop(go_write);
+        // The step asks before its program runs: when it takes its ids.
+        drop(plan.step.bookkeeping.take());
+        let admitted = admitted.and_then(|()| match bookkeeping {
+            Some(books) => books.open().map_err(failed("answer questions about owners")),
+            None => Ok(()),
+        });
+        if admitted.is_err() {
+            // Nobody answers: the step may wait for ever.
+            syscall::send_signal(pid, libc::SIGKILL);
+        }
         let first = Report::receive(&init.report);
         let problem = match (admitted, first) {
             (Err(error), _) => error,
@@ -139,11 +149,6 @@ impl Run {
                 };
                 if let Some(status) = ended {
                     process.finish(status)?;
-                } else if let Some(books) = bookkeeping {
-                    // A step whose questions nobody answers would wait for ever: dropping the process ends it.
-                    books
-                        .open()
-                        .map_err(failed("answer the step's questions about owners"))?;
                 }
                 return Ok(process);
             }
@@ -275,7 +280,7 @@ impl Run {
         let Some(owners) = wanted else {
             return Ok(None);
         };
-        let filters = OwnerFilters::get().map_err(|error| SandboxError::Filter {
+        let filter = seccomp::asking_filter().map_err(|error| SandboxError::Filter {
             reason: error.to_string(),
         })?;
         let (here, there) = socketpair(
@@ -286,7 +291,7 @@ impl Run {
         )
         .map_err(SandboxError::prepare("make a socket pair"))?;
         let socket = above_stderr(there).map_err(SandboxError::prepare("make a socket pair"))?;
-        Ok(Some((Bookkeeping { filters, socket }, Books::new(here, owners))))
+        Ok(Some((Bookkeeping { filter, socket }, Books::new(here, owners))))
     }
 
     /// What the weaker isolations lack is refused, never left out in silence.

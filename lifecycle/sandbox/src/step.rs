@@ -19,8 +19,10 @@ use rustix::thread::{
     set_thread_res_gid, set_thread_res_uid,
 };
 
+use seccompiler::sock_filter;
+
 use crate::report::{During, Failure, SetUp};
-use crate::seccomp::{Filters, OwnerFilters};
+use crate::seccomp::Filters;
 use crate::syscall::{self, StringArray};
 
 /// What becomes the command's process.
@@ -48,7 +50,7 @@ pub(crate) struct Step {
 /// How calls about owners find the one who answers them.
 #[derive(Debug)]
 pub(crate) struct Bookkeeping {
-    pub(crate) filters: &'static OwnerFilters,
+    pub(crate) filter: &'static [sock_filter],
     /// Takes the descriptor that the questions are read from.
     pub(crate) socket: OwnedFd,
 }
@@ -57,8 +59,7 @@ impl Bookkeeping {
     /// Where no listener is permitted nobody answers, and the kernel refuses what it always did; the other end
     /// notices.
     fn begin(&self) -> Result<(), Errno> {
-        self.filters.install_identities()?;
-        let Ok(listener) = syscall::install_listener(&self.filters.asked) else {
+        let Ok(listener) = syscall::install_listener(self.filter) else {
             return Ok(());
         };
         let descriptors = [listener.as_fd()];

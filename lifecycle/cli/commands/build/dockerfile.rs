@@ -14,7 +14,7 @@ use lifecycle_executor::{
 };
 use lifecycle_image::{Platform, Progress, Receipt, Reference};
 
-use super::stack;
+use super::{confinement, stack};
 use crate::arguments::{BuildArguments, DockerfileArguments, NetworkArgument, Power};
 use crate::caches::{self, Keeping};
 use crate::console::{Console, Event, human_duration, human_size};
@@ -76,7 +76,7 @@ pub(super) fn run(
     }
     // A namespace can only be entered while there is one thread.
     if !arguments.dockerfile.check {
-        crate::isolation::choose(session)?;
+        confinement::enter(&arguments.dockerfile.confinement, session)?;
     }
     session.interruption.listen(&session.console)?;
     let context = source.open(session)?;
@@ -85,6 +85,7 @@ pub(super) fn run(
     if arguments.dockerfile.check {
         return check(&options, &session.console);
     }
+    confinement::set(&mut options, &arguments.dockerfile.confinement, session)?;
     if stack::is_mentioned(&options.dockerfile) {
         stack::add(stack, &mut options.contexts, session)?;
     }

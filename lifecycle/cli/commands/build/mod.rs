@@ -1,6 +1,7 @@
 //! `lifecycle build`
 
 mod builder;
+mod confinement;
 mod dockerfile;
 mod modules;
 mod previous;

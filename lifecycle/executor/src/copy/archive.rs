@@ -6,9 +6,10 @@ use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use lifecycle_image::{Compression, NoProgress};
-use lifecycle_layers::{ExtractOptions, OwnerTable, Ownership, Refused, TarReader, Whiteouts, extract};
+use lifecycle_layers::{ExtractOptions, Extracted, TarReader, Whiteouts, extract};
 
 use crate::error::StepError;
+use crate::powers::Powers;
 
 /// How an archive is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,13 +44,14 @@ pub fn is_archive(file: &mut File) -> io::Result<bool> {
 }
 
 /// Unpacks an archive into an empty directory. Nothing in it can lead out of there. Owners are those of the archive;
-/// where files cannot be given away, the table has them.
+/// where files cannot be given away, the table has them, and devices that cannot be made here are told apart, so that
+/// the layer is the same whoever makes it.
 pub(crate) fn unpack(
     mut file: File,
     what: &str,
     into: &Path,
-    gives_files_away: bool,
-) -> Result<OwnerTable, StepError> {
+    powers: Powers,
+) -> Result<Extracted, StepError> {
     let read = |cause| StepError::Io {
         action: format!("read {what}"),
         cause,
@@ -59,12 +61,8 @@ pub(crate) fn unpack(
     let directory = File::open(into).map_err(StepError::io(format!("open {}", into.display())))?;
     let options = ExtractOptions {
         whiteouts: Whiteouts::Literal,
-        ownership: if gives_files_away {
-            Ownership::Keep
-        } else {
-            Ownership::Squash
-        },
-        refused: Refused::Fail,
+        ownership: powers.ownership(),
+        refused: powers.tree_form().refused,
         ..ExtractOptions::default()
     };
     let extracted = extract(
@@ -74,12 +72,17 @@ pub(crate) fn unpack(
         &options,
         &NoProgress,
     );
-    extracted
-        .map(|extracted| extracted.owners)
-        .map_err(|cause| StepError::Extract {
-            what: what.to_owned(),
-            cause,
-        })
+    let extracted = extracted.map_err(|cause| StepError::Extract {
+        what: what.to_owned(),
+        cause,
+    })?;
+    match extracted.skipped.iter().find(|skipped| skipped.what != "device") {
+        None => Ok(extracted),
+        Some(skipped) => Err(StepError::Unsupported {
+            what: format!("{} of /{} in {what}", skipped.what, skipped.path),
+            reason: skipped.reason.clone(),
+        }),
+    }
 }
 
 fn form_of(file: &mut File) -> io::Result<Form> {

@@ -1,7 +1,7 @@
 //! From sources as written to files that are there (H1 to H5, H21 to H23).
 
 use lifecycle_dockerfile::{Directory as Matched, Ignore};
-use lifecycle_layers::Glob;
+use lifecycle_layers::{Entry, Glob};
 
 use super::item::{Data, Item, Selection, Shape};
 use crate::error::StepError;
@@ -281,6 +281,19 @@ impl Item {
             implied: false,
             digest: None,
         }
+    }
+
+    /// Something without content.
+    pub(crate) fn of_entry(entry: &Entry<'_>) -> Self {
+        let node = Node {
+            kind: NodeKind::of_entry(&entry.kind),
+            mode: entry.mode,
+            owner: entry.owner,
+            mtime: entry.mtime,
+            identity: None,
+            xattrs: entry.xattrs.clone(),
+        };
+        Self::new(entry.path.to_vec(), node, Data::Nothing)
     }
 }
 

@@ -218,11 +218,11 @@ impl StageRunner<'_> {
         }
         let powers = self.build.powers;
         let scratch = Arc::new(self.build.store.scratch()?);
-        let table = archive::unpack(file, &what, scratch.path(), powers.gives_files_away)?;
+        let extracted = archive::unpack(file, &what, scratch.path(), powers)?;
         let owners = if powers.gives_files_away {
             DiskOwners::Keep
         } else {
-            DiskOwners::Table(table)
+            DiskOwners::Table(extracted.owners)
         };
         let unpacked = SourceFiles {
             view: View::of_disk(open_scratch(&scratch, owners)?),
@@ -238,6 +238,11 @@ impl StageRunner<'_> {
             top.node.mtime = mtime;
             top.node.mode = 0o755;
             top.node.owner = Owner::ROOT;
+        }
+        for device in &extracted.devices {
+            if unpacked.items.iter().all(|item| item.path != *device.path) {
+                unpacked.items.push(Item::of_entry(device));
+            }
         }
         unpacked.shape = Shape::Archive;
         unpacked.name = selection.name;

@@ -22,7 +22,7 @@ use crate::entry::{ancestors, show, split};
 use crate::root::Root;
 use crate::tree::remove_name;
 use crate::walk::is_whiteout;
-use crate::{Device, Kind, Owner, OwnerTable, ReadEntry, TarReader, Xattr, xattrs};
+use crate::{Device, Entry, Kind, Owner, OwnerTable, ReadEntry, TarReader, Xattr, xattrs};
 
 /// Puts entries into a tree.
 pub(super) struct Placer<'a> {
@@ -38,6 +38,7 @@ pub(super) struct Placer<'a> {
     bytes: u64,
     owners: OwnerTable,
     skipped: Vec<Skipped>,
+    devices: Vec<Entry<'static>>,
     pub(super) privileged: bool,
 }
 
@@ -61,6 +62,7 @@ impl<'a> Placer<'a> {
             bytes: 0,
             owners: OwnerTable::default(),
             skipped: Vec::new(),
+            devices: Vec::new(),
             privileged: rustix::process::geteuid().is_root(),
         })
     }
@@ -114,6 +116,7 @@ impl<'a> Placer<'a> {
             bytes: self.bytes,
             owners: self.owners,
             skipped: self.skipped,
+            devices: self.devices,
         }
     }
 
@@ -276,14 +279,27 @@ impl<'a> Placer<'a> {
         entry: &ReadEntry,
     ) -> Result<(), ExtractError> {
         let number = device.unwrap_or(Device { major: 0, minor: 0 });
+        let node = device.map(|device| match kind {
+            FileType::BlockDevice => Kind::BlockDevice(device),
+            _ => Kind::CharDevice(device),
+        });
         if kind == FileType::CharacterDevice && number == (Device { major: 0, minor: 0 }) {
             return Err(ExtractError::WhiteoutDevice { path: show(at.path) });
         }
         let number = rustix::fs::makedev(number.major, number.minor);
         let mode = Mode::from_raw_mode(entry.mode);
         match self.make(at, || mknodat(at.directory, at.name, kind, mode, number)) {
-            Err(ExtractError::Io { cause, .. }) if device.is_some() && is_refusal(&cause) => {
-                return self.allow(at.path, "device", Err(cause));
+            Err(ExtractError::Io { cause, .. }) if is_refusal(&cause) && node.is_some() => {
+                self.allow(at.path, "device", Err(cause))?;
+                self.devices.extend(node.map(|kind| Entry {
+                    path: at.path.to_vec().into(),
+                    kind,
+                    mode: entry.mode,
+                    owner: entry.owner,
+                    mtime: entry.mtime,
+                    xattrs: Vec::new(),
+                }));
+                return Ok(());
             }
             other => other?,
         }

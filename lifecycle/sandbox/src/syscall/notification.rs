@@ -22,8 +22,8 @@ pub(crate) struct Question {
 /// What the caller gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// The call succeeded with the result 0.
-    Done,
+    /// The call succeeded with this result.
+    Done(u32),
     /// It failed.
     Failed(Errno),
     /// The kernel carries it out as if nobody had asked.
@@ -89,14 +89,17 @@ pub(crate) fn is_waiting(listener: impl AsFd, question: &Question) -> bool {
 pub(crate) fn answer(listener: impl AsFd, question: &Question, answer: Answer) -> Result<()> {
     let response = libc::seccomp_notif_resp {
         id: question.id,
-        val: 0,
+        val: match answer {
+            Answer::Done(value) => i64::from(value),
+            Answer::Failed(_) | Answer::Kernel => 0,
+        },
         error: match answer {
             Answer::Failed(errno) => -errno.raw_os_error(),
-            Answer::Done | Answer::Kernel => 0,
+            Answer::Done(_) | Answer::Kernel => 0,
         },
         flags: match answer {
             Answer::Kernel => 1, // SECCOMP_USER_NOTIF_FLAG_CONTINUE
-            Answer::Done | Answer::Failed(_) => 0,
+            Answer::Done(_) | Answer::Failed(_) => 0,
         },
     };
     // SAFETY: the kernel reads one `seccomp_notif_resp` that outlives the call.

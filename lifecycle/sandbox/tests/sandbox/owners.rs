@@ -50,13 +50,13 @@ fn chown_in_a_root_of_the_steps_own_means_that_root_t14() {
 }
 
 #[test]
-fn becoming_another_user_succeeds_and_changes_nothing_t14() {
+fn becoming_another_user_succeeds_and_is_told_so_t14() {
     let Some(output) = keep("calls identities; id -u") else {
         return;
     };
     assert_eq!(
         output,
-        "setgroups 0\nsetresgid 0\nsetresuid 0\nuid 0\n0\nkept: etc/shadow 0:42\n"
+        "setgroups 0\nsetresgid 0\nsetresuid 0\nuid 33\nback -1\n0\nkept: etc/shadow 0:42\n"
     );
 }
 
