@@ -1,10 +1,11 @@
 //! Builds a Dockerfile on a busybox base as the user who calls it, and lists the files of the image.
 //!
 //! ```text
-//! builder STORE CONTEXT DOCKERFILE auto|norun
+//! builder STORE CONTEXT DOCKERFILE auto|overlay|copy|single|chroot|norun
 //! ```
 //!
-//! With `auto` it enters namespaces first, as a program that runs commands for an ordinary user must.
+//! For the rungs with namespaces it enters them first, as a program that runs commands for an ordinary user must;
+//! with `auto` only where that is allowed.
 #![expect(clippy::print_stdout, reason = "a tool for people and tests")]
 
 use std::collections::BTreeMap;
@@ -18,6 +19,7 @@ use lifecycle_executor::{
 };
 use lifecycle_image::{History, Image, Layer, NoProgress, Platform, Reference, Sink as _, mutate};
 use lifecycle_layers::{FilesLayer, Packing, Style, TarReader};
+use lifecycle_sandbox::Rung;
 use lifecycle_store::{Expected, Store};
 
 type Error = Box<dyn std::error::Error>;
@@ -47,11 +49,27 @@ fn main() -> Result<(), Error> {
     let platforms = Platforms::native(Target::new("linux", "amd64"));
     let context = BuildContext::Directory(context.into());
     let mut options = Options::new("Dockerfile", std::fs::read(dockerfile)?, context, platforms);
-    if isolation == "norun" {
-        options.isolation = IsolationMode::NoRun;
-    } else {
-        lifecycle_sandbox::enter()?;
-    }
+    options.hosts = Some(b"127.0.0.1 localhost\n10.1.2.3 db\n".to_vec());
+    options.isolation = match isolation.as_str() {
+        "norun" => IsolationMode::NoRun,
+        "auto" => {
+            if let Err(error) = lifecycle_sandbox::enter() {
+                println!("not entered: {error}");
+            }
+            IsolationMode::Automatic
+        }
+        "overlay" | "copy" => {
+            lifecycle_sandbox::enter()?;
+            let is_copy = isolation == "copy";
+            IsolationMode::Forced(if is_copy { Rung::Copy } else { Rung::Overlay })
+        }
+        "single" => {
+            lifecycle_sandbox::enter_with_one_id()?;
+            IsolationMode::Forced(Rung::SingleId)
+        }
+        "chroot" => IsolationMode::Forced(Rung::Chroot),
+        other => return Err(format!("{other} is no isolation").into()),
+    };
     let store = Store::open(Path::new(store))?;
     put_busybox(&store)?;
     match build(&options, &store, &Offline, &store, &Plain) {
@@ -80,6 +98,17 @@ fn list(image: &Image) -> Result<(), Error> {
         let mut reader = TarReader::new(BufReader::new(plain));
         while let Some(entry) = reader.next_entry()? {
             let path = String::from_utf8_lossy(&entry.path).into_owned();
+            let (above, name) = path
+                .rsplit_once('/')
+                .map_or((String::new(), path.as_str()), |(above, name)| {
+                    (format!("{above}/"), name)
+                });
+            if let Some(gone) = name.strip_prefix(".wh.") {
+                let gone = format!("{above}{gone}");
+                let below = format!("{gone}/");
+                files.retain(|path: &String, _| *path != gone && !path.starts_with(&below));
+                continue;
+            }
             files.insert(path, (entry.mode, entry.owner));
         }
     }
@@ -99,11 +128,13 @@ fn put_busybox(store: &Store) -> Result<(), Error> {
         )
         .owner(lifecycle_layers::Owner::new(1000, 1001))
         .file("home/hers", 0o600, *b"hers\n");
-    let layer = ["sh", "cat", "echo", "mkdir", "rm", "ls", "touch", "true"]
-        .iter()
-        .fold(layer, |layer, applet| {
-            layer.symlink(format!("bin/{applet}"), *b"busybox", 0o777)
-        });
+    let applets = [
+        "sh", "cat", "echo", "mkdir", "rm", "ls", "touch", "true", "chown", "chmod", "stat", "mv", "ln",
+        "grep", "id",
+    ];
+    let layer = applets.iter().fold(layer, |layer, applet| {
+        layer.symlink(format!("bin/{applet}"), *b"busybox", 0o777)
+    });
     let layer: Arc<dyn Layer> = store.pack(
         Arc::new(layer),
         Packing::default(),

@@ -86,8 +86,19 @@ impl ChangeSet {
     /// so were copied up with the same metadata and content, are left out. So are paths of `exclude`, with
     /// everything below them: places that were made for mounts.
     pub fn of_overlay(upper: &Path, lower: &[PathBuf], exclude: &[PathBuf]) -> Result<Self, PackError> {
+        Self::of_overlay_and_owners(upper, lower, exclude, &|_| false)
+    }
+
+    /// The same where files do not have their owners themselves: what looks the same belongs to the changes too when
+    /// `is_given` says that it was given to somebody else.
+    pub fn of_overlay_and_owners(
+        upper: &Path,
+        lower: &[PathBuf],
+        exclude: &[PathBuf],
+        is_given: &dyn Fn(&[u8]) -> bool,
+    ) -> Result<Self, PackError> {
         let mut set = Self::empty(upper);
-        overlay::compare(&mut set, upper, lower, &exclusion(exclude))?;
+        overlay::compare(&mut set, upper, lower, &exclusion(exclude), is_given)?;
         Ok(set)
     }
 

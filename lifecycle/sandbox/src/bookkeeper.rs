@@ -18,6 +18,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt as _;
+use std::thread::JoinHandle;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{
@@ -51,7 +52,7 @@ impl Books {
 
     /// Begins to answer the step's questions. Where the kernel or a container around this process permits no
     /// listener, the step goes without.
-    pub(crate) fn open(self) -> Result<(), Errno> {
+    pub(crate) fn open(self) -> Result<Option<JoinHandle<()>>, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut byte = [0];
@@ -69,9 +70,9 @@ impl Books {
             tracing::warn!(
                 "seccomp notification is not permitted here: chown to other users fails in this step"
             );
-            return Ok(());
+            return Ok(None);
         };
-        Bookkeeper::start(listener, self.owners)
+        Bookkeeper::start(listener, self.owners).map(Some)
     }
 }
 
@@ -92,7 +93,7 @@ struct Bookkeeper {
 
 impl Bookkeeper {
     /// Starts to answer. The thread ends with the last process of the step.
-    fn start(listener: OwnedFd, owners: FileOwners) -> Result<(), Errno> {
+    fn start(listener: OwnedFd, owners: FileOwners) -> Result<JoinHandle<()>, Errno> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let processes = open("/proc", flags, Mode::empty())?;
         let mut keeper = Self {
@@ -105,7 +106,6 @@ impl Bookkeeper {
         std::thread::Builder::new()
             .name("owners".to_owned())
             .spawn(move || keeper.work())
-            .map(drop)
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))
     }
 

@@ -134,7 +134,7 @@ fn enter_user_namespace() -> Result<Entered, EnterError> {
         Ok(helpers) => Some(
             syscall::fork(|| {
                 let mut byte = [0];
-                let told = rustix::io::read(&go, &mut byte) == Ok(1);
+                let told = rustix::io::read(&go, &mut byte) == Ok(1) && byte == *b"g";
                 i32::from(!(told && helpers.write_maps(pid)))
             })
             .map_err(failed("fork"))?,
@@ -142,9 +142,9 @@ fn enter_user_namespace() -> Result<Entered, EnterError> {
         Err(_) => None,
     };
     let unshared = syscall::unshare(UnshareFlags::NEWUSER);
-    if unshared.is_ok() {
-        rustix::io::write(&go_write, b"g").map_err(failed("tell the id map helper"))?;
-    }
+    // It has a copy of this end too, so closing alone would let it wait for ever.
+    let word = if unshared.is_ok() { b"g" } else { b"n" };
+    rustix::io::write(&go_write, word).map_err(failed("tell the id map helper"))?;
     drop((go, go_write));
     let mapped = helper_process.map(syscall::Forked::wait);
     unshared.map_err(refused)?;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::thread::JoinHandle;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
@@ -66,6 +67,8 @@ pub struct Process {
     pub(crate) ended: Option<Exit>,
     // Dropped in this order: mount points after all processes are gone.
     pub(crate) cgroup: Option<Cgroup>,
+    /// Ends with the last process. As long as it lives, so do the step's mounts, and they cover the mount points.
+    pub(crate) bookkeeper: Option<JoinHandle<()>>,
     pub(crate) stubs: Option<Stubs>,
 }
 
@@ -179,6 +182,9 @@ impl Process {
         let exit = Exit::from_status(status, out_of_memory);
         self.ended = Some(exit);
         self.cgroup = None;
+        if let Some(Err(panic)) = self.bookkeeper.take().map(JoinHandle::join) {
+            std::panic::resume_unwind(panic);
+        }
         self.stubs = None;
         exit
     }

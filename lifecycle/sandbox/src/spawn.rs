@@ -114,7 +114,7 @@ impl Run {
         drop(plan.step.bookkeeping.take());
         let admitted = admitted.and_then(|()| match bookkeeping {
             Some(books) => books.open().map_err(failed("answer questions about owners")),
-            None => Ok(()),
+            None => Ok(None),
         });
         if admitted.is_err() {
             // Nobody answers: the step may wait for ever.
@@ -123,9 +123,9 @@ impl Run {
         let first = Report::receive(&init.report);
         let problem = match (admitted, first) {
             (Err(error), _) => error,
-            (Ok(()), Some(Report::Failed(failure))) => describe(failure, &plan, &masked, program),
-            (Ok(()), None) => SandboxError::Vanished,
-            (Ok(()), Some(first @ (Report::Started | Report::Ended(_)))) => {
+            (Ok(_), Some(Report::Failed(failure))) => describe(failure, &plan, &masked, program),
+            (Ok(_), None) => SandboxError::Vanished,
+            (Ok(bookkeeper), Some(first @ (Report::Started | Report::Ended(_)))) => {
                 drop(plan);
                 let Ends {
                     stdin,
@@ -145,6 +145,7 @@ impl Run {
                     init,
                     ended: None,
                     cgroup,
+                    bookkeeper,
                     stubs,
                 };
                 if let Some(status) = ended {

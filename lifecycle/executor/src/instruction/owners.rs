@@ -125,6 +125,19 @@ impl KeptOwners {
         }
     }
 
+    /// Whether a path of an overlay that was there before belongs to somebody else now.
+    pub(crate) fn is_given(&self, path: &[u8]) -> bool {
+        let Base::Overlay { trees, .. } = &self.base else {
+            return false;
+        };
+        let before = trees.iter().rev().find(|tree| tree.has(path));
+        // An owner that cannot be read is an error when the changes are recorded.
+        before.is_some_and(|tree| {
+            self.owner(path)
+                .map_or(true, |owner| owner != tree.owners().get(path))
+        })
+    }
+
     /// Writes the owners of what was changed into a table, and forgets those of what is gone.
     pub(crate) fn record(&self, changes: &ChangeSet, table: &mut OwnerTable) -> Result<(), StepError> {
         for (path, change) in changes.iter() {

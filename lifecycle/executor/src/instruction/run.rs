@@ -165,7 +165,9 @@ impl StageRunner<'_> {
             owners: kept.as_ref().map(|kept| kept.files.clone()),
         };
         self.execute(place, &account, action, sources, name)?;
-        let changes = ChangeSet::of_overlay(&upper, &lower, &build.options.ignored_paths)?;
+        let is_given = |path: &[u8]| kept.as_ref().is_some_and(|kept| kept.is_given(path));
+        let ignored = &build.options.ignored_paths;
+        let changes = ChangeSet::of_overlay_and_owners(&upper, &lower, ignored, &is_given)?;
         let mut changes = changes.latest(build.epoch).named(name.text.clone());
         let mut owners = OwnerTable::default();
         if let Some(kept) = kept {

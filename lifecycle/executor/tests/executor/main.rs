@@ -10,4 +10,5 @@ mod keys;
 mod live_root;
 mod remote;
 mod run;
+mod rungs;
 mod users;

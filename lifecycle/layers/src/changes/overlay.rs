@@ -20,6 +20,7 @@ pub(super) fn compare(
     upper: &Path,
     lower: &[PathBuf],
     exclude: &[Vec<u8>],
+    is_given: &dyn Fn(&[u8]) -> bool,
 ) -> Result<(), PackError> {
     let fail = |path: &[u8], error| io_error(upper, path, error);
     let root = open_directory(upper)?;
@@ -53,7 +54,7 @@ pub(super) fn compare(
                     (true, None)
                 } else {
                     refuse_features(&found).map_err(fail)?;
-                    if !is_same(&found, shown).map_err(fail)? {
+                    if !is_same(&found, shown).map_err(fail)? || is_given(found.path) {
                         set.add(found.path, Change::Present);
                     }
                     if FileType::from_raw_mode(found.stat.st_mode) == FileType::Directory {
