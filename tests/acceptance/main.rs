@@ -19,3 +19,4 @@ mod rebase;
 mod registry;
 mod reproducibility;
 mod users;
+mod vendors;

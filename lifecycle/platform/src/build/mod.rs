@@ -1,6 +1,7 @@
 //! From app source to image.
 
 mod cancel;
+mod extend;
 mod step;
 mod workspace;
 
@@ -20,6 +21,7 @@ use lifecycle_spec::label::LauncherVersion;
 use lifecycle_spec::{ExecEnv, OrderToml, PlatformApi, ProjectMetadataToml, RunToml};
 use lifecycle_store::Store;
 
+use self::extend::{Extensions, WithBuilder};
 use self::step::Steps;
 use self::workspace::{PLATFORM, Workspace};
 use crate::run::Volume;
@@ -163,20 +165,48 @@ pub fn build(
             .map(drop)
             .map_err(PlatformError::Analyze)
     })?;
+    // Detection changes analyzed.toml when extensions choose another run image.
+    workspace.give_away_layers()?;
     times.measure(Phase::Detect, || {
         reporter.phase(Phase::Detect);
         steps.run("detector")
     })?;
+    let extensions = Extensions::read(&workspace)?;
     let mut restore_to_export = || -> Result<_, PlatformError> {
         let restored = times.measure(Phase::Restore, || {
-            restore(&inputs.restore, Some(images), None, &inputs.cache, &**reporter)
+            let given = options;
+            let options = RestoreOptions {
+                build_image: extensions.build_image(),
+                ..inputs.restore.clone()
+            };
+            let source = WithBuilder {
+                builder: &given.builder,
+                others: images.source,
+            };
+            let bases = source.bases(workspace.base_images(), images.platform);
+            restore(&options, Some(images), Some(&bases), &inputs.cache, &**reporter)
                 .map_err(PlatformError::Restore)
         })?;
         workspace.give_away_layers()?;
-        times.measure(Phase::Build, || {
-            reporter.phase(Phase::Build);
-            steps.run("builder")
-        })?;
+        if extensions.build {
+            times.measure(Phase::ExtendBuild, || {
+                reporter.phase(Phase::ExtendBuild);
+                steps.extend("build")
+            })?;
+        } else {
+            times.measure(Phase::Build, || {
+                reporter.phase(Phase::Build);
+                steps.run("builder")
+            })?;
+        }
+        if extensions.run && !cancellation.is_cancelled() {
+            times.measure(Phase::ExtendRun, || {
+                reporter.phase(Phase::ExtendRun);
+                let image = extend::run_image(&workspace, images.source, images.platform)?;
+                let root = ImageRoot::prepare(&image, store, isolation, &**reporter)?;
+                steps.of_image(root).extend("run")
+            })?;
+        }
         if cancellation.is_cancelled() {
             return Err(PlatformError::Stopped);
         }

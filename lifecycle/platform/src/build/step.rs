@@ -10,7 +10,7 @@ use lifecycle_sandbox::{BindSource, Capabilities, Content, Identity, Mount, Run,
 use lifecycle_store::Store;
 
 use super::cancel;
-use super::workspace::{APP, LAYERS, PLATFORM, Workspace};
+use super::workspace::{APP, KANIKO, LAYERS, PLATFORM, Workspace};
 use super::{API, BuildOptions};
 use crate::run::{network_files, start};
 use crate::{ImageRoot, Isolation, PlatformError};
@@ -28,9 +28,36 @@ pub(super) struct Steps<'a> {
     pub(super) cancellation: &'a Cancellation,
 }
 
+/// What a step may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rights {
+    /// Buildpacks: the builder's user, without capabilities.
+    Build,
+    /// Dockerfiles of extensions: root of the image.
+    Extend,
+}
+
 impl Steps<'_> {
+    /// The same with the root of another image.
+    pub(super) fn of_image(&self, root: ImageRoot) -> Self {
+        Self {
+            root,
+            identity: self.identity.clone(),
+            ..*self
+        }
+    }
+
     /// Runs this program as `phase` in a fresh root of the builder, and hands on what it says.
     pub(super) fn run(&self, phase: &'static str) -> Result<(), PlatformError> {
+        self.start(phase, &[], Rights::Build)
+    }
+
+    /// Runs this program as the extender, as root of the image that is extended.
+    pub(super) fn extend(&self, kind: &str) -> Result<(), PlatformError> {
+        self.start("extender", &["-kind", kind], Rights::Extend)
+    }
+
+    fn start(&self, phase: &'static str, more: &[&str], rights: Rights) -> Result<(), PlatformError> {
         let root = self.root.fresh(self.store, self.reporter)?;
         let file = Path::new("/cnb/lifecycle").join(phase);
         let level = if self.options.debug { "debug" } else { "info" };
@@ -45,7 +72,7 @@ impl Steps<'_> {
             level,
         ];
         let mut command = vec![file.clone().into_os_string()];
-        command.extend(arguments.map(OsString::from));
+        command.extend(arguments.iter().chain(more).map(OsString::from));
         if !self.options.color {
             command.push("-no-color".into());
         }
@@ -53,11 +80,19 @@ impl Steps<'_> {
         let mut run = Run::new(self.isolation.of_command(), command);
         run.env = self.environment(&root.users);
         run.directory = PathBuf::from(APP);
-        run.identity = Some(self.identity.clone());
-        run.capabilities = Capabilities::None;
+        match rights {
+            Rights::Build => {
+                run.identity = Some(self.identity.clone());
+                run.capabilities = Capabilities::None;
+            }
+            // Root, with what a RUN of a Dockerfile has.
+            Rights::Extend => run
+                .mounts
+                .push(bind(&self.workspace.kaniko(), KANIKO.into(), false)?),
+        }
         run.no_new_privileges = true;
         run.network = self.options.network;
-        run.mounts = network_files();
+        run.mounts.extend(network_files());
         run.mounts.push(bind(&self.options.program.file, file, true)?);
         run.mounts
             .push(bind(&self.workspace.app().here, PathBuf::from(APP), false)?);
@@ -151,6 +186,7 @@ fn meaning(code: i32) -> &'static str {
         51 => "a buildpack's bin/build failed; its last words are in the log above",
         52 => "the build could not be carried out",
         91 => "an extension's bin/generate failed",
+        102 => "a Dockerfile of an extension could not be carried out; its last words are in the log above",
         137 => "it was killed, most likely for lack of memory",
         _ => "see the log above",
     }

@@ -18,6 +18,8 @@ pub(super) const APP: &str = "/workspace";
 pub(super) const LAYERS: &str = "/layers";
 /// Where it shows the platform's files.
 pub(super) const PLATFORM: &str = "/platform";
+/// Where it shows what restorer and extender share (EXT-07).
+pub(super) const KANIKO: &str = "/kaniko";
 
 /// The directories that a build's phases share. They go when the build ends.
 #[derive(Debug)]
@@ -36,6 +38,9 @@ impl Workspace {
         for directory in ["workspace", "layers", "platform", "platform/env", "lifecycle"] {
             workspace.directory(directory)?;
         }
+        // The extender is root; what is in here is nothing for buildpacks.
+        let base_images = workspace.base_images();
+        fs::create_dir_all(&base_images).map_err(|cause| PlatformError::io("create", &base_images, cause))?;
         Ok(workspace)
     }
 
@@ -59,6 +64,16 @@ impl Workspace {
     /// The directory with what the exporter puts into the image on the lifecycle's behalf.
     pub(super) fn lifecycle(&self) -> PathBuf {
         self.scratch.path().join("lifecycle")
+    }
+
+    /// The directory that restorer and extender share.
+    pub(super) fn kaniko(&self) -> PathBuf {
+        self.scratch.path().join("kaniko")
+    }
+
+    /// Where the restorer puts the images that are extended.
+    pub(super) fn base_images(&self) -> PathBuf {
+        self.kaniko().join("cache/base")
     }
 
     /// The launcher's program.

@@ -1,0 +1,107 @@
+//! Image extensions: before the buildpacks build, the Dockerfiles that detection generated are carried out on the two
+//! images (cnb.md 3).
+//!
+//! The extender does that within the root file system of each image, as root of it, with the network and without
+//! credentials, like any other step. Of the images it needs manifest and configuration only, which restoring puts into
+//! a directory that no buildpack sees.
+
+use std::path::PathBuf;
+
+use lifecycle_image::{Artifact, Digest, Image, Platform, Reference, Source, TransferError};
+use lifecycle_phases::BaseImages;
+use lifecycle_spec::{AnalyzedToml, GroupToml};
+
+use super::workspace::Workspace;
+use crate::PlatformError;
+
+/// What the builder is called where images have names. It is nowhere, and nothing is asked for by this name.
+const BUILDER: &str = "builder.invalid/builder";
+
+/// What detection left for the extender.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Extensions {
+    /// Whether extensions take part at all. Then the extender carries out what there is for the builder, and builds.
+    pub(super) build: bool,
+    /// Whether the run image is extended.
+    pub(super) run: bool,
+}
+
+impl Extensions {
+    /// Reads the group and what detection decided on the run image.
+    pub(super) fn read(workspace: &Workspace) -> Result<Self, PlatformError> {
+        let layers = workspace.layers().here;
+        let read = |name: &str| {
+            let path = layers.join(name);
+            let bytes = fs_err::read(&path).map_err(|cause| PlatformError::io("read", &path, cause))?;
+            Ok::<_, PlatformError>((path, bytes))
+        };
+        let (path, bytes) = read("group.toml")?;
+        let group = GroupToml::parse(&path, &bytes)?;
+        if group.extensions.is_empty() {
+            return Ok(Self {
+                build: false,
+                run: false,
+            });
+        }
+        let (path, bytes) = read("analyzed.toml")?;
+        let analyzed = AnalyzedToml::parse(&path, &bytes)?;
+        Ok(Self {
+            build: true,
+            run: analyzed.run_image.is_some_and(|image| image.extend),
+        })
+    }
+
+    /// The builder's name for the restorer, which puts it where the extender looks.
+    pub(super) fn build_image(self) -> Option<String> {
+        self.build.then(|| BUILDER.to_owned())
+    }
+}
+
+/// The run image that restoring settled on.
+pub(super) fn run_image(
+    workspace: &Workspace,
+    source: &dyn Source,
+    platform: &Platform,
+) -> Result<Image, PlatformError> {
+    let path = workspace.layers().here.join("analyzed.toml");
+    let bytes = fs_err::read(&path).map_err(|cause| PlatformError::io("read", &path, cause))?;
+    let reference = AnalyzedToml::parse(&path, &bytes)?
+        .run_image
+        .map(|image| image.reference)
+        .unwrap_or_default();
+    let reference: Reference = reference
+        .parse()
+        .map_err(|error: lifecycle_image::InvalidReference| PlatformError::Image(error.to_string()))?;
+    Ok(source.image(&reference, platform)?)
+}
+
+/// Where images that are extended come from: the builder from here, the run image from where it was found.
+#[derive(Debug)]
+pub(super) struct WithBuilder<'a> {
+    pub(super) builder: &'a Image,
+    pub(super) others: &'a dyn Source,
+}
+
+impl WithBuilder<'_> {
+    /// Where the restorer puts them.
+    pub(super) fn bases<'b>(&'b self, directory: PathBuf, platform: &'b Platform) -> BaseImages<'b> {
+        BaseImages {
+            directory,
+            source: self,
+            platform,
+        }
+    }
+}
+
+impl Source for WithBuilder<'_> {
+    fn artifact(&self, reference: &Reference) -> Result<Artifact, TransferError> {
+        if reference.repository().to_string() == BUILDER {
+            return Ok(Artifact::Image(Box::new(self.builder.clone())));
+        }
+        self.others.artifact(reference)
+    }
+
+    fn member(&self, reference: &Reference, digest: &Digest) -> Result<Image, TransferError> {
+        self.others.member(reference, digest)
+    }
+}
