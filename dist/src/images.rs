@@ -51,12 +51,20 @@ fn old_label(apis: Apis) -> BuilderLabel {
     }
 }
 
-/// Writes the executor image: the program, the certificates of public authorities, and users, for builds in a
-/// container or pod where nothing else is at hand.
+/// Writes the executor image: the program where kaniko's images have theirs, the certificates of public authorities, and
+/// users, for builds in a container or pod where nothing else is at hand. Jobs that run kaniko change the image and nothing
+/// else.
 pub(crate) fn executor(release: &Release, platform: &Platform, archive: &Path) -> Result<()> {
     let layer = FilesLayer::new("executor", Style::Oci { latest: None })
         .mtime(release.epoch)
-        .copy("/lifecycle", 0o755, &release.program.path)
+        .copy("/kaniko/executor", 0o755, &release.program.path)
+        .symlink("/kaniko/warmer", "executor", 0o777)
+        .symlink("/kaniko/lifecycle", "executor", 0o777)
+        // Jobs mount credentials here.
+        .directory("/kaniko/.docker", 0o755)
+        // Whoever the pod says the user is keeps the layers of a build here.
+        .directory("/kaniko/store", 0o1777)
+        .directory("/cache", 0o777)
         .file("/etc/passwd", 0o644, PASSWD.as_bytes())
         .file("/etc/group", 0o644, GROUP.as_bytes())
         .file(
@@ -64,12 +72,15 @@ pub(crate) fn executor(release: &Release, platform: &Platform, archive: &Path) -
             0o644,
             certificates()?.into_bytes(),
         )
+        .directory("/root", 0o700)
         .directory("/tmp", 0o1777)
         .directory("/workspace", 0o777);
     write(release, platform, layer, archive, |config| {
-        config.config.entrypoint = Some(vec!["/lifecycle".to_owned()]);
+        config.config.entrypoint = Some(vec!["/kaniko/executor".to_owned()]);
         config.config.working_dir = Some("/workspace".to_owned());
-        config.config.set_env("PATH", "/");
+        config.config.set_env("PATH", "/usr/local/bin:/kaniko");
+        config.config.set_env("DOCKER_CONFIG", "/kaniko/.docker/");
+        config.config.set_env("LIFECYCLE_STORE", "/kaniko/store");
     })
 }
 

@@ -7,7 +7,7 @@ use crate::support::Machine;
 use crate::support::file_server::{Action, FileServer};
 
 /// A bare repository that a web server can give as files, with one file in a directory.
-fn repository(machine: &Machine, name: &str) {
+pub(crate) fn repository(machine: &Machine, name: &str) {
     let script = format!(
         "git init -q -b main work; mkdir -p work/dir; echo code >work/dir/main; cd work; git add .
          git -c user.name=a -c user.email=a@b commit -qm 1; git tag v1; cd ..
@@ -74,7 +74,7 @@ fn add_brings_files_and_repositories_h27_h29_h30() {
 }
 
 /// All blobs of a layout, uncompressed.
-fn blobs(layout: &std::path::Path) -> Vec<u8> {
+pub(crate) fn blobs(layout: &std::path::Path) -> Vec<u8> {
     let mut all = Vec::new();
     for entry in fs::read_dir(layout.join("blobs/sha256")).unwrap() {
         let path = entry.unwrap().path();

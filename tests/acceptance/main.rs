@@ -11,6 +11,7 @@ mod daemon;
 mod elsewhere;
 mod faults;
 mod images;
+mod kaniko;
 mod modules;
 mod phases;
 mod platforms;

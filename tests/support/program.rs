@@ -62,6 +62,12 @@ impl Invocation {
         self
     }
 
+    /// What it reads from standard input.
+    pub(crate) fn input(self, file: impl AsRef<Path>) -> Self {
+        let file = file.as_ref().to_str().unwrap();
+        self.under(&["sh", "-c", r#"exec <"$0"; exec "$@""#, file])
+    }
+
     /// The same program at another path.
     pub(crate) fn program(mut self, program: impl AsRef<OsStr>) -> Self {
         program.as_ref().clone_into(&mut self.program);

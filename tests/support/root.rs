@@ -1,7 +1,7 @@
 //! A builder's root file system, as a pod or a container sees it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::accounts::is_root;
 use super::{Invocation, Machine, images};
@@ -70,15 +70,62 @@ impl BuilderRoot {
         self.inside(enter, words)
     }
 
-    /// Runs `enter` where the devices and processes of this machine are mounted in the root, as in a container. The script
-    /// names programs by their paths, because `PATH` is the one for the inside.
     fn inside(&self, enter: &str, words: &[&str]) -> Invocation {
-        let mounts =
-            r#"root=$1; shift; /bin/mount --rbind /dev "$root/dev"; /bin/mount --rbind /proc "$root/proc";"#;
-        let script = format!("{mounts} {enter}");
-        let root = self.path.to_str().unwrap();
-        let arguments = ["--mount", "sh", "-e", "-c", &script, "sh", root];
-        as_root(Invocation::new("unshare", &[&arguments[..], words].concat()).env("HOME", "/"))
+        inside(&self.path, enter, words)
+    }
+}
+
+/// Runs `enter` where the devices and processes of this machine are mounted in the root, as in a container. The script
+/// names programs by their paths, because `PATH` is the one for the inside.
+fn inside(root: &Path, enter: &str, words: &[&str]) -> Invocation {
+    let mounts =
+        r#"root=$1; shift; /bin/mount --rbind /dev "$root/dev"; /bin/mount --rbind /proc "$root/proc";"#;
+    let script = format!("{mounts} {enter}");
+    let arguments = ["--mount", "sh", "-e", "-c", &script, "sh", root.to_str().unwrap()];
+    as_root(Invocation::new("unshare", &[&arguments[..], words].concat()).env("HOME", "/"))
+}
+
+/// The root file system of the executor image, as far as a job sees it (dist/ makes the image).
+#[derive(Debug)]
+pub(crate) struct ExecutorRoot {
+    path: PathBuf,
+}
+
+impl ExecutorRoot {
+    /// Lays the program and its directories out.
+    pub(crate) fn new(machine: &Machine) -> Self {
+        let path = machine.path("executor-root");
+        for directory in [
+            "kaniko/.docker",
+            "kaniko/store",
+            "workspace",
+            "tmp",
+            "etc",
+            "dev",
+            "proc",
+            "root",
+        ] {
+            fs::create_dir_all(path.join(directory)).unwrap();
+        }
+        fs::copy(env!("CARGO_BIN_EXE_lifecycle"), path.join("kaniko/executor")).unwrap();
+        fs::write(path.join("etc/passwd"), "root:x:0:0:root:/root:/sbin/nologin\n").unwrap();
+        Self { path }
+    }
+
+    /// A path of the root from outside.
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.path.join(path.trim_start_matches('/'))
+    }
+
+    /// `executor` as root of a pod: no capability to mount, and no user namespace, which no chroot can have.
+    pub(crate) fn executor(&self, words: &[&str]) -> Invocation {
+        let enter = r#"
+            exec /usr/bin/setpriv --inh-caps=-sys_admin --bounding-set=-sys_admin -- /usr/sbin/chroot "$root" "$@""#;
+        let words = [&["/kaniko/executor"], words].concat();
+        inside(&self.path, enter, &words)
+            .env("HOME", "/root")
+            .env("DOCKER_CONFIG", "/kaniko/.docker/")
+            .env("LIFECYCLE_STORE", "/kaniko/store")
     }
 }
 

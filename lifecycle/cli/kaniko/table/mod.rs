@@ -2,6 +2,8 @@
 //!
 //! The command lines are read by these tables, their help is written from them, and docs/kaniko.md has to say the same.
 
+#[cfg(test)]
+mod document;
 mod executor;
 mod features;
 mod registry;
