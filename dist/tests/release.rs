@@ -434,7 +434,13 @@ fn the_executor_image_runs_the_program_with_roots_and_users() {
             .arg(&bundle),
     );
     let root = bundle.join("rootfs");
-    assert!(fs::read(root.join("lifecycle")).unwrap() == fs::read(launcher()).unwrap());
+    for name in ["executor", "warmer", "lifecycle"] {
+        let program = fs::read(root.join("kaniko").join(name)).unwrap();
+        assert!(program == fs::read(launcher()).unwrap(), "{name}");
+    }
+    for directory in ["kaniko/.docker", "kaniko/store", "workspace", "cache", "tmp"] {
+        assert!(root.join(directory).is_dir(), "{directory}");
+    }
     let roots = fs::read_to_string(root.join("etc/ssl/certs/ca-certificates.crt")).unwrap();
     assert!(roots.matches("-----BEGIN CERTIFICATE-----\n").count() > 50);
     assert!(
@@ -444,7 +450,12 @@ fn the_executor_image_runs_the_program_with_roots_and_users() {
     );
     let config = fs::read_to_string(bundle.join("config.json")).unwrap();
     let config: serde_json::Value = serde_json::from_str(&config).unwrap();
-    assert_eq!(config["process"]["args"][0], "/lifecycle");
+    assert_eq!(config["process"]["args"][0], "/kaniko/executor");
+    let environment = config["process"]["env"].to_string();
+    assert!(
+        environment.contains("\"DOCKER_CONFIG=/kaniko/.docker/\""),
+        "{environment}"
+    );
     assert_eq!(config["process"]["cwd"], "/workspace");
 }
 

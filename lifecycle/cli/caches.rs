@@ -195,7 +195,7 @@ fn local_name(attributes: &mut Attributes) -> Result<Reference, Failure> {
 }
 
 /// The present time in seconds since 1970.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
@@ -204,7 +204,7 @@ fn now() -> i64 {
 
 /// A layout that need not be there yet: the first build finds no cache.
 #[derive(Debug)]
-struct LazyLayout(PathBuf);
+pub(crate) struct LazyLayout(pub(crate) PathBuf);
 
 impl Source for LazyLayout {
     fn artifact(&self, reference: &Reference) -> Result<Artifact, TransferError> {

@@ -2,18 +2,17 @@
 
 use std::time::Instant;
 
-use lifecycle_executor::NoCache;
 use lifecycle_image::{Compression, Family, Image, Platform, Reference, mutate};
 use lifecycle_layers::Packing;
 
 use super::settings::Settings;
 use super::warmer::Warmed;
-use super::{context, outputs, plan, registries};
-use crate::commands::build::{Watcher, build_args, failure_of, seconds, secrets, usual_options};
+use super::{cache, context, outputs, plan, registries};
+use crate::caches;
+use crate::commands::build::{build_args, build_dockerfile, seconds, secrets, usual_options};
 use crate::console::{Console, human_duration};
 use crate::environment::Environment;
 use crate::failure::Failure;
-use crate::remote::Named;
 use crate::session::Session;
 
 pub(super) fn run(settings: &Settings, environment: Environment, console: &Console) -> Result<(), Failure> {
@@ -32,8 +31,10 @@ pub(super) fn run(settings: &Settings, environment: Environment, console: &Conso
         crate::isolation::choose(&session)?;
     }
     session.interruption.listen(console)?;
-    if !settings.plan_only && !settings.no_push && !settings.skip_push_check {
-        check_push(&names, &session)?;
+    if !settings.plan_only && !settings.skip_push_check {
+        let cache = cache::pushed_to(settings, &names)?;
+        let pushed = names.iter().filter(|_| !settings.no_push);
+        check_push(pushed.chain(&cache), &session)?;
     }
     let context = context::open(settings, &session)?;
     let dockerfile = context::dockerfile(settings, &context, &session)?;
@@ -52,11 +53,8 @@ pub(super) fn run(settings: &Settings, environment: Environment, console: &Conso
         level: settings.compression_level,
         ..Packing::default()
     };
-    options.no_cache = match (settings.cache, settings.cache_run_layers) {
-        (false, _) => NoCache::All,
-        (true, false) => NoCache::Runs,
-        (true, true) => NoCache::Off,
-    };
+    options.no_cache = cache::allowed(settings);
+    options.imports = cache::source(settings, &names, &session)?.into_iter().collect();
     options.target = settings.targets.first().cloned();
     if settings.plan_only || session.environment.flag("KANIKO_PRINT_PLAN") {
         plan::print(&options, console)?;
@@ -65,27 +63,27 @@ pub(super) fn run(settings: &Settings, environment: Environment, console: &Conso
         }
     }
     let source = Warmed::new(settings, &session)?;
-    let remote = Named::new(session.remote()?, &options.secrets, None);
+    let keeping = cache::keeping(settings, &names, &session)?;
     let told = session.interruption.during({
         let cancellation = options.cancellation.clone();
         move || cancellation.cancel()
     });
-    let watcher = Watcher(console.clone());
-    let build = |options: &_| {
-        lifecycle_executor::build(options, &source, &remote, session.store()?, &watcher)
-            .map_err(|error| failure_of(&error, console))
-    };
     // Further targets are built for what happens in them; only the first is kept.
     for target in settings.targets.iter().skip(1) {
         let mut further = options.clone();
         further.target = Some(target.clone());
-        build(&further)?.finish()?;
+        let (report, ()) = build_dockerfile(&further, &source, &session, &|_| Ok(()))?;
+        report.finish()?;
     }
-    let report = build(&options)?;
+    let (report, ()) = build_dockerfile(&options, &source, &session, &|report| {
+        let image = finish(report.image.clone(), settings);
+        outputs::write(&image, &names, settings, &session)
+    })?;
     drop(told);
     let (executed, cached) = (report.executed, report.cached);
-    let image = finish(report.image.clone(), settings);
-    outputs::write(&image, &names, settings, &session)?;
+    let pushed = names.first().filter(|_| !settings.no_push);
+    let pushed = pushed.map(Reference::repository);
+    caches::keep(keeping.into_iter().collect(), &[&report], pushed, &session)?;
     report.finish()?;
     console.info(format!(
         "Time: {}; {executed} steps carried out, {cached} taken from earlier builds",
@@ -140,7 +138,10 @@ pub(super) fn destinations(settings: &Settings) -> Result<Vec<Reference>, Failur
 }
 
 /// Asks registries whether the image may be pushed, so that nobody waits for a build to learn that it may not.
-pub(super) fn check_push(names: &[Reference], session: &Session) -> Result<(), Failure> {
+pub(super) fn check_push<'n>(
+    names: impl IntoIterator<Item = &'n Reference>,
+    session: &Session,
+) -> Result<(), Failure> {
     for name in names {
         session.registry()?.check_write(name.repository())?;
     }

@@ -4,6 +4,7 @@
 //! of each what it does here; [`settings`] are what they ask for. The rest is what `lifecycle build` does, in kaniko's
 //! order: context, permission to push, build, files, push, digests. docs/kaniko.md explains what differs.
 
+mod cache;
 mod context;
 mod executor;
 mod flags;

@@ -21,8 +21,8 @@ pub(super) fn write(
 ) -> Result<(), Failure> {
     let progress = session.progress();
     if let Some(path) = &settings.layout_path {
-        let layout = Layout::create(path)?.watched(progress.clone());
-        to(image, Box::new(layout), destinations)?;
+        let layout = empty_layout(path)?.watched(progress.clone());
+        to(image, Box::new(layout), &[])?;
         session.console.info(format!("Wrote {}", path.display()));
     }
     if let Some(path) = &settings.tar_path {
@@ -39,6 +39,13 @@ pub(super) fn write(
         push(image, destinations, session)?;
     }
     write_digests(&image.digest()?, destinations, settings, session)
+}
+
+/// A layout without images: whoever reads one of kaniko's asks for its only image, and not by name.
+fn empty_layout(path: &Path) -> Result<Layout, Failure> {
+    let layout = Layout::create(path)?;
+    fs_err::write(path.join("index.json"), r#"{"schemaVersion":2,"manifests":[]}"#)?;
+    Ok(layout)
 }
 
 /// Pushes an image under all its names, registry by registry.

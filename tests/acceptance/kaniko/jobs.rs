@@ -112,10 +112,14 @@ fn a_job_of_kaniko_runs_as_it_is_1_1() {
         assert_eq!(shown.json()["annotations"]["org.example.d"], "e");
     }
     for place in ["docker-archive:image.tar", "oci:layout"] {
-        let shown = machine
-            .lifecycle(&["inspect", place, "--output", "json"])
-            .succeeds();
-        assert_eq!(shown.json()["config"]["labels"]["org.example.a"], "b=c", "{place}");
+        let place = place.replace(':', &format!(":{}/", machine.text("")));
+        if let Some(shown) = judge("skopeo", &["inspect", "--config", &place]) {
+            assert_eq!(
+                shown.json()["config"]["Labels"]["org.example.a"],
+                "b=c",
+                "{place}"
+            );
+        }
     }
     machine.lifecycle(&["pull", &one, "--tag", "app"]).succeeds();
     machine.lifecycle(&["run", "app"]).succeeds().says("1=2");
@@ -218,6 +222,53 @@ fn results_are_taken_with_cache_alone_1_6() {
     );
     let wrong = executor(&machine, &["-c", context, "--no-push", "--cache"]);
     wrong.fails(1).says("specify cache repo with --cache-repo");
+}
+
+/// Pods come and go; what they have done stays in the repository.
+#[test]
+fn results_are_kept_in_a_repository_1_6() {
+    let registry = Registry::start();
+    let shell = push_shell(&Machine::new(), &registry);
+    let file = format!("FROM {shell}\nRUN echo $((1+1)) >/once\nCOPY f /f\nRUN echo again >/again\n");
+    let files = Machine::new();
+    let context = files.files("context", &[("Dockerfile", &file), ("f", "f")]);
+    let name = registry.name("app");
+    let layout = format!("--cache-repo=oci:{}", files.text("results"));
+    let build = |arguments: &[&str], said: &str| {
+        let machine = Machine::new();
+        let words = [
+            &["-c", context.to_str().unwrap(), "-d", &name, "--cache"],
+            arguments,
+        ]
+        .concat();
+        executor(&machine, &words).succeeds().says(said);
+    };
+    build(&["--no-push-cache"], "3 steps carried out, 0 taken");
+    build(&[], "3 steps carried out, 0 taken");
+    build(&[], "0 steps carried out, 3 taken");
+    build(
+        &["--cache-ttl=0s", "--no-push-cache"],
+        "3 steps carried out, 0 taken",
+    );
+    build(&[&layout], "3 steps carried out, 0 taken");
+    build(&[&layout, "--no-push"], "0 steps carried out, 3 taken");
+    // Another platform has results of its own (G#3350).
+    let other = "--custom-platform=linux/arm64";
+    build(
+        &[
+            other,
+            "-f",
+            context.join("Dockerfile").to_str().unwrap(),
+            "--no-push-cache",
+        ],
+        "carried out, 0 taken",
+    );
+    let cache = registry.requests();
+    assert!(
+        cache
+            .iter()
+            .any(|request| request.method == "PUT" && request.path.contains("/app/cache/manifests/"))
+    );
 }
 
 #[test]

@@ -127,7 +127,7 @@ fn warm_images_need_no_registry_1_6() {
 #[test]
 fn base_layers_are_what_their_digests_say_5_4() {
     let (machine, real) = (Machine::new(), Registry::start());
-    push_shell(&machine, &real);
+    push_shell(&Machine::new(), &real);
     let fake = FakeRegistry::start();
     let name = format!("{}/shell", fake.address());
     machine
@@ -135,7 +135,10 @@ fn base_layers_are_what_their_digests_say_5_4() {
         .succeeds();
     let context = machine.files(
         "context",
-        &[("Dockerfile", &format!("FROM {name}\nRUN echo DONE$((1+1)) >/done\n"))],
+        &[(
+            "Dockerfile",
+            &format!("FROM {name}\nRUN echo DONE$((1+1)) >/done\n"),
+        )],
     );
     let layer = {
         let shown = machine
@@ -145,11 +148,11 @@ fn base_layers_are_what_their_digests_say_5_4() {
         shown["layers"][0]["digest"].as_str().unwrap().to_owned()
     };
     for action in [Action::FlipByte, Action::Append(7)] {
-        // Five tries are made.
-        fake.rule("GET", &layer, 5, action);
+        fake.rule("GET", &layer, 1, action);
         to_layout(&machine, &["-c", context.to_str().unwrap()])
             .fails(1)
             .says(&layer);
+
         assert!(!machine.path("out").exists() || !contains(&content(&machine), "DONE2"));
     }
     fs::remove_dir_all(machine.path("out")).ok();

@@ -12,7 +12,7 @@ use lifecycle_executor::{
     BuildContext, BuildReport, Cancellation, Entitlements, ExecutorError, IgnoreFile, NamedContext,
     NetworkMode, NoCache, Options, Reporter, Secret, StepName, StepOutcome,
 };
-use lifecycle_image::{Platform, Progress, Receipt, Reference};
+use lifecycle_image::{Platform, Progress, Receipt, Reference, Source};
 
 use super::{confinement, stack};
 use crate::arguments::{BuildArguments, DockerfileArguments, NetworkArgument, Power};
@@ -98,7 +98,10 @@ pub(super) fn run(
         let cancellation = options.cancellation.clone();
         move || cancellation.cancel()
     });
-    let (report, receipt) = build(&options, &keepings, &destination, session)?;
+    let images = session.images()?;
+    let (report, receipt) = build(&options, &images, session, &|report| {
+        write(report, &keepings, &destination)
+    })?;
     drop(told);
     let (executed, cached) = (report.executed, report.cached);
     let image = names.first().filter(|_| arguments.output() == "registry");
@@ -121,24 +124,24 @@ pub(super) fn run(
 }
 
 /// Builds and writes. A cache that turns out to be broken only while the image is written costs a second attempt.
-fn build(
+pub(crate) fn build<T>(
     options: &Options,
-    keepings: &[Keeping],
-    destination: &Destination,
+    images: &dyn Source,
     session: &Session,
-) -> Result<(BuildReport, Receipt), Failure> {
+    write: &dyn Fn(&BuildReport) -> Result<T, Failure>,
+) -> Result<(BuildReport, T), Failure> {
     let watcher = Watcher(session.console.clone());
     let agent = options.ssh.get("default").cloned();
     let report = lifecycle_executor::build(
         options,
-        &session.images()?,
+        images,
         &Named::new(session.remote()?, &options.secrets, agent),
         session.store()?,
         &watcher,
     );
     let report = report.map_err(|error| failure_of(&error, &session.console))?;
-    match write(&report, keepings, destination) {
-        Ok(receipt) => Ok((report, receipt)),
+    match write(&report) {
+        Ok(written) => Ok((report, written)),
         Err(failure) => {
             let Some((name, reason)) = report.broken_cache() else {
                 return Err(failure);
@@ -151,7 +154,7 @@ fn build(
                 ..options.clone()
             };
             drop(report);
-            build(&without, keepings, destination, session)
+            build(&without, images, session, write)
         }
     }
 }

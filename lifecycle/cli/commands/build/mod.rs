@@ -10,7 +10,7 @@ mod stack;
 mod summary;
 
 pub(crate) use self::dockerfile::{
-    Watcher, build_args, dockerfile_platform, failure_of, secrets, usual_options,
+    build as build_dockerfile, build_args, dockerfile_platform, failure_of, secrets, usual_options,
 };
 
 use std::collections::BTreeMap;

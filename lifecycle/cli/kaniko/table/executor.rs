@@ -226,7 +226,7 @@ pub(in super::super) const EXECUTOR: &[Flag] = &[
         "oci-layout-path",
         Text,
         |s, v| set(&mut s.layout_path, path(v)),
-        Differs("a layout that is there keeps its other images"),
+        Same,
         "OCI layout to write the image to",
     ),
     flag(
