@@ -1,6 +1,7 @@
 //! The command line. One struct for each command; `--help` texts come from here.
 
 mod confinement;
+mod kubernetes;
 mod modules;
 mod pack;
 mod rebase;
@@ -16,6 +17,9 @@ use lifecycle_spec::ExecEnv;
 use crate::console::LogFormat;
 
 pub(crate) use self::confinement::ConfinementArguments;
+pub(crate) use self::kubernetes::{
+    ClusterArguments, JobsCommand, KubernetesArguments, On, OnInterrupt, PodCommand, SendSource,
+};
 pub(crate) use self::modules::{
     BuilderCommand, BuilderCreateArguments, BuildpackCommand, ExtensionCommand, ModuleInspectArguments,
     NewArguments, PackageArguments,
@@ -142,6 +146,12 @@ pub(crate) enum Command {
     /// Build and run slugs with classic Heroku buildpacks
     #[command(subcommand)]
     Slug(SlugCommand),
+    /// Look at and end builds on a cluster
+    #[command(subcommand)]
+    Jobs(JobsCommand),
+    /// The steps of a build's pod that are no phases
+    #[command(subcommand, hide = true)]
+    Pod(PodCommand),
     /// Build a Dockerfile with kaniko's command line; `lifecycle executor --help` lists its flags
     #[command(
         after_help = "Example:\n  lifecycle executor --context . --destination registry.example.com/me/app:1 --cache"
@@ -151,8 +161,15 @@ pub(crate) enum Command {
     #[command(after_help = "Example:\n  lifecycle warmer --cache-dir /cache --image debian:12")]
     Warmer,
     /// Say what this machine allows, and what would allow more
-    #[command(after_help = "Examples:\n  lifecycle doctor\n  lifecycle doctor --output json")]
+    #[command(
+        after_help = "Examples:\n  lifecycle doctor\n  lifecycle doctor --output json\n  lifecycle doctor --on kubernetes --namespace builds"
+    )]
     Doctor {
+        /// Look at a cluster in place of this machine
+        #[arg(long, value_enum, value_name = "PLACE")]
+        on: Option<On>,
+        #[command(flatten)]
+        cluster: ClusterArguments,
         /// Form of the result
         #[arg(long, short, value_enum, default_value_t)]
         output: OutputForm,
@@ -237,9 +254,9 @@ pub(crate) struct BuildArguments {
     /// Forget what earlier builds left in the cache
     #[arg(long)]
     pub(crate) clear_cache: bool,
-    /// Platform of the image, os/architecture[/variant] [default: this machine's]
-    #[arg(long, value_name = "PLATFORM")]
-    pub(crate) platform: Option<Platform>,
+    /// Platform of the image, os/architecture[/variant]; on a cluster several, with commas between [default: this machine's]
+    #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
+    pub(crate) platforms: Vec<Platform>,
     /// Run image in place of the builder's
     #[arg(long, value_name = "IMAGE")]
     pub(crate) run_image: Option<String>,
@@ -267,10 +284,15 @@ pub(crate) struct BuildArguments {
     /// Use buildpacks though the source has a Dockerfile
     #[arg(long, conflicts_with = "dockerfile")]
     pub(crate) buildpacks_only: bool,
+    /// File that the digest and the tags are written into as JSON [default: /dev/termination-log in a pod]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) termination_message: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) pack: PackArguments,
     #[command(flatten)]
     pub(crate) dockerfile: DockerfileArguments,
+    #[command(flatten)]
+    pub(crate) kubernetes: Box<KubernetesArguments>,
 }
 
 impl BuildArguments {

@@ -70,6 +70,11 @@ impl Environment {
             .collect()
     }
 
+    /// Whether this is a pod: the kubelet names the API server to every container.
+    pub(crate) fn is_pod(&self) -> bool {
+        self.os("KUBERNETES_SERVICE_HOST").is_some()
+    }
+
     /// Where programs are looked for.
     pub(crate) fn program_directories(&self) -> Vec<PathBuf> {
         self.paths("PATH")

@@ -7,6 +7,11 @@
 mod arguments;
 mod attributes;
 mod caches;
+#[cfg(feature = "kubernetes")]
+mod cluster;
+#[cfg(not(feature = "kubernetes"))]
+#[path = "cluster/absent.rs"]
+mod cluster;
 mod commands;
 mod console;
 mod context;
@@ -31,7 +36,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::arguments::{Arguments, CacheCommand, Command, Global};
+use crate::arguments::{Arguments, CacheCommand, Command, Global, On};
 use crate::console::{Console, Level};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -111,7 +116,14 @@ fn run(command: Command, session: &Session) -> Result<ExitCode, Failure> {
         Command::Builder(command) => commands::builder::run(&command, session),
         Command::Buildpack(command) => commands::package::buildpack(&command, session),
         Command::Extension(command) => commands::package::extension(&command, session),
-        Command::Doctor { output } => commands::doctor::run(output, session),
+        Command::Doctor {
+            on: Some(On::Kubernetes),
+            cluster,
+            output,
+        } => return cluster::doctor(&cluster, output, session),
+        Command::Doctor { output, .. } => commands::doctor::run(output, session),
+        Command::Jobs(command) => return cluster::jobs(&command, session),
+        Command::Pod(command) => cluster::pod(&command, session),
         Command::Completions { shell } => commands::completions::run(shell, session),
         Command::Man { directory } => commands::man::run(&directory, session),
     }?;

@@ -111,18 +111,24 @@ pub(crate) fn credential_files(environment: &Environment) -> Vec<PathBuf> {
 }
 
 fn trust(arguments: &RegistryArguments, environment: &Environment) -> Vec<TrustRule> {
-    let listed = arguments
-        .insecure_registry
-        .iter()
-        .map(|item| item.trim().to_owned());
-    let listed = listed
-        .filter(|item| !item.is_empty())
-        .chain(environment.list("CNB_INSECURE_REGISTRIES"));
-    listed
+    insecure(arguments, environment)
+        .into_iter()
         .map(|prefix| TrustRule {
             prefix,
             trust: Trust::Insecure,
         })
+        .collect()
+}
+
+/// Registries that may be spoken to without verified TLS.
+pub(crate) fn insecure(arguments: &RegistryArguments, environment: &Environment) -> Vec<String> {
+    let listed = arguments
+        .insecure_registry
+        .iter()
+        .map(|item| item.trim().to_owned());
+    listed
+        .filter(|item| !item.is_empty())
+        .chain(environment.list("CNB_INSECURE_REGISTRIES"))
         .collect()
 }
 

@@ -117,6 +117,11 @@ impl Session {
         })
     }
 
+    /// Registries that may be spoken to without verified TLS.
+    pub(crate) fn insecure_registries(&self) -> Vec<String> {
+        registry::insecure(&self.registry_arguments, &self.environment)
+    }
+
     /// What lies elsewhere.
     pub(crate) fn remote(&self) -> Result<&Remote, Failure> {
         once(&self.remote, || {

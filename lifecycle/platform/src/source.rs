@@ -43,7 +43,8 @@ impl Selection {
         }
     }
 
-    fn takes(&self, path: &Path, is_directory: bool) -> bool {
+    /// Whether a file of the source takes part; the path is relative to the source.
+    pub fn takes(&self, path: &Path, is_directory: bool) -> bool {
         let matched = |patterns: &Gitignore| {
             patterns
                 .matched_path_or_any_parents(path, is_directory)

@@ -29,7 +29,7 @@ const NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
 
 /// Whether a Dockerfile is to be built: one is named, or the source has one or is none but a Dockerfile's, and nothing
 /// else is asked for.
-pub(super) fn is_asked_for(arguments: &BuildArguments, source: &Location, console: &Console) -> bool {
+pub(crate) fn is_asked_for(arguments: &BuildArguments, source: &Location, console: &Console) -> bool {
     if arguments.dockerfile.file.is_some() {
         return true;
     }
@@ -107,9 +107,7 @@ pub(super) fn run(
     let image = names.first().filter(|_| arguments.output() == "registry");
     caches::keep(keepings, &[&report], image.map(Reference::repository), session)?;
     report.finish()?;
-    if let Some(path) = &arguments.digest_file {
-        fs_err::write(path, receipt.digest.as_str())?;
-    }
+    super::record(arguments, &receipt, session)?;
     session.console.info(format!(
         "Time: {}; {executed} steps carried out, {cached} taken from earlier builds; sent {}",
         human_duration(start.elapsed()),
@@ -181,7 +179,7 @@ fn options(
     let given = &arguments.dockerfile;
     let mut dockerfile = find(file, context)?;
     dockerfile.ignore.get_or_insert_with(|| context.ignore());
-    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+    let platform = super::platform(arguments)?;
     let epoch = super::created(arguments, session)?;
     let mut options = usual_options(dockerfile, context.files(), &platform, epoch);
     options.build_args = build_args(&given.build_args, session)?;

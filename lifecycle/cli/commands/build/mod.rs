@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use lifecycle_image::{Platform, Reference};
+use lifecycle_image::{Platform, Receipt, Reference};
 use lifecycle_layers::Packing;
 use lifecycle_phases::{Access, Cancellation, Identifiers, Images, Reporter};
 use lifecycle_platform::{BuildOptions, BuildReport, RunImages};
@@ -31,8 +31,8 @@ use lifecycle_store::{Cache, Sharing};
 use self::builder::Builder;
 use self::modules::{Asked, Wanted};
 use self::previous::{BuildSource, Writable};
-use self::project::Project;
-use crate::arguments::{BuildArguments, NetworkArgument};
+use crate::arguments::{BuildArguments, NetworkArgument, On};
+use crate::cluster;
 use crate::commands::builder::own_program;
 use crate::commands::sbom;
 use crate::context::Location;
@@ -42,7 +42,13 @@ use crate::place::Place;
 use crate::session::Session;
 use crate::variables::{self, Variables};
 
+pub(crate) use self::dockerfile::is_asked_for as is_dockerfile_asked_for;
+pub(crate) use self::project::Project;
+
 pub(crate) fn run(arguments: &BuildArguments, session: &Session) -> Result<ExitCode, Failure> {
+    if arguments.kubernetes.on == Some(On::Kubernetes) {
+        return cluster::build(arguments, session);
+    }
     let source = arguments.source();
     let location = Location::parse(source)?;
     if dockerfile::is_asked_for(arguments, &location, &session.console) {
@@ -85,7 +91,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         );
         return Err(Failure::new("no-run-image", message).help("name one with --run-image"));
     }
-    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+    let platform = platform(arguments)?;
     let program = own_program()?;
     let cache = cache(arguments, name, session)?;
     let options = BuildOptions {
@@ -154,9 +160,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         let code = u8::try_from(error.exit_code()).unwrap_or(1);
         Failure::from(error).with_code(code)
     })?;
-    if let Some(path) = &arguments.digest_file {
-        fs_err::write(path, report.export.receipt.digest.as_str())?;
-    }
+    record(arguments, &report.export.receipt, session)?;
     save_reports(arguments, &report, session)?;
     summary::tell(&report, start.elapsed(), &session.console);
     for name in &report.export.receipt.names {
@@ -218,6 +222,55 @@ fn phase_variables(exec_env: &ExecEnv, session: &Session) -> Vec<(String, String
     variables
 }
 
+/// The platform of a build on this machine: one.
+fn platform(arguments: &BuildArguments) -> Result<Platform, Failure> {
+    match arguments.platforms.as_slice() {
+        [] => Ok(Platform::host()),
+        [platform] => Ok(platform.clone()),
+        _ => Err(
+            Failure::new("platform", "this machine builds for one platform at a time")
+                .help("with --on kubernetes there is one Job for each platform, and an index at the end"),
+        ),
+    }
+}
+
+/// Where containers leave their last words, in a pod.
+const TERMINATION_LOG: &str = "/dev/termination-log";
+
+/// Leaves the digest where the caller looks for it: in a file, and for the kubelet in the termination message (JC-23).
+fn record(arguments: &BuildArguments, receipt: &Receipt, session: &Session) -> Result<(), Failure> {
+    let digest = receipt.digest.as_str();
+    if let Some(path) = &arguments.digest_file {
+        fs_err::write(path, digest)?;
+    }
+    let message = || {
+        let tags = receipt.names.iter().map(ToString::to_string).collect();
+        cluster::termination_message(digest, tags)
+    };
+    if let Some(path) = &arguments.termination_message {
+        fs_err::write(path, message())?;
+    } else if session.environment.is_pod() && Path::new(TERMINATION_LOG).is_file() {
+        // A pod whose user may not write there is told its digest in other ways.
+        if let Err(cause) = fs_err::write(TERMINATION_LOG, message()) {
+            session
+                .console
+                .warning(format!("no termination message: {cause}"));
+        }
+    }
+    Ok(())
+}
+
+/// Variables for the buildpacks of a project that lies here.
+pub(crate) fn buildpack_variables(
+    arguments: &BuildArguments,
+    session: &Session,
+) -> Result<Vec<(String, OsString)>, Failure> {
+    let source = Path::new(arguments.source());
+    let project = Project::read(source, arguments.descriptor.as_deref(), &session.console)?;
+    let exec_env = arguments.exec_env.clone().unwrap_or_default();
+    variables(arguments, &project, &exec_env, session)
+}
+
 /// Variables for the buildpacks: of `project.toml`, then of files, then of the command line (PRJ-06, PK-51).
 fn variables(
     arguments: &BuildArguments,
@@ -237,7 +290,7 @@ fn variables(
 }
 
 /// When the image is said to be made: `--creation-time`, else `SOURCE_DATE_EPOCH`.
-fn created(arguments: &BuildArguments, session: &Session) -> Result<Option<i64>, Failure> {
+pub(crate) fn created(arguments: &BuildArguments, session: &Session) -> Result<Option<i64>, Failure> {
     match arguments.creation_time.as_deref() {
         Some("now") => {
             let since = SystemTime::now()

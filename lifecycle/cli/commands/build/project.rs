@@ -14,7 +14,7 @@ use crate::failure::Failure;
 
 /// A project's descriptor; an empty one when the project has none.
 #[derive(Debug, Default)]
-pub(super) struct Project {
+pub(crate) struct Project {
     toml: ProjectToml,
     /// The folder that paths in the descriptor start from.
     folder: PathBuf,
@@ -23,7 +23,7 @@ pub(super) struct Project {
 impl Project {
     /// Reads the descriptor: the named file, else `project.toml` in the source if there is one (PRJ-01). Keys that
     /// nobody knows are warnings.
-    pub(super) fn read(source: &Path, descriptor: Option<&Path>, console: &Console) -> Result<Self, Failure> {
+    pub(crate) fn read(source: &Path, descriptor: Option<&Path>, console: &Console) -> Result<Self, Failure> {
         let path = match descriptor {
             Some(path) => path.to_owned(),
             None => source.join("project.toml"),
@@ -42,12 +42,12 @@ impl Project {
         Ok(Self { toml, folder })
     }
 
-    pub(super) fn builder(&self) -> Option<&str> {
+    pub(crate) fn builder(&self) -> Option<&str> {
         self.toml.builder.as_deref()
     }
 
     /// Which files of the source take part.
-    pub(super) fn selection(&self, source: &Path) -> Result<Selection, Failure> {
+    pub(crate) fn selection(&self, source: &Path) -> Result<Selection, Failure> {
         Ok(Selection::new(source, &self.toml.include, &self.toml.exclude)?)
     }
 

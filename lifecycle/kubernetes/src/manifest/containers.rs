@@ -99,12 +99,8 @@ fn dockerfile<'a>(
     };
     step.argue(["--store", store]);
     if let CacheAt::Image(image) = &submission.cache {
-        step.argue([
-            "--cache-from",
-            &image.to_string(),
-            "--cache-to",
-            &image.to_string(),
-        ]);
+        let cache = format!("type=registry,ref={image}");
+        step.argue(["--cache-from", &cache, "--cache-to", &format!("{cache},mode=max")]);
     }
     step.mounts.push(mount(volume, store));
     step.mounts.push(mount("workspace", WORKSPACE));

@@ -1,0 +1,120 @@
+//! What has to be known of a builder before its phases can be made steps of a pod.
+
+use lifecycle_image::{Artifact, Image, Platform, Reference, Source};
+use lifecycle_spec::label::{self, BuilderLabel, ModuleLayers};
+use lifecycle_spec::{BuildpackId, ExecEnvs, OrderEntry, OrderGroup, OrderToml, Version};
+
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// A builder image in a registry.
+pub(super) struct Builder {
+    pub(super) name: String,
+    /// The highest platform API that its lifecycle and we know.
+    pub(super) api: String,
+    pub(super) user: (i64, i64),
+    image: Image,
+}
+
+impl Builder {
+    /// Reads the builder's labels from its registry.
+    pub(super) fn look_up(name: &str, user: Option<(i64, i64)>, session: &Session) -> Result<Self, Failure> {
+        let reference: Reference = name.parse()?;
+        let registry = session.registry()?;
+        let image = match registry.artifact(&reference)? {
+            Artifact::Image(image) => *image,
+            Artifact::Index(_) => registry.image(&reference, &Platform::host())?,
+        };
+        let config = image.config();
+        let text = config.label(label::BUILDER).ok_or_else(|| {
+            Failure::new(
+                "no-builder",
+                format!("{name} is not a builder: it has no label {}", label::BUILDER),
+            )
+        })?;
+        if let Some(order) = config.label("io.buildpacks.buildpack.order-extensions")
+            && !matches!(order.trim(), "" | "null" | "[]")
+        {
+            return Err(Failure::new(
+                "extensions",
+                format!("{name} has image extensions, which need root in the pod"),
+            )
+            .help("use a builder without extensions on a cluster, or build here"));
+        }
+        let builder = BuilderLabel::parse(text)?;
+        let variable = |name: &str| config.config.env(name).and_then(|value| value.parse().ok());
+        let user = user.or_else(|| Some((variable("CNB_USER_ID")?, variable("CNB_GROUP_ID")?)));
+        let user = user.ok_or_else(|| {
+            Failure::new(
+                "no-user",
+                format!("{name} does not say as whom its phases run (CNB_USER_ID, CNB_GROUP_ID)"),
+            )
+            .help("name user and group with --pod-user UID:GID")
+        })?;
+        let apis = config
+            .label(label::LIFECYCLE_APIS)
+            .map(lifecycle_spec::Apis::parse_label)
+            .transpose()?;
+        Ok(Self {
+            name: name.to_owned(),
+            api: highest(&apis.unwrap_or(builder.lifecycle.apis).platform.supported),
+            user,
+            image,
+        })
+    }
+
+    /// `order.toml` of the buildpacks that were asked for: ids of the builder, with or without version.
+    pub(super) fn order(&self, asked: &[String]) -> Result<Option<String>, Failure> {
+        if asked.is_empty() {
+            return Ok(None);
+        }
+        let layers = self.image.config().label(label::BUILDPACK_LAYERS);
+        let layers = layers.map(ModuleLayers::parse).transpose()?.unwrap_or_default();
+        let mut group = Vec::new();
+        for text in asked {
+            let unknown = || {
+                let known: Vec<String> = layers.0.keys().map(ToString::to_string).collect();
+                Failure::new("buildpack", format!("{} has no buildpack {text}", self.name)).help(format!(
+                    "on a cluster only the builder's own can be used: {}",
+                    known.join(", ")
+                ))
+            };
+            let (id, version) = text
+                .split_once('@')
+                .map_or((text.as_str(), None), |(id, version)| (id, Some(version)));
+            let id = BuildpackId::new(id).map_err(|_| unknown())?;
+            let versions: Vec<&Version> = layers
+                .0
+                .get(&id)
+                .into_iter()
+                .flat_map(|versions| versions.keys())
+                .collect();
+            let version = match version {
+                Some(wanted) => versions.iter().find(|version| version.to_string() == wanted),
+                None => versions.last(),
+            };
+            group.push(OrderEntry {
+                version: (*version.ok_or_else(unknown)?).clone(),
+                id,
+                optional: false,
+                exec_env: ExecEnvs::default(),
+            });
+        }
+        let order = OrderToml {
+            order: vec![OrderGroup { group }],
+            order_extensions: Vec::new(),
+        };
+        Ok(Some(order.to_toml()))
+    }
+}
+
+/// The highest version that we give flags for.
+fn highest(supported: &[String]) -> String {
+    let known = [
+        "0.15", "0.14", "0.13", "0.12", "0.11", "0.10", "0.9", "0.8", "0.7",
+    ];
+    let found = known
+        .into_iter()
+        .find(|api| supported.iter().any(|other| other == api));
+    found.unwrap_or("0.12").to_owned()
+}

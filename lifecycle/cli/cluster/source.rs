@@ -1,0 +1,241 @@
+//! A source on its way to a cluster: which files it is, and one archive of them.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lifecycle_dockerfile::Ignore;
+use lifecycle_image::{Digest, History, Image, Platform, Reference, mutate};
+use lifecycle_kubernetes::SourceArchive;
+use lifecycle_layers::{Contents, Entry, Kind, Owner, PackError, Packing, Style, TarWriter, pack};
+use lifecycle_platform::Selection;
+use lifecycle_store::Expected;
+
+use crate::console::human_size;
+use crate::failure::Failure;
+use crate::session::Session;
+use crate::transfer;
+
+/// Which files of a directory are sent.
+#[derive(Debug)]
+pub(super) struct Files {
+    pub(super) directory: PathBuf,
+    /// `include` and `exclude` of project.toml.
+    pub(super) selection: Selection,
+    /// `.dockerignore`. The Dockerfile and the file itself go along all the same: the build asks for them.
+    pub(super) ignore: Ignore,
+    /// What is needed whatever the patterns say.
+    pub(super) kept: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Whether a path is sent. `.git` never is: the history of a project is no part of its image.
+    fn takes(&self, path: &Path, is_directory: bool) -> bool {
+        if path.starts_with(".git") {
+            return false;
+        }
+        self.kept.iter().any(|kept| kept == path)
+            || (self.selection.takes(path, is_directory) && !self.ignore.matches(path.as_os_str().as_bytes()))
+    }
+
+    /// Everything that is sent, sorted; directories only with something in them that is, or when they are taken
+    /// themselves.
+    fn find(&self, below: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
+        let mut names: Vec<_> = fs_err::read_dir(self.directory.join(below))?
+            .map(|entry| entry.map(|entry| entry.file_name()))
+            .collect::<Result<_, _>>()?;
+        names.sort();
+        for name in names {
+            let path = below.join(name);
+            let metadata = fs_err::symlink_metadata(self.directory.join(&path))?;
+            let takes = self.takes(&path, metadata.is_dir());
+            if !metadata.is_dir() {
+                if takes {
+                    found.push(path);
+                }
+                continue;
+            }
+            if path == Path::new(".git") {
+                continue;
+            }
+            let before = found.len();
+            found.push(path.clone());
+            self.find(&path, found)?;
+            if found.len() == before + 1 && !takes {
+                found.pop();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Contents for Files {
+    fn name(&self) -> String {
+        self.directory.display().to_string()
+    }
+
+    fn write(&self, out: &mut dyn Write) -> Result<(), PackError> {
+        let mut found = Vec::new();
+        let failed = |path: &Path, cause| PackError::Io {
+            path: path.display().to_string(),
+            cause,
+        };
+        self.find(Path::new(""), &mut found)
+            .map_err(|cause| failed(&self.directory, cause))?;
+        let mut tar = TarWriter::new(out, Style::Oci { latest: None });
+        for path in found {
+            let disk = self.directory.join(&path);
+            write_entry(&mut tar, &path, &disk).map_err(|error| match error {
+                Failed::Here(cause) => failed(&disk, cause),
+                Failed::There(error) => error,
+            })?;
+        }
+        tar.finish().map(drop)
+    }
+}
+
+/// Which side of a copy failed.
+enum Failed {
+    Here(std::io::Error),
+    There(PackError),
+}
+
+impl From<std::io::Error> for Failed {
+    fn from(cause: std::io::Error) -> Self {
+        Self::Here(cause)
+    }
+}
+
+impl From<PackError> for Failed {
+    fn from(error: PackError) -> Self {
+        Self::There(error)
+    }
+}
+
+fn write_entry(tar: &mut TarWriter<&mut dyn Write>, path: &Path, disk: &Path) -> Result<(), Failed> {
+    let metadata = fs_err::symlink_metadata(disk)?;
+    let target;
+    let kind = if metadata.is_dir() {
+        Kind::Directory
+    } else if metadata.is_symlink() {
+        target = fs_err::read_link(disk)?;
+        Kind::Symlink(target.as_os_str().as_bytes().into())
+    } else if metadata.is_file() {
+        Kind::File { size: metadata.len() }
+    } else {
+        // Sockets, pipes and devices are no source.
+        return Ok(());
+    };
+    tar.entry(&Entry {
+        path: path.as_os_str().as_bytes().into(),
+        kind,
+        mode: metadata.mode() & 0o7777,
+        owner: Owner::ROOT,
+        mtime: metadata.mtime(),
+        xattrs: Vec::new(),
+    })?;
+    if !metadata.is_file() {
+        return Ok(());
+    }
+    let mut file = fs_err::File::open(disk)?;
+    let mut buffer = vec![0; 256 << 10];
+    let mut left = metadata.len();
+    while left > 0 {
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        match file.read(&mut buffer[..length])? {
+            0 => return Err(std::io::Error::other("it has become shorter").into()),
+            read => {
+                tar.data(&buffer[..read])?;
+                left -= read as u64;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Packs a source into a file, and refuses one that is larger than what the user thinks it is (JC-01).
+pub(super) fn archive(files: &Files, limit: u64, session: &Session) -> Result<SourceArchive, Failure> {
+    let mut file: File = tempfile::tempfile_in(session.scratch()?)?;
+    let packed = pack(
+        files,
+        &Packing::default(),
+        &mut file,
+        &lifecycle_image::NoProgress,
+    )?;
+    check(packed.size, limit, session)?;
+    Ok(SourceArchive {
+        file,
+        size: packed.size,
+        digest: packed.digest,
+    })
+}
+
+fn check(size: u64, limit: u64, session: &Session) -> Result<(), Failure> {
+    session.console.info(format!("Source: {}", human_size(size)));
+    if size > limit << 20 {
+        return Err(Failure::new(
+            "source-limit",
+            format!("the source has {}, more than {limit} MiB", human_size(size)),
+        )
+        .help("leave files out with `exclude` in project.toml, .dockerignore or --gitignore, or raise --source-limit"));
+    }
+    Ok(())
+}
+
+/// Puts a source into the repository of `image`: its layer is content-addressed, so that an unchanged source is not sent
+/// again; its manifest is this build's own, so that nobody else's build loses it when this one is through.
+pub(super) fn upload(
+    files: Files,
+    id: &str,
+    image: &Reference,
+    limit: u64,
+    session: &Session,
+) -> Result<Reference, Failure> {
+    let layer = session.store()?.pack(
+        Arc::new(files),
+        Packing::default(),
+        Expected::here(),
+        session.progress(),
+    );
+    let size = layer.descriptor()?.size;
+    check(size, limit, session)?;
+    let artifact = mutate::append(Image::empty(&Platform::host()), layer, History::default());
+    let artifact = mutate::configure(artifact, |config| config.set_label("lifecycle.build/id", id));
+    let digest: Digest = artifact.digest()?;
+    let tag = format!("source-{}", &digest.hex()[..16]);
+    let name = image.repository().tagged(&tag)?;
+    let destination = session.output("registry", std::slice::from_ref(&name))?;
+    let receipt = transfer::write(&artifact, &destination)?;
+    session.console.info(format!(
+        "Sent {} of it to {}",
+        human_size(receipt.sent),
+        name.familiar()
+    ));
+    Ok(name.repository().at(&receipt.digest))
+}
+
+/// Removes an uploaded source. A registry that does not let us is only told of: the build is through.
+pub(super) fn remove(artifact: &str, session: &Session) {
+    let removed = artifact
+        .parse::<Reference>()
+        .map_err(Failure::from)
+        .and_then(|reference| {
+            use lifecycle_image::TransferErrorKind::NotFound;
+            match session.registry()?.delete(&reference) {
+                Err(error) if error.kind != NotFound => Err(error.into()),
+                _ => Ok(()),
+            }
+        });
+    if let Err(failure) = removed {
+        let why = failure
+            .diagnostic
+            .map(|diagnostic| diagnostic.message.clone())
+            .unwrap_or_default();
+        session.console.warning(format!(
+            "the uploaded source {artifact} is left in the registry: {why}"
+        ));
+    }
+}
