@@ -225,7 +225,7 @@ mod tests {
             )
         });
         Named::new(
-            &Remote::new(registry.web(), GitSettings::default()),
+            &Remote::new(registry.web(), GitSettings::default(), StoreSettings::default()),
             &secrets.collect(),
             None,
         )

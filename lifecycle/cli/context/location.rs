@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use lifecycle_dockerfile::GitReference;
-use lifecycle_remote::{GitSettings, Repository};
+use lifecycle_remote::{GitSettings, Object, Repository};
 
 use crate::failure::Failure;
 
@@ -18,6 +18,8 @@ pub(crate) enum Location {
     Input,
     /// A file on the web: an archive or a Dockerfile.
     Web(String),
+    /// An object of a store: an archive or a Dockerfile.
+    Object(Box<Object>),
     /// The files of a git repository.
     Git(Box<Repository>, Box<GitSettings>),
 }
@@ -55,13 +57,17 @@ impl Location {
             };
             return Ok(Self::Git(Box::new(repository), Box::default()));
         }
+        if let Some(object) = Object::parse(&text) {
+            return Ok(Self::Object(Box::new(object?)));
+        }
         if text.starts_with("https://") || text.starts_with("http://") {
             return Ok(Self::Web(text));
         }
         if let Some((scheme, _)) = text.split_once("://") {
             let message = format!("{scheme}:// is no scheme of a build context");
-            return Err(Failure::new("context", message)
-                .help("name a directory, a tar, an http(s), git or ssh address, or - for standard input"));
+            return Err(Failure::new("context", message).help(
+                "name a directory, a tar, an http(s), s3, gs, git or ssh address, or - for standard input",
+            ));
         }
         Ok(Self::Directory(path))
     }
@@ -118,6 +124,17 @@ mod tests {
             assert_eq!(repository.reference.as_deref(), reference);
             assert_eq!(repository.subdirectory.as_deref(), subdirectory);
         }
+        for text in [
+            "s3://bucket/context.tar",
+            "gs://bucket/context.tar",
+            "https://a.blob.core.windows.net/c/context.tar",
+        ] {
+            assert!(matches!(parse(text), Location::Object(_)), "{text}");
+        }
+        assert!(matches!(
+            parse("https://a.blob.core.windows.net.evil.test/c/context.tar"),
+            Location::Web(_)
+        ));
         assert!(Location::parse("ftp://a.test/x").is_err());
     }
 }

@@ -80,6 +80,11 @@ impl Location {
                 let (file, name) = fetch(address, session)?;
                 Context::of_file(file, &name, session)
             }
+            Self::Object(object) => {
+                let mut file = tempfile::tempfile_in(session.scratch()?)?;
+                session.remote()?.get(object, u64::MAX, &mut file)?;
+                Context::of_file(file, &object.to_string(), session)
+            }
             Self::Git(repository, settings) => {
                 let room = session.store()?.scratch()?;
                 let path = room.path().join("context");

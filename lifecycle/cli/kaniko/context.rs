@@ -3,13 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use lifecycle_registry::Secret;
-use lifecycle_remote::GitAuthorization;
+use lifecycle_remote::{GitAuthorization, Object};
 
 use super::settings::{GitSettings, Settings};
 use crate::context::{Context, FoundDockerfile, Location};
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::session::Session;
+
+/// What a context is called in a bucket where nothing says more.
+const OBJECT: &str = "context.tar.gz";
 
 /// Brings the context here (kaniko.md 1.5).
 pub(super) fn open(settings: &Settings, session: &Session) -> Result<Context, Failure> {
@@ -37,7 +40,20 @@ fn location(settings: &Settings, session: &Session) -> Result<Location, Failure>
         ("tar", "stdin") => Ok(Location::Input),
         ("tar", path) => Ok(Location::File(PathBuf::from(path))),
         ("git", rest) => Ok(git(rest, &settings.git, &session.environment)),
-        ("https" | "http", _) => Ok(Location::Web(text)),
+        ("https" | "http" | "s3" | "gs", _) => {
+            // A bucket alone holds the context under this name.
+            let is_bucket = matches!(scheme, "s3" | "gs")
+                && rest.trim_end_matches('/') == rest.split('/').next().unwrap_or_default();
+            let address = if is_bucket {
+                format!("{scheme}://{}/{OBJECT}", rest.trim_end_matches('/'))
+            } else {
+                text.clone()
+            };
+            Ok(match Object::parse(&address) {
+                Some(object) => Location::Object(Box::new(object?)),
+                None => Location::Web(address),
+            })
+        }
         _ => {
             let message = format!("{scheme}:// is no scheme of a build context");
             Err(Failure::new("context", message)

@@ -12,10 +12,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps, fstat, futimens,
-    makedev, mkdirat, mknodat, openat, openat2, readlinkat, renameat, renameat_with, statat, unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps, fchown, fstat,
+    futimens, makedev, mkdirat, mknodat, openat, openat2, readlinkat, renameat, renameat_with, statat,
+    unlinkat,
 };
+use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
+
+use crate::PlacedFile;
 
 /// Links followed in one path before it counts as a loop; the kernel's own limit.
 const MAX_LINKS: u32 = 40;
@@ -217,7 +221,8 @@ impl MountPoints {
     }
 
     /// A file in the root itself, for the time of the run; what is there already, be it a link, steps aside.
-    pub(crate) fn place(&mut self, path: &Path, bytes: &[u8], mode: u32) -> Result<(), Errno> {
+    pub(crate) fn place(&mut self, file: &PlacedFile) -> Result<(), Errno> {
+        let path = &file.target;
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::INVAL);
         };
@@ -238,11 +243,18 @@ impl MountPoints {
             Err(error) => return Err(error),
         };
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let written = openat(&parent, name, flags, Mode::from_raw_mode(0o600)).and_then(|file| {
-            rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
-            let mut rest = bytes;
+        let written = openat(&parent, name, flags, Mode::from_raw_mode(0o600)).and_then(|made| {
+            if (file.uid, file.gid) != (0, 0) {
+                fchown(
+                    &made,
+                    Some(Uid::from_raw(file.uid)),
+                    Some(Gid::from_raw(file.gid)),
+                )?;
+            }
+            rustix::fs::fchmod(&made, Mode::from_raw_mode(file.mode))?;
+            let mut rest = &file.bytes[..];
             while !rest.is_empty() {
-                let count = rustix::io::write(&file, rest)?;
+                let count = rustix::io::write(&made, rest)?;
                 rest = &rest[count..];
             }
             Ok(())

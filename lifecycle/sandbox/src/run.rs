@@ -150,7 +150,8 @@ pub enum Content {
     },
 }
 
-/// A file in the root itself. What was there comes back after the run. Nothing secret: it is on the disk.
+/// A file in the root itself. What was there comes back after the run. It is on the disk until then, and longer when this
+/// process is killed.
 #[derive(Debug)]
 pub struct PlacedFile {
     /// Absolute path within the root.
@@ -159,6 +160,10 @@ pub struct PlacedFile {
     pub bytes: Vec<u8>,
     /// Permissions.
     pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
 }
 
 /// A directory or file of the host, held open from here on, so that it cannot be swapped any more.

@@ -382,12 +382,10 @@ impl Run {
             }
         }
         for file in &self.placed {
-            points
-                .place(&file.target, &file.bytes, file.mode)
-                .map_err(|errno| SandboxError::MountPoint {
-                    path: file.target.clone(),
-                    source: errno.into(),
-                })?;
+            points.place(file).map_err(|errno| SandboxError::MountPoint {
+                path: file.target.clone(),
+                source: errno.into(),
+            })?;
         }
         let made = points
             .make(&self.directory, Kind::Directory, Lifetime::Forever)

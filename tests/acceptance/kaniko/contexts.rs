@@ -116,6 +116,20 @@ fn the_web_and_git_give_contexts_1_5() {
         .fails(1)
         .says("404");
 
+    // A store that speaks S3; a bucket alone holds the context under its usual name.
+    server.keep("/bucket/context.tar.gz", fs::read(&archive).unwrap(), &[]);
+    for context in ["--context=s3://bucket/context.tar.gz", "--context=s3://bucket"] {
+        to_layout(&machine, &[context])
+            .env("S3_ENDPOINT", format!("http://{}", server.address()))
+            .env("S3_FORCE_PATH_STYLE", "true")
+            .env("AWS_REGION", "eu-test-1")
+            .env("AWS_ACCESS_KEY_ID", "key-id")
+            .env("AWS_SECRET_ACCESS_KEY", "s3cr3t")
+            .succeeds()
+            .does_not_say("s3cr3t");
+        assert!(contains(&content(&machine), "FROM THE WEB"));
+    }
+
     repository(&machine, "r.git");
     server.keep_directory("/r.git", &machine.path("r.git"));
     server.require("Basic dTpzM2NyM3Q=");

@@ -138,12 +138,18 @@ fn steps_see_no_credentials_5_3() {
         // In a pod the program and its credentials lie in the root that the build starts in.
         let root = ExecutorRoot::new(&machine);
         fs::write(root.at("kaniko/.docker/config.json"), &auth).unwrap();
-        let without_secret: Vec<&str> = file.lines().filter(|line| !line.contains("--mount")).collect();
-        fs::write(root.at("workspace/Dockerfile"), without_secret.join("\n")).unwrap();
-        let words = ["--no-push", "--oci-layout-path=/workspace/out"];
+        fs::write(root.at("workspace/Dockerfile"), &file).unwrap();
+        fs::write(root.at("workspace/.dockerignore"), "s\n").unwrap();
+        fs::write(root.at("workspace/s"), marker).unwrap();
+        let words = [
+            "--no-push",
+            "--oci-layout-path=/workspace/out",
+            "--secret=id=s,src=/workspace/s",
+        ];
         root.executor(&words)
             .env("GIT_TOKEN", marker)
             .succeeds()
+            .says("secret-on-disk")
             .does_not_say(marker);
         fs::remove_dir_all(machine.path("out")).unwrap();
         fs::rename(root.at("workspace/out"), machine.path("out")).unwrap();

@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use lifecycle_diagnostics::{Diagnostic, Severity};
 use lifecycle_dockerfile::{Network, RunAction, Script, Security};
 use lifecycle_layers::{ChangeSet, Contents, OwnerTable, Owners};
 use lifecycle_sandbox::{
@@ -278,7 +279,35 @@ impl StageRunner<'_> {
             }
         }
         let (mounts, _held) = attached.split();
-        run.mounts.extend(mounts);
+        if is_chroot
+            && mounts
+                .iter()
+                .any(|mount| matches!(mount.content, Content::File { .. }))
+        {
+            let message = format!(
+                "secrets of `{}` lie in files of its root until it ends, because nothing can be mounted here",
+                name.text
+            );
+            let warning = Diagnostic::new(Severity::Warning, "secret-on-disk", message);
+            build.reporter.warn(&warning);
+        }
+        for mount in mounts {
+            match mount.content {
+                Content::File {
+                    bytes,
+                    mode,
+                    uid,
+                    gid,
+                } if is_chroot => run.placed.push(PlacedFile {
+                    target: mount.target,
+                    bytes,
+                    mode,
+                    uid,
+                    gid,
+                }),
+                _ => run.mounts.push(mount),
+            }
+        }
         let _script = match &action.script {
             Some(script) if is_chroot => {
                 let path = format!("{SCRIPTS}/{}", script.name);
@@ -390,6 +419,8 @@ fn placed(path: &str, bytes: &[u8], mode: u32) -> PlacedFile {
         target: PathBuf::from(path),
         bytes: bytes.to_vec(),
         mode,
+        uid: 0,
+        gid: 0,
     }
 }
 
