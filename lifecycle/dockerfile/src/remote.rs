@@ -158,16 +158,18 @@ pub(crate) fn is_http(text: &str) -> bool {
     text.starts_with("http://") || text.starts_with("https://")
 }
 
-/// The name of the file that an address gives: the last path element, or `__unnamed__` (H27).
+/// The longest name that file systems take, in bytes.
+const LONGEST_NAME: usize = 255;
+
+/// The name of the file that an address gives: the last path element, or `__unnamed__` (H27). The path is decoded
+/// before it is taken apart, so that a slash stays a slash, and what is no name of a file is none.
 pub(crate) fn file_name(url: &str) -> String {
     let path = url.split_once("://").map_or(url, |(_, rest)| rest);
     let path = path.split(['?', '#']).next().unwrap_or(path);
-    let path = path.split_once('/').map_or("", |(_, path)| path);
+    let path = decode(path.split_once('/').map_or("", |(_, path)| path));
     let name = path.trim_end_matches('/').rsplit('/').next().unwrap_or("");
-    match decode(name).as_str() {
-        "" | "." => "__unnamed__".to_owned(),
-        name => name.to_owned(),
-    }
+    let is_name = !matches!(name, "" | "." | "..") && !name.contains('\0') && name.len() <= LONGEST_NAME;
+    if is_name { name } else { "__unnamed__" }.to_owned()
 }
 
 /// What a `--checksum` for a web address may be: an algorithm and as many hexadecimal digits as it gives (H28).
@@ -245,6 +247,10 @@ mod tests {
             ("https://host.test/", "__unnamed__"),
             ("https://host.test", "__unnamed__"),
             ("https://host.test/a%20b", "a b"),
+            ("https://host.test/a/..%2f..%2fb", "b"),
+            ("https://host.test/a/%2e%2e", "__unnamed__"),
+            ("https://host.test/..", "__unnamed__"),
+            ("https://host.test/a%00b", "__unnamed__"),
         ] {
             assert_eq!(file_name(url), name, "{url}");
         }

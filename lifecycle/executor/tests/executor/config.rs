@@ -351,3 +351,29 @@ fn an_image_without_new_layers_is_as_old_as_its_base_l2() {
     let built = bench.build("FROM busybox\nLABEL a=b\n");
     assert_eq!(built.config().created.as_deref(), Some("2020-01-01T00:00:00Z"));
 }
+
+#[test]
+fn the_top_of_a_configuration_l3() {
+    let bench = Bench::new();
+    let mut options = bench.options("FROM scratch\nMAINTAINER Ann\nENV a=b\n");
+    options.platforms.target = lifecycle_dockerfile::Platform {
+        variant: "v7".into(),
+        ..lifecycle_dockerfile::Platform::new("linux", "arm")
+    };
+    let built = bench.build_with(&options);
+    let config: serde_json::Value =
+        serde_json::from_slice(&built.image.encode_config().unwrap().bytes).unwrap();
+    let top = config.as_object().unwrap();
+    for (key, value) in [
+        ("author", "Ann"),
+        ("architecture", "arm"),
+        ("variant", "v7"),
+        ("os", "linux"),
+        ("created", "2023-11-14T22:13:20Z"),
+    ] {
+        assert_eq!(top[key], value, "{key}");
+    }
+    assert_eq!(top["history"].as_array().unwrap().len(), 2);
+    assert_eq!(top["rootfs"]["type"], "layers");
+    assert!(top["config"].is_object());
+}

@@ -11,4 +11,5 @@ mod live_root;
 mod remote;
 mod run;
 mod rungs;
+mod security;
 mod users;

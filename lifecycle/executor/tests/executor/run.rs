@@ -577,3 +577,34 @@ fn images_files_of_accounts_are_bounded_cve_2024_9676() {
         assert!(start.elapsed() < Duration::from_secs(10), "{command}");
     }
 }
+
+#[test]
+fn limits_of_the_build_reach_commands_and_no_key_i17() {
+    let bench = Bench::new();
+    let dockerfile = "FROM busybox\nRUN ulimit -n; grep ' /dev/shm ' /proc/mounts; cat /etc/hosts\n";
+    let mut options = bench.options(dockerfile);
+    options.hosts = Some(b"10.1.2.3\tdb\n".to_vec());
+    options.shm_size = Some(1 << 20);
+    let files = lifecycle_sandbox::Rlimit {
+        current: Some(77),
+        maximum: Some(77),
+    };
+    options.ulimits = vec![(lifecycle_sandbox::Resource::Nofile, files)];
+    let built = bench.build_with(&options);
+    for text in ["77\n", "size=1024k", "10.1.2.3\tdb\n"] {
+        assert!(built.output.contains(text), "{text} in {}", built.output);
+    }
+    assert_eq!(bench.build(dockerfile).executed, 0);
+    // A limit that cannot be had is an error, never left out.
+    options.no_cache = lifecycle_executor::NoCache::All;
+    options.limits = Some(lifecycle_sandbox::Limits {
+        parent: bench.directory.path().to_owned(),
+        memory: Some(1 << 20),
+        ..lifecycle_sandbox::Limits::default()
+    });
+    let message = bench.fail_with(&options);
+    assert!(
+        message.contains("memory.max") && message.contains("Dockerfile:2:1"),
+        "{message}"
+    );
+}
