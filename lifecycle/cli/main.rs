@@ -58,7 +58,9 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse_from(arguments);
     let console = console(&arguments.global, &environment);
     let session = Session::new(arguments.global, environment, console);
-    match run(arguments.command, &session) {
+    let ended = run(arguments.command, &session);
+    session.interruption.wait_if_ending();
+    match ended {
         Ok(code) => code,
         Err(failure) => {
             if let Some(diagnostic) = &failure.diagnostic {

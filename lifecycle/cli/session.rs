@@ -105,7 +105,9 @@ impl Session {
     /// The local store.
     pub(crate) fn store(&self) -> Result<&Store, Failure> {
         once(&self.store, || {
-            Ok(Store::open(self.store_directory()?)?.watched(self.progress()))
+            let store = Store::open(self.store_directory()?)?;
+            self.interruption.remove_live(store.live_scratch());
+            Ok(store.watched(self.progress()))
         })
     }
 

@@ -1,17 +1,18 @@
 //! Ctrl-C and its relatives.
 //!
-//! Work that can end by itself says how it is told ([`Interruption::during`]). Otherwise, at the second signal, and
-//! when the work has not ended some seconds after the first, the process ends here: what it has open under a
-//! temporary name is removed, and nothing half-written keeps a name.
+//! Work that runs commands says how they are told ([`Interruption::during`]). When none runs, at the second signal, and
+//! when they have not ended some seconds after the first, the process ends here, whatever it is doing: what it has open
+//! under a temporary name is removed, and nothing half-written keeps a name.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use lifecycle_store::LiveScratch;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -29,8 +30,12 @@ struct State {
     tell: Option<Tell>,
     /// The first signal has been passed on.
     told: bool,
+    /// The process ends on the signals' thread.
+    ending: bool,
     /// Directories that are removed when the process ends here.
     scratch: Vec<PathBuf>,
+    /// Those of an open store.
+    live: Option<LiveScratch>,
 }
 
 impl std::fmt::Debug for State {
@@ -43,8 +48,8 @@ impl std::fmt::Debug for State {
 }
 
 enum Tell {
-    /// The first signal; the second one ends the process.
-    Once(Box<dyn Fn() + Send>),
+    /// The first signal; the second one ends the process. Says whether the work will end by itself.
+    Once(Box<dyn Fn() -> bool + Send>),
     /// Every signal: somebody else decides what they mean.
     Always(Box<dyn Fn(i32) + Send>),
 }
@@ -56,6 +61,7 @@ pub(crate) struct Told(Interruption);
 impl Drop for Told {
     fn drop(&mut self) {
         self.0.state().tell = None;
+        self.0.wait_if_ending();
     }
 }
 
@@ -86,8 +92,9 @@ impl Interruption {
         Ok(())
     }
 
-    /// While the result lives, the first signal calls `stop`, which has the work end by itself.
-    pub(crate) fn during(&self, stop: impl Fn() + Send + 'static) -> Told {
+    /// While the result lives, the first signal calls `stop`, which says whether the work will end by itself now. If not,
+    /// the process ends at once.
+    pub(crate) fn during(&self, stop: impl Fn() -> bool + Send + 'static) -> Told {
         self.state().tell = Some(Tell::Once(Box::new(stop)));
         Told(self.clone())
     }
@@ -103,6 +110,46 @@ impl Interruption {
         self.state().scratch.push(directory.to_owned());
     }
 
+    /// The store whose unfinished work is removed when the process ends here.
+    pub(crate) fn remove_live(&self, live: LiveScratch) {
+        self.state().live = Some(live);
+    }
+
+    /// Removes scratch directories for a moment. Who has pressed Ctrl-C does not wait for a disk that is slow at it; the
+    /// next build removes the rest.
+    pub(crate) fn tidy_up(&self) {
+        let (scratch, live) = {
+            let state = self.state();
+            (state.scratch.clone(), state.live.clone())
+        };
+        let (done, wait) = mpsc::channel();
+        let remove = move || {
+            for directory in &scratch {
+                drop(fs::remove_dir_all(directory));
+            }
+            if let Some(live) = live {
+                live.remove_all();
+            }
+            // Nobody may be waiting any more.
+            done.send(()).ok();
+        };
+        if thread::Builder::new()
+            .name("tidy-up".to_owned())
+            .spawn(remove)
+            .is_ok()
+        {
+            wait.recv_timeout(MOMENT).ok();
+        }
+    }
+
+    /// When the process is being ended, work fails over what is taken away from it. What is said and what code it ends
+    /// with is decided elsewhere, so whoever comes here waits for that.
+    pub(crate) fn wait_if_ending(&self) {
+        while self.state().ending {
+            thread::park();
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,18 +159,20 @@ impl Interruption {
         match &state.tell {
             Some(Tell::Always(forward)) => return forward(signal),
             Some(Tell::Once(stop)) if !state.told => {
-                stop();
+                let ends_itself = stop();
                 state.told = true;
                 drop(state);
-                say("stopping; once more to stop at once");
-                return self.end_unless_done(signal, say);
+                if ends_itself {
+                    say("stopping; once more to stop at once");
+                    return self.end_unless_done(signal, say);
+                }
             }
             _ => drop(state),
         }
         self.end(signal, say);
     }
 
-    /// Not all work notices that it was told to stop: a transfer looks up only when it is through.
+    /// A command may not end when it is told to.
     fn end_unless_done(&self, signal: i32, say: &Say) {
         let (all, later) = (self.clone(), Arc::clone(say));
         let watch = move || {
@@ -142,13 +191,12 @@ impl Interruption {
     }
 
     fn end(&self, signal: i32, say: &Say) {
+        self.state().ending = true;
         say("stopped");
         for path in unfinished_files() {
             drop(fs::remove_file(path));
         }
-        for directory in &self.state().scratch {
-            drop(fs::remove_dir_all(directory));
-        }
+        self.tidy_up();
         end(128 + signal);
     }
 }
@@ -158,6 +206,9 @@ type Say = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// How long work may take to end after it was told to. Programs of a build have five seconds of it.
 const GRACE: Duration = Duration::from_secs(7);
+
+/// How long scratch directories may take to be removed.
+const MOMENT: Duration = Duration::from_secs(1);
 
 /// The main thread is in the middle of something; nothing would bring it back here.
 #[expect(clippy::exit, reason = "the signal thread cannot return from main")]

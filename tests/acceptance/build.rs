@@ -601,3 +601,17 @@ fn an_unknown_buildpack_or_builder_is_named() {
     ]);
     no_builder.fails(1).says("not a builder").says(RUN);
 }
+
+#[test]
+fn a_build_goes_on_when_its_program_is_replaced() {
+    let machine = Machine::with_builder();
+    let program = machine.path("lifecycle");
+    fs::copy(env!("CARGO_BIN_EXE_lifecycle"), &program).unwrap();
+    let build = machine.build(&machine.app(), &["--tag", "build/replaced"]);
+    let running = build.program(&program).start();
+    let other = machine.path("other");
+    fs::write(&other, "not a program").unwrap();
+    fs::rename(&other, &program).unwrap();
+    running.wait().with_code(0);
+    machine.lifecycle(&["run", "build/replaced"]).succeeds();
+}

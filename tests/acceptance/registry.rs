@@ -96,6 +96,44 @@ fn a_private_authority_is_trusted_when_it_is_named() {
 }
 
 #[test]
+fn a_push_from_the_store_mounts_what_its_registry_has() {
+    let registry = Registry::start();
+    let run = registry.name("base/run:1");
+    Machine::with_builder().lifecycle(&["push", RUN, &run]).succeeds();
+    // Another machine that pulls the base and pushes an app that is built on it.
+    let machine = Machine::new();
+    machine.lifecycle(&["pull", &run]).succeeds();
+    let push = |name: &str| {
+        let before = registry.requests().len();
+        machine
+            .lifecycle(&["push", &run, &registry.name(name)])
+            .succeeds();
+        registry.sent_blobs(before)
+    };
+    let inspected = machine
+        .lifecycle(&["inspect", &run, "--output", "json"])
+        .succeeds()
+        .json();
+    let layers = inspected["layers"].to_string();
+    let sent = push("app/one");
+    // Configurations are sent.
+    assert!(
+        sent.len() <= 1 && sent.iter().all(|digest| !layers.contains(digest)),
+        "{sent:?} {layers}"
+    );
+    // What was sent to a repository can be mounted from there.
+    let elsewhere = Registry::start();
+    let [first, second] = ["x/first", "x/second"].map(|name| {
+        let before = elsewhere.requests().len();
+        machine
+            .lifecycle(&["push", &run, &elsewhere.name(name)])
+            .succeeds();
+        elsewhere.sent_blobs(before).len()
+    });
+    assert!(first > 1 && second <= 1, "{first} {second}");
+}
+
+#[test]
 fn a_registry_that_is_not_there_is_named() {
     let machine = Machine::with_builder();
     let port = TcpListener::bind("127.0.0.1:0")

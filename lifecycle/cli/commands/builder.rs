@@ -68,19 +68,22 @@ fn names_of(group: &str) -> Result<Vec<ModuleName>, Failure> {
         .collect::<Result<_, lifecycle_spec::NameError>>()?)
 }
 
+/// This program, also when its path leads to another one by now.
+pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// This program as the lifecycle of a builder.
-fn own_lifecycle() -> Result<Lifecycle, Failure> {
-    let program = own_program()?;
-    Ok(Lifecycle::own(program.version, program.file, program.launcher))
+fn own_lifecycle() -> Lifecycle {
+    let program = own_program();
+    Lifecycle::own(program.version, program.file, program.launcher)
 }
 
 /// This program as the phases of a build.
-pub(crate) fn own_program() -> Result<Program, Failure> {
-    Ok(Program {
-        file: std::env::current_exe()?,
+pub(crate) fn own_program() -> Program {
+    Program {
+        file: OWN_PROGRAM.into(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         launcher: LAUNCHER.into(),
-    })
+    }
 }
 
 /// Makes a builder for this machine from its definition. An embedded stack that the store does not have is made first.
@@ -188,7 +191,7 @@ impl BuilderDefinition {
             Some(BuilderLifecycle::Version(version)) if version != env!("CARGO_PKG_VERSION") => {
                 Address::Download(reference_release(version, &wanted))
             }
-            _ if Platform::host().satisfies(&wanted) => return own_lifecycle(),
+            _ if Platform::host().satisfies(&wanted) => return Ok(own_lifecycle()),
             _ => {
                 return Err(Failure::new(
                     "no-platform",

@@ -84,7 +84,10 @@ fn work(
     let (stop, log) = (Arc::new(AtomicBool::new(false)), Log(console.clone()));
     let told = interruption.during({
         let stop = Arc::clone(&stop);
-        move || stop.store(true, Ordering::Relaxed)
+        move || {
+            stop.store(true, Ordering::Relaxed);
+            true
+        }
     });
     let store = Store::temporary(&environment.temporary_directory())?;
     let registry = Registry::new(registry::settings(&RegistryArguments::default(), environment)?)?;

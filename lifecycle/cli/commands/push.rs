@@ -1,12 +1,12 @@
 //! `lifecycle push`
 
-use lifecycle_image::Reference;
+use lifecycle_image::{Artifact, Reference};
 
 use crate::arguments::PushArguments;
 use crate::console::human_size;
 use crate::failure::Failure;
 use crate::place::Place;
-use crate::session::Session;
+use crate::session::{Found, Session};
 use crate::transfer;
 
 pub(crate) fn run(arguments: &PushArguments, session: &Session) -> Result<(), Failure> {
@@ -25,6 +25,7 @@ pub(crate) fn run(arguments: &PushArguments, session: &Session) -> Result<(), Fa
         let mut destination = session.destination(&Place::Registry(names[0].clone()), None)?;
         destination.names = names;
         let receipt = transfer::copy(&found, &destination)?;
+        remember_origins(&found, &destination.names, session)?;
         session.console.debug(format!(
             "{registry}: {} blobs were there, {} mounted",
             receipt.existed, receipt.mounted
@@ -41,6 +42,20 @@ pub(crate) fn run(arguments: &PushArguments, session: &Session) -> Result<(), Fa
                 session.console.result(&exact)?;
                 pushed.push(exact);
             }
+        }
+    }
+    Ok(())
+}
+
+/// The next push to another repository of the same registry mounts what is in these.
+fn remember_origins(found: &Found, names: &[Reference], session: &Session) -> Result<(), Failure> {
+    let (Place::Store(_), Artifact::Image(image)) = (&found.place, &found.artifact) else {
+        return Ok(());
+    };
+    for layer in image.layers() {
+        let digest = layer.descriptor()?.digest;
+        for name in names {
+            session.store()?.remember_origin(&digest, name.repository())?;
         }
     }
     Ok(())

@@ -10,6 +10,7 @@ use lifecycle_image::{Image, Platform, Reference, Source};
 use serde_json::{Value, json};
 
 use crate::arguments::{OutputForm, StackCommand};
+use crate::commands::builder::OWN_PROGRAM;
 use crate::console::{Column, Table, human_size};
 use crate::failure::Failure;
 use crate::place::Place;
@@ -63,7 +64,7 @@ pub(crate) fn make_apart(definition: &Definition, session: &Session) -> Result<(
         "the stack {} is not here yet; making it takes about a minute",
         definition.id
     ));
-    let status = Command::new(std::env::current_exe()?)
+    let status = Command::new(OWN_PROGRAM)
         .arg("--store")
         .arg(session.store_directory()?)
         .args(["stack", "create", &definition.id])

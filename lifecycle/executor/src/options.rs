@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZero;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use lifecycle_dockerfile::{BuildArgs, Platforms};
@@ -227,17 +227,39 @@ impl Session {
 
 /// Stops a build: commands that run are ended, nothing new begins.
 #[derive(Debug, Clone, Default)]
-pub struct Cancellation(Arc<AtomicBool>);
+pub struct Cancellation {
+    cancelled: Arc<AtomicBool>,
+    commands: Arc<AtomicUsize>,
+}
+
+/// While this lives, a command runs that ends when the build is stopped.
+#[derive(Debug)]
+pub struct Attendance(Arc<AtomicUsize>);
+
+impl Drop for Attendance {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 impl Cancellation {
-    /// Stops the build. May be called from a signal handler's thread, any number of times.
-    pub fn cancel(&self) {
-        self.0.store(true, Ordering::SeqCst);
+    /// Stops the build, and says whether a command runs that is worth waiting for: all other work may end with the process
+    /// at any moment. May be called from a signal handler's thread, any number of times.
+    pub fn cancel(&self) -> bool {
+        self.cancelled.store(true, Ordering::SeqCst);
+        self.commands.load(Ordering::SeqCst) > 0
+    }
+
+    /// Says that a command is about to run which will be ended.
+    #[must_use]
+    pub fn attend(&self) -> Attendance {
+        self.commands.fetch_add(1, Ordering::SeqCst);
+        Attendance(Arc::clone(&self.commands))
     }
 
     /// Whether the build was stopped.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.cancelled.load(Ordering::SeqCst)
     }
 }
 

@@ -91,6 +91,7 @@ impl Slots {
 
     /// Stops when the build is cancelled; returns when it is over.
     pub(crate) fn watch(&self, cancellation: &Cancellation) {
+        let _attended = cancellation.attend();
         loop {
             let state = self.state();
             if state.over {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::manifest::MAX_DOCUMENT;
 use crate::{
     Artifact, BlobReader, Descriptor, DiffId, Digest, Image, Index, Layer, LayerError, Manifest, MediaType,
-    RawDocument, TransferError, TransferErrorKind, Verifying,
+    RawDocument, Repository, TransferError, TransferErrorKind, Verifying,
 };
 
 /// Configurations larger than this are refused. They have no limit of their own in any specification, but
@@ -31,6 +31,11 @@ pub trait Blobs: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`io::ErrorKind::NotFound`] when the blob is not here.
     fn open(&self, digest: &Digest, offset: u64) -> io::Result<Blob>;
+
+    /// The registry repositories that a blob is known to have been in, the latest first.
+    fn origins(&self, _digest: &Digest) -> Vec<Repository> {
+        Vec::new()
+    }
 }
 
 /// An opened blob.
@@ -114,6 +119,10 @@ impl Layer for StoredLayer {
 
     fn media_type(&self) -> MediaType {
         self.descriptor.media_type.clone()
+    }
+
+    fn origins(&self) -> Vec<Repository> {
+        self.blobs.origins(&self.descriptor.digest)
     }
 }
 

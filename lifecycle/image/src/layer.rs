@@ -39,9 +39,10 @@ pub trait Layer: Send + Sync + fmt::Debug {
     /// The media type, which is known from the start.
     fn media_type(&self) -> MediaType;
 
-    /// A registry repository that is known to hold the blob, for mounting it across repositories.
-    fn origin(&self) -> Option<&Repository> {
-        None
+    /// Registry repositories that are known to have held the blob, the latest first, for mounting it across
+    /// repositories. Never waits.
+    fn origins(&self) -> Vec<Repository> {
+        Vec::new()
     }
 }
 
@@ -144,8 +145,8 @@ impl Layer for DescribedLayer {
         self.layer.media_type()
     }
 
-    fn origin(&self) -> Option<&Repository> {
-        self.origin.as_ref().or_else(|| self.layer.origin())
+    fn origins(&self) -> Vec<Repository> {
+        self.origin.iter().cloned().chain(self.layer.origins()).collect()
     }
 }
 

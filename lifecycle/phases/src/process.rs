@@ -56,6 +56,7 @@ impl Program<'_> {
         cancellation: &Cancellation,
         on_line: &mut dyn FnMut(&[u8]),
     ) -> io::Result<Ended> {
+        let _attended = cancellation.attend();
         let (output, input) = io::pipe()?;
         let (end, ended) = io::pipe()?;
         let mut child = self.spawn(input)?;

@@ -1,13 +1,16 @@
 //! The store's directory: where things lie in it, and how files come to be there.
 
+use std::collections::BTreeSet;
 use std::fs::{DirBuilder, Permissions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, SystemTime};
 
 use fs_err::{self as fs, File};
-use lifecycle_image::{Blob, Blobs, DiffId, Digest};
+use lifecycle_image::{Blob, Blobs, DiffId, Digest, Repository};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
@@ -28,6 +31,7 @@ pub(crate) struct Directory {
     root: PathBuf,
     /// Whether what has a name shall survive a power cut.
     durable: bool,
+    live: LiveScratch,
 }
 
 impl Directory {
@@ -36,11 +40,12 @@ impl Directory {
         create_private(root)?;
         // Messages and locks shall hold wherever the process goes.
         let root = fs::canonicalize(root).map_err(|cause| StoreError::io("find", root, cause))?;
-        let directory = Self { root, durable };
+        let live = LiveScratch::default();
+        let directory = Self { root, durable, live };
         directory.check_owner()?;
         directory.check_version()?;
         for part in [
-            "blobs", "caches", "images", "layers", "leases", "locks", "records", "tmp", "trees",
+            "blobs", "caches", "images", "layers", "leases", "locks", "origins", "records", "tmp", "trees",
         ] {
             create_private(&directory.path(part))?;
         }
@@ -152,12 +157,21 @@ impl Directory {
     /// A new directory without a name that anybody looks for.
     pub(crate) fn temporary_directory(&self) -> Result<RemovedAtEnd, StoreError> {
         let parent = self.path("tmp");
+        if self.live.live().closed {
+            let stopped = io::ErrorKind::Interrupted.into();
+            return Err(StoreError::io("create a directory in", &parent, stopped));
+        }
         tempfile::Builder::new()
             .prefix(TEMPORARY)
             .permissions(Permissions::from_mode(0o700))
             .tempdir_in(&parent)
-            .map(RemovedAtEnd::new)
+            .map(|directory| RemovedAtEnd::new(directory, &self.live))
             .map_err(|cause| StoreError::io("create a directory in", &parent, cause))
+    }
+
+    /// The temporary directories that this process has now.
+    pub(crate) fn live_scratch(&self) -> &LiveScratch {
+        &self.live
     }
 
     /// Takes a directory out of the store in one step; what comes back is nobody's any more.
@@ -251,35 +265,95 @@ impl Blobs for Directory {
             size,
         })
     }
+
+    fn origins(&self, digest: &Digest) -> Vec<Repository> {
+        self.known_origins(digest)
+    }
+}
+
+/// The temporary directories that a process has now, for the case that it has to end before it has dropped them.
+#[derive(Debug, Clone, Default)]
+pub struct LiveScratch(Arc<Mutex<Live>>);
+
+#[derive(Debug, Default)]
+struct Live {
+    paths: BTreeSet<PathBuf>,
+    /// The process is ending: there are no new ones.
+    closed: bool,
+}
+
+impl LiveScratch {
+    /// Removes all of them, whoever uses them, and lets nobody make new ones.
+    pub fn remove_all(&self) {
+        let paths = {
+            let mut live = self.live();
+            live.closed = true;
+            std::mem::take(&mut live.paths)
+        };
+        for path in paths {
+            // Under this name nobody can give it a place in the store any more.
+            let doomed = path.with_extension("doomed");
+            if fs::rename(&path, &doomed).is_err() {
+                continue;
+            }
+            // Whoever is at work in it fails as soon as a directory is gone, and may put something there before.
+            let removed = (0..50).any(|_| {
+                remove_tree(&doomed).is_ok() || {
+                    thread::sleep(Duration::from_millis(10));
+                    false
+                }
+            });
+            if !removed {
+                tracing::debug!("{} stays", doomed.display());
+            }
+        }
+    }
+
+    fn live(&self) -> MutexGuard<'_, Live> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// A directory that goes when this is dropped.
 #[derive(Debug)]
-pub(crate) struct RemovedAtEnd(PathBuf);
+pub(crate) struct RemovedAtEnd {
+    path: PathBuf,
+    live: LiveScratch,
+}
 
 impl RemovedAtEnd {
-    pub(crate) fn new(directory: tempfile::TempDir) -> Self {
-        Self(directory.keep())
+    pub(crate) fn new(directory: tempfile::TempDir, live: &LiveScratch) -> Self {
+        let (path, live) = (directory.keep(), live.clone());
+        live.live().paths.insert(path.clone());
+        Self { path, live }
     }
 
     pub(crate) fn path(&self) -> &Path {
-        &self.0
+        &self.path
     }
 
     /// The directory stays, or has another name by now.
     pub(crate) fn keep(mut self) {
-        self.0 = PathBuf::new();
+        self.live.live().paths.remove(&self.path);
+        self.path = PathBuf::new();
+    }
+
+    /// The directory stays for [`LiveScratch::remove_all`], or for [`Store::tidy_up`](crate::Store::tidy_up) of a later
+    /// process.
+    pub(crate) fn abandon(mut self) {
+        self.path = PathBuf::new();
     }
 }
 
 impl Drop for RemovedAtEnd {
     fn drop(&mut self) {
-        if self.0.as_os_str().is_empty() {
+        if self.path.as_os_str().is_empty() {
             return;
         }
-        if let Err(error) = remove_tree(&self.0) {
+        if let Err(error) = remove_tree(&self.path) {
             tracing::warn!("{error}");
         }
+        self.live.live().paths.remove(&self.path);
     }
 }
 

@@ -57,6 +57,7 @@ impl Directory {
         );
         let meter = progress.begin(Step::Copy, descriptor.digest.as_str(), Some(descriptor.size));
         if self.adopt(&descriptor)? {
+            self.remember_origins(&descriptor.digest, layer.origins())?;
             meter.finish(Outcome::Existed);
             return Ok((stored, None));
         }
@@ -68,6 +69,7 @@ impl Directory {
         }
         let partial = self.path("tmp").join(format!("{name}.partial"));
         let fetched = self.fetch_into(&partial, layer, &descriptor, &*meter)?;
+        self.remember_origins(&descriptor.digest, layer.origins())?;
         meter.finish(Outcome::Done);
         Ok((stored, Some(fetched)))
     }

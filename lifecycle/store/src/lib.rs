@@ -22,8 +22,10 @@ mod error;
 mod fetch;
 mod forms;
 mod images;
+mod leftovers;
 mod lock;
 mod making;
+mod origins;
 mod pack;
 mod prune;
 mod records;
@@ -38,6 +40,7 @@ mod verify;
 mod tests;
 
 pub use caches::{Cache, CacheEntry, Sharing};
+pub use directory::LiveScratch;
 pub use error::StoreError;
 pub use images::StoredImage;
 pub use pack::Expected;

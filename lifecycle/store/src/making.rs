@@ -132,8 +132,11 @@ impl Layer for LayerInTheMaking {
         self.0.media_type.clone()
     }
 
-    fn origin(&self) -> Option<&Repository> {
-        self.0.outcome.get()?.as_ref().ok()?.origin()
+    fn origins(&self) -> Vec<Repository> {
+        match self.0.outcome.get() {
+            Some(Ok(layer)) => layer.origins(),
+            _ => Vec::new(),
+        }
     }
 }
 

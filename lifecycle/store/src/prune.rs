@@ -85,6 +85,7 @@ impl Store {
             }
             if !policy.dry_run {
                 directory.remove_orphaned_forms()?;
+                directory.remove_orphaned_origins()?;
                 directory.sweep_leftovers(spare_since, &mut pruned)?;
             }
         }
@@ -296,13 +297,13 @@ fn digest_of(blob: &Path) -> Option<Digest> {
 }
 
 /// The digest that a file is named for.
-fn digest_named(path: &Path) -> Option<Digest> {
+pub(crate) fn digest_named(path: &Path) -> Option<Digest> {
     path.file_name()?.to_str()?.replacen('-', ":", 1).parse().ok()
 }
 
 impl Directory {
     /// When the longest-running open store was opened. Leases of stores that are closed are removed.
-    fn oldest_lease(&self) -> Result<Option<SystemTime>, StoreError> {
+    pub(crate) fn oldest_lease(&self) -> Result<Option<SystemTime>, StoreError> {
         let mut oldest = None;
         for path in entries(&self.path("leases"))? {
             let failed = |cause| StoreError::io("lock", &path, cause);

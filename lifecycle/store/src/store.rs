@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lifecycle_image::{NoProgress, Progress};
 
 use crate::StoreError;
-use crate::directory::{Directory, RemovedAtEnd};
+use crate::directory::{Directory, LiveScratch, RemovedAtEnd};
 use crate::lock::FileLock;
 use crate::pack::Packer;
 
@@ -45,7 +45,7 @@ impl Store {
             .prefix("lifecycle-store-")
             .tempdir_in(parent)
             .map_err(|cause| StoreError::io("create a directory in", parent, cause))?;
-        let temporary = RemovedAtEnd::new(temporary);
+        let temporary = RemovedAtEnd::new(temporary, &LiveScratch::default());
         let directory = Directory::open(temporary.path(), false)?;
         Self::over(directory, Some(temporary))
     }

@@ -2,6 +2,7 @@
 
 mod crash;
 mod images;
+mod leftovers;
 mod making;
 mod pruning;
 mod samples;

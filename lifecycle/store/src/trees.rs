@@ -122,7 +122,7 @@ impl Store {
         let stored = self.fetch(layer, progress)?;
         let unfinished = directory.temporary_directory()?;
         let record = extract(&stored, &diff_id, form, unfinished.path(), progress)?;
-        directory.put_json(&unfinished.path().join(RECORD), &record)?;
+        record.write(unfinished.path())?;
         directory.sync_tree(unfinished.path())?;
         fs::rename(unfinished.path(), &path).map_err(|cause| StoreError::io("write", &path, cause))?;
         unfinished.keep();
@@ -228,6 +228,14 @@ impl TreeRecord {
                 .map(|skipped| (skipped.path, skipped.what, skipped.reason))
                 .collect(),
         }
+    }
+
+    /// Writes the record into a tree that is not in its place yet. Fails when that is gone, because the process is ending.
+    fn write(&self, unfinished: &Path) -> Result<(), StoreError> {
+        let path = unfinished.join(RECORD);
+        let failed = |cause| StoreError::io("write", &path, cause);
+        let bytes = serde_json::to_vec(self).map_err(|cause| failed(cause.into()))?;
+        fs::write(&path, bytes).map_err(failed)
     }
 
     fn tree(&self, path: &Path) -> Tree {

@@ -79,6 +79,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     let isolation = isolation::choose(session)?;
     session.interruption.listen(&session.console)?;
 
+    session.store()?.tidy_up();
     let exec_env = arguments.exec_env.clone().unwrap_or_default();
     let made = builder.open(&asked(arguments, &project, &exec_env)?, session)?;
     let Some((name, more_names)) = names.split_first() else {
@@ -92,7 +93,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         return Err(Failure::new("no-run-image", message).help("name one with --run-image"));
     }
     let platform = platform(arguments)?;
-    let program = own_program()?;
+    let program = own_program();
     let cache = cache(arguments, name, session)?;
     let options = BuildOptions {
         selection: project.selection(&source)?,
@@ -156,6 +157,9 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         &cancellation,
     );
     drop(told);
+    if report.is_err() && cancellation.is_cancelled() {
+        session.interruption.tidy_up();
+    }
     let report = report.map_err(|error| {
         let code = u8::try_from(error.exit_code()).unwrap_or(1);
         Failure::from(error).with_code(code)

@@ -111,7 +111,10 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
     let (stop, log) = (Arc::new(AtomicBool::new(false)), Log(session.console.clone()));
     let told = session.interruption.during({
         let stop = Arc::clone(&stop);
-        move || stop.store(true, Ordering::Relaxed)
+        move || {
+            stop.store(true, Ordering::Relaxed);
+            true
+        }
     });
     let surroundings = Surroundings {
         rooms: &rooms,
@@ -215,7 +218,7 @@ fn write_image(
     let destination = session.output(output, &names)?;
     let stacks = Stacks::new(stack);
     let (name, run) = stacks.run_image(session)?;
-    let program = own_program()?;
+    let program = own_program();
     let options = ImageOptions {
         run_reference: name
             .parse::<Reference>()?

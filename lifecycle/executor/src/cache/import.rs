@@ -322,8 +322,8 @@ impl Layer for ImportedLayer {
         self.layer.media_type()
     }
 
-    fn origin(&self) -> Option<&Repository> {
-        self.layer.origin()
+    fn origins(&self) -> Vec<Repository> {
+        self.layer.origins()
     }
 }
 

@@ -98,7 +98,7 @@ pub enum RunImages {
 /// This program, which also is the phases.
 #[derive(Debug, Clone)]
 pub struct Program {
-    /// Its file.
+    /// The file that it runs from, whatever has its name by now: a link in /proc.
     pub file: PathBuf,
     /// Its version.
     pub version: String,
@@ -219,6 +219,11 @@ pub fn build(
     if let (Err(_), Some(unpacked)) = (&finished, &inputs.cache.unpacked) {
         // What went wrong is known already; what is not put back comes from its tar next time.
         drop(unpacked.put_back(&inputs.export.layers));
+    }
+    if cancellation.is_cancelled() {
+        // Who has pressed Ctrl-C does not want to wait until all files are removed.
+        drop(steps);
+        workspace.abandon();
     }
     let (restored, export) = finished?;
     Ok(BuildReport {

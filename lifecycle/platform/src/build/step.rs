@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -93,7 +94,7 @@ impl Steps<'_> {
         run.no_new_privileges = true;
         run.network = self.options.network;
         run.mounts.extend(network_files());
-        run.mounts.push(bind(&self.options.program.file, file, true)?);
+        run.mounts.push(self.program(file)?);
         run.mounts
             .push(bind(&self.workspace.app().here, PathBuf::from(APP), false)?);
         run.mounts
@@ -111,6 +112,7 @@ impl Steps<'_> {
             stdout: Stdio::Fd(input.into()),
             stderr: Stdio::Fd(errors.into()),
         };
+        let _attended = self.cancellation.attend();
         let started = start(run, root)?;
         let ended = AtomicBool::new(false);
         let exit = std::thread::scope(|scope| {
@@ -131,6 +133,22 @@ impl Steps<'_> {
                 code,
                 meaning: meaning(code),
             }),
+        }
+    }
+
+    /// This program, shown at `target`: from where it lies, or a copy when its path leads to another one by now. Its own
+    /// file cannot be shown itself, because its mount is not of this process's mount namespace.
+    fn program(&self, target: PathBuf) -> Result<Mount, PlatformError> {
+        let running = &self.options.program.file;
+        let identity = |found: std::fs::Metadata| (found.dev(), found.ino());
+        let own = fs_err::metadata(running).map(identity);
+        let own = own.map_err(|cause| PlatformError::io("look at", running, cause))?;
+        let named = fs_err::read_link(running)
+            .ok()
+            .filter(|path| fs_err::metadata(path).is_ok_and(|found| identity(found) == own));
+        match named {
+            Some(path) => bind(&path, target, true),
+            None => bind(&self.workspace.copy_of_program(running)?, target, true),
         }
     }
 

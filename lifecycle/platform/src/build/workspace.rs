@@ -44,6 +44,11 @@ impl Workspace {
         Ok(workspace)
     }
 
+    /// Leaves the directories for the next build to remove.
+    pub(super) fn abandon(self) {
+        self.scratch.abandon();
+    }
+
     /// Who the build runs as, if files can be given away.
     pub(super) fn owner(&self) -> Option<Owner> {
         self.owner
@@ -79,6 +84,16 @@ impl Workspace {
     /// The launcher's program.
     pub(super) fn launcher(&self) -> PathBuf {
         self.lifecycle().join("launcher")
+    }
+
+    /// A copy of this program, made when it is first asked for.
+    pub(super) fn copy_of_program(&self, running: &Path) -> Result<PathBuf, PlatformError> {
+        let copy = self.lifecycle().join("lifecycle");
+        if !copy.exists() {
+            fs::copy(running, &copy).map_err(|cause| PlatformError::io("copy", running, cause))?;
+            self.hand_over(&copy, 0o755)?;
+        }
+        Ok(copy)
     }
 
     fn place(&self, here: &str, shown: &str) -> Place {

@@ -108,8 +108,8 @@ impl Layer for RemoteLayer {
         self.descriptor.media_type.clone()
     }
 
-    fn origin(&self) -> Option<&Repository> {
-        Some(&self.repository)
+    fn origins(&self) -> Vec<Repository> {
+        vec![self.repository.clone()]
     }
 }
 

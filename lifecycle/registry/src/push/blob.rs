@@ -62,25 +62,28 @@ impl Session {
 pub(super) struct Parcel {
     layer: Arc<dyn Layer>,
     progress: Arc<dyn Progress>,
-    /// Repositories that may have it.
-    origins: Vec<Repository>,
+    /// Repositories that have it already.
+    sent_to: Vec<Repository>,
 }
 
 impl Parcel {
     /// `sent_to` are repositories that have it already.
     pub(super) fn new(layer: Arc<dyn Layer>, progress: Arc<dyn Progress>, sent_to: &[Repository]) -> Self {
-        let origins = sent_to.iter().chain(layer.origin()).cloned().collect();
         Self {
             layer,
             progress,
-            origins,
+            sent_to: sent_to.to_vec(),
         }
     }
 
     pub(super) async fn send(&self, inner: &Inner, repository: &Repository) -> Result<Sent, Error> {
         // A layer that may turn out to be an old one is neither opened nor given a place before that is known.
         let layer = Arc::clone(&self.layer);
-        blocking(move || layer.decided()).await?;
+        let origins = blocking(move || {
+            layer.decided();
+            layer.origins()
+        })
+        .await?;
         let permit = inner.uploads.acquire().await;
         let transport = &*inner.transport;
         let place = Place::origin(repository);
@@ -98,7 +101,7 @@ impl Parcel {
             let same_registry = |origin: &&Repository| {
                 origin.registry() == repository.registry() && origin.path() != repository.path()
             };
-            if let Some(origin) = self.origins.iter().find(same_registry) {
+            if let Some(origin) = self.sent_to.iter().chain(&origins).find(same_registry) {
                 match mount(transport, &place, descriptor, origin).await? {
                     Mount::Done => {
                         meter.meter.finish(Outcome::Mounted);

@@ -27,7 +27,10 @@ fn an_image_comes_back_byte_for_byte() {
     );
     assert_eq!(read_layer(&pulled, 0).unwrap(), content);
     assert_eq!(read_layer(&pulled, 1).unwrap(), b"second");
-    assert_eq!(pulled.layers()[0].origin(), Some(reference(&name).repository()));
+    assert_eq!(
+        pulled.layers()[0].origins(),
+        [reference(&name).repository().clone()]
+    );
     let told = witness.told();
     assert_eq!(told[0], (Step::Download, 1_000_000, Some(Outcome::Done)));
     // One manifest, one configuration, two layers, and nothing else but the look whether there is TLS.

@@ -276,8 +276,8 @@ impl Layer for FromElsewhere {
         self.layer.media_type()
     }
 
-    fn origin(&self) -> Option<&lifecycle_image::Repository> {
-        Some(self.origin.repository())
+    fn origins(&self) -> Vec<lifecycle_image::Repository> {
+        vec![self.origin.repository().clone()]
     }
 }
 

@@ -4,17 +4,18 @@ use std::io::{ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use lifecycle_image::archive::{Archive, ArchiveKind, ArchiveSink};
 use lifecycle_image::layout::Layout;
-use lifecycle_image::{Compression, Layer, Sink, Source, Step};
+use lifecycle_image::{Compression, Layer, NoProgress, Sink, Source, Step};
 use lifecycle_layers::Packing;
 
 use super::samples::{
     BLOCK, Counter, Remote, Slow, blob_path, files, image_of, linux, noise, pack, quiet, read, reference,
     write,
 };
-use crate::{Expected, Store, StoreError};
+use crate::{Expected, Prune, Store, StoreError};
 
 #[test]
 fn a_layer_is_read_while_it_is_made() {
@@ -291,4 +292,37 @@ fn every_sink_takes_layers_in_the_making() {
             assert_eq!(read(&**layer).unwrap(), read(&**original).unwrap());
         }
     }
+}
+
+#[test]
+fn where_a_blob_came_from_is_remembered_while_it_is_here() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let repository = |name: &str| reference(name).repository().clone();
+    let mut remote = Remote::new(1, 100);
+    {
+        let store = Store::open(&path).unwrap();
+        let origins = |remote: &Remote| store.fetch(remote, &NoProgress).unwrap().origins();
+        assert_eq!(origins(&remote), []);
+        remote.origins = vec![repository("r.test/a")];
+        assert_eq!(origins(&remote), [repository("r.test/a")]);
+        remote.origins = vec![repository("other.test:5000/b/c")];
+        let both = [repository("other.test:5000/b/c"), repository("r.test/a")];
+        assert_eq!(origins(&remote), both);
+        store
+            .remember_origin(&remote.digest(), &repository("r.test/a"))
+            .unwrap();
+        let layer = store.fetch(&remote, &NoProgress).unwrap();
+        assert_eq!(layer.origins().len(), 2, "none is there twice");
+        // A layer that is made is not from anywhere.
+        assert_eq!(pack(&store, files("a", "b"), Expected::New).origins(), []);
+    }
+    let all = Prune {
+        grace: Duration::ZERO,
+        ..Prune::default()
+    };
+    let store = Store::open(&path).unwrap();
+    store.prune(&all).unwrap();
+    assert!(!blob_path(&store, &remote.digest()).exists());
+    assert_eq!(std::fs::read_dir(path.join("origins")).unwrap().count(), 0);
 }

@@ -9,8 +9,8 @@ use std::time::{Duration, SystemTime};
 
 use lifecycle_image::{
     BlobReader, BytesLayer, Compression, Descriptor, DiffId, Digest, Family, History, Image, Layer,
-    LayerError, MediaType, Meter, NoProgress, Outcome, Platform, Progress, Receipt, Reference, Sink, Step,
-    mutate,
+    LayerError, MediaType, Meter, NoProgress, Outcome, Platform, Progress, Receipt, Reference, Repository,
+    Sink, Step, mutate,
 };
 use lifecycle_layers::{Contents, FilesLayer, PackError, Packing, Style};
 
@@ -152,6 +152,7 @@ pub(super) struct Remote {
     /// Bytes that each opening gives before it breaks off.
     pub(super) breaks_after: Option<usize>,
     pub(super) opened: Mutex<Vec<u64>>,
+    pub(super) origins: Vec<Repository>,
 }
 
 impl Remote {
@@ -163,6 +164,7 @@ impl Remote {
             bytes,
             breaks_after: None,
             opened: Mutex::default(),
+            origins: Vec::new(),
         }
     }
 
@@ -203,6 +205,10 @@ impl Layer for Remote {
 
     fn media_type(&self) -> MediaType {
         self.layer.media_type()
+    }
+
+    fn origins(&self) -> Vec<Repository> {
+        self.origins.clone()
     }
 }
 

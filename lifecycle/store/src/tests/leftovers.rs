@@ -1,0 +1,46 @@
+//! What is left of processes that ended without tidying up.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use super::samples::make_old;
+use crate::Store;
+
+#[test]
+fn the_next_process_removes_what_dead_ones_left_and_nothing_of_the_living() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("s");
+    let abandoned = {
+        let store = Store::open(&path).unwrap();
+        let scratch = store.scratch().unwrap();
+        fs::create_dir(scratch.path().join("files")).unwrap();
+        let abandoned = scratch.path().to_owned();
+        scratch.abandon();
+        abandoned
+    };
+    let partial = path.join("tmp/sha256-1.partial");
+    fs::write(&partial, "half").unwrap();
+    make_old(&path.join("tmp"));
+    let living = Store::open(&path).unwrap();
+    let scratch = living.scratch().unwrap();
+    let store = Store::open(&path).unwrap();
+    store.tidy_up();
+    let begin = Instant::now();
+    while abandoned.exists() && begin.elapsed() < Duration::from_secs(60) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!abandoned.exists());
+    assert!(scratch.path().exists() && partial.exists());
+}
+
+#[test]
+fn a_process_in_a_hurry_removes_what_it_has_open_or_abandoned() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("s")).unwrap();
+    let (open, abandoned) = (store.scratch().unwrap(), store.scratch().unwrap());
+    let paths = [open.path().to_owned(), abandoned.path().to_owned()];
+    abandoned.abandon();
+    assert!(paths.iter().all(|path| path.exists()));
+    store.live_scratch().remove_all();
+    assert!(paths.iter().all(|path| !path.exists()));
+}
