@@ -107,7 +107,7 @@ impl<'a> Plan<'a> {
                 (Some(files), at)
             }
             Location::Git(..) | Location::Web(_) => (None, SourceAt::Remote(source.to_owned())),
-            Location::File(_) | Location::Input => {
+            Location::File(_) | Location::Input | Location::Object(_) => {
                 return Err(Failure::new("source", format!("{source} is not a directory"))
                     .help("a build on a cluster takes a directory, a git repository, or an archive behind a URL"));
             }
