@@ -3,8 +3,12 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::Arc;
 
-use crate::support::images::{BUILD, RUN, buildpack};
+use lifecycle_image::layout::Layout;
+use lifecycle_image::{Artifact, Index, Sink, mutate};
+
+use crate::support::images::{self, BUILD, RUN, buildpack};
 use crate::support::{Finished, Machine, Registry, peers};
 
 /// A buildpack that says that it runs, and which files it came with.
@@ -418,4 +422,87 @@ fn new_modules_build_at_once() {
         .says("--extension");
     // The fixtures lie outside of the machine's directory.
     build_with(&machine, &buildpack("fx-noop")).says("fx-noop:");
+}
+
+/// The base image of the small stack as an index for two architectures, in the store under `name`.
+fn base_for_two_architectures(machine: &Machine, name: &str) {
+    let from = Layout::open(images::layout()).unwrap();
+    let Artifact::Image(image) = from.named(Some("build")).unwrap() else {
+        panic!("the base is an image");
+    };
+    let layout = Layout::create(machine.path("bases")).unwrap();
+    let mut upload = layout.begin(&[name.parse().unwrap()]).unwrap();
+    let mut members = Vec::new();
+    for architecture in ["amd64", "arm64"] {
+        let member = mutate::configure((*image).clone(), |config| {
+            architecture.clone_into(&mut config.architecture);
+        });
+        for layer in member.layers() {
+            upload.layer(Arc::clone(layer));
+        }
+        upload.member(&member).unwrap();
+        let mut descriptor = member.encode_manifest().unwrap().descriptor;
+        descriptor.platform = Some(member.platform());
+        members.push(descriptor);
+    }
+    upload.finish_index(&Index::new(image.family(), members)).unwrap();
+    let place = format!("oci:{}:{name}", machine.text("bases"));
+    machine.lifecycle(&["pull", &place, "--tag", name]).succeeds();
+}
+
+#[test]
+fn a_builder_for_two_architectures_is_an_index_and_carries_another_lifecycle_lt_01() {
+    let machine = Machine::with_builder();
+    hello(&machine, "acme/one", "");
+    base_for_two_architectures(&machine, "modules/base");
+    let programs = [
+        "analyzer", "builder", "creator", "detector", "exporter", "launcher", "restorer",
+    ];
+    let descriptor = "[apis.buildpack]\nsupported = [\"0.10\"]\n[apis.platform]\nsupported = [\"0.12\"]\n[lifecycle]\nversion = \"0.20.0\"\n";
+    let files: Vec<(String, &str)> = programs
+        .iter()
+        .map(|program| (format!("lifecycle/{program}"), "#!/bin/sh\n"))
+        .chain([("lifecycle.toml".to_owned(), descriptor)])
+        .collect();
+    let files: Vec<(&str, &str)> = files.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    let folder = machine.files("other", &files);
+    run(Command::new("tar")
+        .arg("-czf")
+        .arg(machine.path("other.tgz"))
+        .arg("-C")
+        .arg(&folder)
+        .arg("lifecycle.toml")
+        .arg("lifecycle"));
+    let toml = format!(
+        "[lifecycle]\nuri = \"../other.tgz\"\n[[targets]]\nos = \"linux\"\narch = \"amd64\"\n[[targets]]\nos = \"linux\"\narch = \"arm64\"\n\
+         [[buildpacks]]\nuri = \"../one\"\n[[order]]\n[[order.group]]\nid = \"acme/one\"\n\
+         [build]\nimage = \"modules/base\"\n[[run.images]]\nimage = \"{RUN}\"\n"
+    );
+    machine.files("builder", &[("builder.toml", toml.as_str())]);
+    let create = ["builder", "create", "builder", "--tag", "modules/both"];
+    machine.lifecycle(&create).succeeds();
+    let shown = machine
+        .lifecycle(&["inspect", "modules/both", "--output", "json"])
+        .succeeds()
+        .json();
+    let platforms: Vec<&str> = shown["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| image["platform"].as_str().unwrap())
+        .collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    machine
+        .lifecycle(&["builder", "inspect", "modules/both"])
+        .succeeds()
+        .says("Lifecycle       0.20.0");
+    // An API that this lifecycle does not know.
+    hello(&machine, "acme/one", "# newer\n");
+    let path = machine.path("one/buildpack.toml");
+    let newer = fs::read_to_string(&path).unwrap().replace("0.10", "0.11");
+    fs::write(path, newer).unwrap();
+    machine
+        .lifecycle(&create)
+        .fails(1)
+        .says("acme/one@1.0.0 is written for Buildpack API");
 }

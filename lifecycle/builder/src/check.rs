@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lifecycle_image::ImageConfig;
 use lifecycle_spec::label::{self, OrderLabelEntry};
-use lifecycle_spec::{ApiList, Target};
+use lifecycle_spec::{ApiList, Distro, Target, TargetData};
 
 use crate::{BuilderError, Descriptor, Kind};
 
@@ -105,7 +105,7 @@ pub(crate) fn fits(modules: &[&Descriptor], image: &ImageConfig) -> Result<(), B
             let wanted: Vec<String> = module
                 .targets
                 .iter()
-                .map(shown)
+                .map(ToString::to_string)
                 .chain(module.stacks.iter().map(|stack| format!("stack {}", stack.id)))
                 .collect();
             return Err(BuilderError::Misfit {
@@ -119,59 +119,47 @@ pub(crate) fn fits(modules: &[&Descriptor], image: &ImageConfig) -> Result<(), B
 }
 
 fn runs_on(module: &Descriptor, image: &ImageConfig) -> bool {
+    let own = target_of(image);
     if !module.targets.is_empty() {
-        return module.targets.iter().any(|target| is(target, image));
+        return module.targets.iter().any(|target| target.is(&own));
     }
     let stack = image.label(label::STACK_ID);
     let fits = |id: &str| {
         id == "*"
             || stack.is_none_or(|own| own == id)
-            || Target::of_stack(id).is_some_and(|target| is(&target, image))
+            || Target::of_stack(id).is_some_and(|target| target.is(&own))
     };
     module.stacks.is_empty() || module.stacks.iter().any(|stack| fits(&stack.id))
 }
 
-/// Whether a target is the image; what either of them leaves open fits (TGT-01).
-fn is(target: &Target, image: &ImageConfig) -> bool {
-    let same = |wanted: &str, found: &str| wanted.is_empty() || found.is_empty() || wanted == found;
+/// What the build image is, by its configuration and labels.
+fn target_of(image: &ImageConfig) -> TargetData {
     let platform = image.platform();
-    let (name, version) = distro(image);
-    let distro = target.distros.is_empty()
-        || target
-            .distros
-            .iter()
-            .any(|wanted| same(&wanted.name, name) && same(&wanted.version, version));
-    same(&target.os, &platform.os)
-        && same(&target.arch, &platform.architecture)
-        && same(&target.variant, platform.variant.as_deref().unwrap_or_default())
-        && distro
-}
-
-fn distro(image: &ImageConfig) -> (&str, &str) {
-    let label = |key| image.label(key).unwrap_or_default();
-    (label(label::BASE_DISTRO_NAME), label(label::BASE_DISTRO_VERSION))
-}
-
-fn shown(target: &Target) -> String {
-    let parts = [&target.os, &target.arch, &target.variant];
-    let platform: Vec<&str> = parts
-        .into_iter()
-        .map(String::as_str)
-        .filter(|part| !part.is_empty())
-        .collect();
-    let distros = target
-        .distros
-        .iter()
-        .map(|distro| format!(" {} {}", distro.name, distro.version));
-    platform.join("/") + &distros.collect::<String>()
+    let label = |key| image.label(key).map(str::to_owned);
+    let name = label(label::BASE_DISTRO_NAME);
+    TargetData {
+        id: label(label::BASE_ID),
+        os: platform.os,
+        arch: platform.architecture,
+        variant: platform.variant,
+        distro: name.map(|name| Distro {
+            name,
+            version: label(label::BASE_DISTRO_VERSION).unwrap_or_default(),
+        }),
+    }
 }
 
 fn described(image: &ImageConfig) -> String {
-    let (name, version) = distro(image);
-    let stack = image.label(label::STACK_ID).map(|id| format!(", stack {id}"));
-    format!(
-        "{} {name} {version}{}",
-        image.platform(),
-        stack.unwrap_or_default()
-    )
+    let own = target_of(image);
+    let target = Target {
+        os: own.os,
+        arch: own.arch,
+        variant: own.variant.unwrap_or_default(),
+        distros: own.distro.into_iter().collect(),
+        path: None,
+    };
+    match image.label(label::STACK_ID) {
+        Some(stack) => format!("{target}, stack {stack}"),
+        None => target.to_string(),
+    }
 }

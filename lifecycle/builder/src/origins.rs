@@ -59,7 +59,6 @@ pub fn locate(
     origins: &dyn Origins,
     bench: &Workbench<'_>,
 ) -> Result<Located, BuilderError> {
-    let failed = |what: String| move |cause| BuilderError::Origin { what, cause };
     let image = |name: &str| -> Result<Located, BuilderError> {
         let image = origins.images().image(&name.parse()?, &platform(target))?;
         Ok(Located::Image(Box::new(image), name.to_owned()))
@@ -75,12 +74,12 @@ pub fn locate(
             folder => Ok(Located::Folder(folder)),
         },
         Address::Download(address) => {
-            let file = origins.download(address).map_err(failed(address.clone()))?;
+            let file = downloaded(address, origins)?;
             in_file(&file, Path::new(address), target, origins, bench)
         }
         Address::Image(name) => image(name),
         Address::Registered(name) => {
-            let found = origins.registered(name).map_err(failed(name.to_string()))?;
+            let found = origins.registered(name).map_err(failed(name))?;
             image(&found)
         }
         Address::OfBuilder(name) => Err(BuilderError::NoBuilder {
@@ -129,13 +128,7 @@ pub fn fetch_lifecycle(
                 place: other.path().display().to_string(),
             }),
         },
-        Address::Download(address) => {
-            let file = origins.download(address).map_err(|cause| BuilderError::Origin {
-                what: address.clone(),
-                cause,
-            })?;
-            Lifecycle::read(open(&file)?, address)
-        }
+        Address::Download(address) => Lifecycle::read(open(&downloaded(address, origins)?)?, address),
         Address::Image(name) => {
             let image = origins.images().image(&name.parse()?, &platform(target))?;
             Lifecycle::of_image(&image, name)
@@ -150,6 +143,18 @@ pub fn fetch_lifecycle(
     }
 }
 
+fn downloaded(address: &str, origins: &dyn Origins) -> Result<PathBuf, BuilderError> {
+    origins.download(address).map_err(failed(address))
+}
+
+/// Says what could not be had.
+fn failed(what: impl fmt::Display) -> impl FnOnce(OriginError) -> BuilderError {
+    move |cause| BuilderError::Origin {
+        what: what.to_string(),
+        cause,
+    }
+}
+
 /// What a file holds: a package, or a module's files.
 fn in_file(
     path: &Path,
@@ -158,12 +163,7 @@ fn in_file(
     origins: &dyn Origins,
     bench: &Workbench<'_>,
 ) -> Result<Located, BuilderError> {
-    let scratch = || {
-        origins.scratch().map_err(|cause| BuilderError::Origin {
-            what: shown.display().to_string(),
-            cause,
-        })
-    };
+    let scratch = || origins.scratch().map_err(failed(shown.display()));
     if !holds_images(path, shown)? {
         return unpack(path, shown, &scratch()?, bench).map(Located::Folder);
     }

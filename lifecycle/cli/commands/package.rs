@@ -450,31 +450,10 @@ fn given<const N: usize>(facts: [(&'static str, Option<String>); N]) -> Vec<(&'s
 }
 
 fn runs_on<'a>(targets: &[Target], stacks: impl Iterator<Item = &'a str>) -> String {
-    let target = |target: &Target| {
-        let parts = [&target.os, &target.arch, &target.variant];
-        let platform: Vec<&str> = parts
-            .into_iter()
-            .map(String::as_str)
-            .filter(|part| !part.is_empty())
-            .collect();
-        let distros: Vec<String> = target
-            .distros
-            .iter()
-            .map(|distro| format!("{} {}", distro.name, distro.version))
-            .collect();
-        match distros.as_slice() {
-            [] => platform.join("/"),
-            distros => format!("{} ({})", platform.join("/"), distros.join(", ")),
-        }
-    };
     let stacks = stacks.map(|stack| match stack {
         "*" => "any stack".to_owned(),
         id => format!("stack {id}"),
     });
-    targets
-        .iter()
-        .map(target)
-        .chain(stacks)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let texts: Vec<String> = targets.iter().map(ToString::to_string).chain(stacks).collect();
+    texts.join(", ")
 }

@@ -45,25 +45,7 @@ pub(crate) fn effective(
 
 /// Whether one of the targets is the image; no targets are for any image.
 pub(crate) fn include(targets: &[Target], image: &TargetData) -> bool {
-    targets.is_empty() || targets.iter().any(|target| is(target, image))
-}
-
-/// What is missing on either side matches anything, except that a list of distributions does not match an image of
-/// which none is known (TGT-01).
-fn is(target: &Target, image: &TargetData) -> bool {
-    let same = |wanted: &str, found: &str| wanted.is_empty() || found.is_empty() || wanted == found;
-    let distro = match &image.distro {
-        _ if target.distros.is_empty() => true,
-        Some(found) => target
-            .distros
-            .iter()
-            .any(|wanted| same(&wanted.name, &found.name) && same(&wanted.version, &found.version)),
-        None => false,
-    };
-    same(&target.os, &image.os)
-        && same(&target.arch, &image.arch)
-        && same(&target.variant, image.variant.as_deref().unwrap_or_default())
-        && distro
+    targets.is_empty() || targets.iter().any(|target| target.is(image))
 }
 
 /// What an image is, by its configuration and labels (AN-09), or by its deprecated stack (FILE-02).

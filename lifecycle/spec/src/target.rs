@@ -1,5 +1,7 @@
 //! Targets: what a module runs on, and what a run image is.
 
+use std::fmt;
+
 use crate::document::{Fault, Node, Table};
 
 /// An operating system distribution. A missing part matches anything (TGT-01).
@@ -88,6 +90,25 @@ impl Target {
         }
     }
 
+    /// Whether it is what an image is. What is missing on either side matches anything, except that a list of
+    /// distributions does not match an image of which none is known (TGT-01).
+    #[must_use]
+    pub fn is(&self, image: &TargetData) -> bool {
+        let same = |wanted: &str, found: &str| wanted.is_empty() || found.is_empty() || wanted == found;
+        let distro = match &image.distro {
+            _ if self.distros.is_empty() => true,
+            Some(found) => self
+                .distros
+                .iter()
+                .any(|wanted| same(&wanted.name, &found.name) && same(&wanted.version, &found.version)),
+            None => false,
+        };
+        same(&self.os, &image.os)
+            && same(&self.arch, &image.arch)
+            && same(&self.variant, image.variant.as_deref().unwrap_or_default())
+            && distro
+    }
+
     pub(crate) fn read(table: &Table<'_>) -> Result<Self, Fault> {
         Ok(Self {
             os: table.optional("os")?.unwrap_or_default(),
@@ -96,6 +117,28 @@ impl Target {
             distros: table.each("distros", Distro::read)?,
             path: table.optional("path")?,
         })
+    }
+}
+
+impl fmt::Display for Target {
+    /// As people read it: `linux/arm64/v8 (debian 12)`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [&self.os, &self.arch, &self.variant];
+        let platform: Vec<&str> = parts
+            .into_iter()
+            .map(String::as_str)
+            .filter(|part| !part.is_empty())
+            .collect();
+        f.write_str(&platform.join("/"))?;
+        let distros: Vec<String> = self
+            .distros
+            .iter()
+            .map(|distro| format!("{} {}", distro.name, distro.version).trim().to_owned())
+            .collect();
+        if distros.is_empty() {
+            return Ok(());
+        }
+        write!(f, " ({})", distros.join(", "))
     }
 }
 

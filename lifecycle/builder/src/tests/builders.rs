@@ -281,12 +281,12 @@ fn what_does_not_go_together_is_said_bdr_08_bu_02_bu_03() {
         (
             use_of("arm"),
             base(),
-            "acme/arm@1 is for linux/arm64, but the build image is linux/amd64 debian 12",
+            "acme/arm@1 is for linux/arm64, but the build image is linux/amd64 (debian 12)",
         ),
         (
             use_of("old"),
             stacked(),
-            "acme/old@1 is for stack acme.stack, but the build image is linux/amd64 debian 12, stack other",
+            "acme/old@1 is for stack acme.stack, but the build image is linux/amd64 (debian 12), stack other",
         ),
         (
             use_of("many"),
