@@ -95,10 +95,10 @@ pub(crate) struct KubernetesArguments {
     pub(crate) pod_user: Option<String>,
     /// CPU that each step asks for, as in 500m
     #[arg(long, value_name = "AMOUNT", requires = "on")]
-    pub(crate) cpu: Option<String>,
+    pub(crate) pod_cpu: Option<String>,
     /// Memory that each step asks for and may use, as in 2Gi
     #[arg(long, value_name = "AMOUNT", requires = "on")]
-    pub(crate) memory: Option<String>,
+    pub(crate) pod_memory: Option<String>,
     /// Disk that each step asks for and may use, as in 10Gi
     #[arg(long, value_name = "AMOUNT", requires = "on")]
     pub(crate) ephemeral_storage: Option<String>,

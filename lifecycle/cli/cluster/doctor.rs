@@ -33,7 +33,7 @@ pub(crate) fn doctor(
         source: SourceAt::Remote("https://doctor.invalid/app.git".to_owned()),
         executor: Executor {
             image: "doctor.invalid/executor".to_owned(),
-            program: "/lifecycle".to_owned(),
+            program: "/kaniko/lifecycle".to_owned(),
         },
         credentials: Credentials::None,
         cache: CacheAt::None,

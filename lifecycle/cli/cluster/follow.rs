@@ -110,7 +110,7 @@ pub(super) fn failure(id: &str, outcome: Outcome, namespace: &str) -> Failure {
         }
         Outcome::OutOfMemory { step } => (
             format!("step {step} of {id} used more memory than its limit"),
-            "raise it with --memory".to_owned(),
+            "raise it with --pod-memory".to_owned(),
         ),
         Outcome::Evicted { message } => (
             format!("the pod of {id} was taken away: {message}"),

@@ -24,7 +24,7 @@ use crate::failure::Failure;
 use crate::session::Session;
 
 /// The program in the executor image.
-const PROGRAM: &str = "/lifecycle";
+const PROGRAM: &str = "/kaniko/lifecycle";
 /// The same in builders that were made with it.
 const PROGRAM_OF_BUILDER: &str = "/cnb/lifecycle/lifecycle";
 /// The user of the executor image.
@@ -515,8 +515,8 @@ fn submission(
         user,
         placement: placement(given)?,
         resources: Resources {
-            cpu: given.cpu.as_deref().map(str::parse).transpose()?,
-            memory: given.memory.as_deref().map(str::parse).transpose()?,
+            cpu: given.pod_cpu.as_deref().map(str::parse).transpose()?,
+            memory: given.pod_memory.as_deref().map(str::parse).transpose()?,
             ephemeral_storage: given.ephemeral_storage.as_deref().map(str::parse).transpose()?,
         },
         life: Life {
