@@ -30,6 +30,7 @@ lint: setup $(TOOLS)/bin/cargo-deny ## Check formatting, lints, structure, scrip
 bench: setup ## Compare with peers that are installed; prints ratios.
 	cargo build --release
 	@tests/bench/run
+	@if [ "$$(id -u)" -eq 0 ]; then tests/bench/dockerfile; fi
 
 # Where the sources and the crates lie must not show in a released program (docs/releasing.md).
 DIST := $(abspath $(TARGET_DIR))/dist

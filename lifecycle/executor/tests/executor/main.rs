@@ -6,6 +6,7 @@ mod support;
 mod caches;
 mod config;
 mod copy;
+mod differential;
 mod keys;
 mod live_root;
 mod remote;
