@@ -36,18 +36,17 @@ fn place(settings: &Settings, names: &[Reference]) -> Result<Option<Place>, Fail
     if !settings.cache {
         return Ok(None);
     }
-    let reference: Reference = match (&settings.cache_repo, names.first()) {
+    let name = match (&settings.cache_repo, names.first()) {
         (Some(text), _) => match text.strip_prefix("oci:") {
             Some(directory) => return Ok(Some(Place::Layout(directory.into()))),
-            None => text.parse()?,
+            None => text.clone(),
         },
-        (None, Some(name)) => format!("{}/cache", name.repository()).parse()?,
+        (None, Some(name)) => format!("{}/cache", name.repository()),
         (None, None) => return Ok(None),
     };
-    Ok(Some(Place::Registry(match reference.tag() {
-        Some(_) => reference,
-        None => reference.repository().tagged(TAG)?,
-    })))
+    let has_tag = name.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    let name = if has_tag { name } else { format!("{name}:{TAG}") };
+    Ok(Some(Place::Registry(name.parse()?)))
 }
 
 /// The repository that has to take the results, for the question whether it will.
