@@ -1,6 +1,7 @@
 //! The build as a whole: plan, stages at work at the same time, the image at the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -14,11 +15,12 @@ use lifecycle_store::{Scratch, Store};
 
 use crate::cache::Imports;
 use crate::configure::{base_config, base_history, begin, fill_times, image_platform, set_labels, timestamp};
+use crate::copy::known::KnownFiles;
 use crate::copy::select::SourceFiles;
 use crate::error::{ExecutorError, StepError};
 use crate::key::Key;
 use crate::ladder::{Ladder, Standing};
-use crate::options::{IsolationMode, Options};
+use crate::options::{BuildContext, IsolationMode, Options};
 use crate::origin::{Named, Origins};
 use crate::powers::Powers;
 use crate::recorder::Recorder;
@@ -118,6 +120,7 @@ fn build_with(
         imports: Arc::clone(imports),
         epoch,
         now: epoch.map_or(options.now, |epoch| options.now.min(epoch)),
+        known: KnownFiles::new(store, context_path(options, store)),
         ladder: Ladder::new(isolation(options)),
         recorder: Recorder::new(store, options.session.clone()),
         slots: Slots::new(options.parallelism),
@@ -131,7 +134,12 @@ fn build_with(
         cached: AtomicUsize::new(0),
         rung: Mutex::default(),
     };
-    build.work(&works, &bases)?;
+    let worked = build.work(&works, &bases);
+    build.known.save().map_err(StepError::from).map_err(|error| {
+        let diagnostic = Diagnostic::error("store", "what is known of the context cannot be kept");
+        ExecutorError::Failed(diagnostic.caused_by(&error))
+    })?;
+    worked?;
     let image = build.assemble(plan.target().index)?;
     Ok(BuildReport {
         image,
@@ -161,6 +169,14 @@ fn check_single_stage(plan: &Plan<'_>) -> Result<(), ExecutorError> {
     let message = "a root file system that is extended in place cannot have several stages";
     let diagnostic = Diagnostic::error("unsupported", message).at(second.written.base().image.span.clone());
     Err(invalid(diagnostic.help("do everything in one stage")))
+}
+
+/// The context, if it will be at the same place in the next build: what was unpacked for this one will not.
+fn context_path<'o>(options: &'o Options, store: &Store) -> Option<&'o Path> {
+    match &options.context {
+        BuildContext::Directory(path) if !path.starts_with(store.path()) => Some(path),
+        BuildContext::Directory(_) | BuildContext::Empty => None,
+    }
 }
 
 fn invalid(diagnostic: Diagnostic) -> ExecutorError {
@@ -327,6 +343,7 @@ pub(crate) struct Build<'b> {
     /// The time of what is made.
     pub(crate) now: i64,
     ladder: Ladder,
+    pub(crate) known: KnownFiles,
     pub(crate) recorder: Recorder,
     pub(crate) slots: Slots,
     pub(crate) progress: Arc<dyn Progress>,

@@ -9,14 +9,16 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::item::{Data, Item, Selection};
+use super::known::KnownFiles;
 use crate::error::StepError;
 use crate::files::{NodeKind, join};
 use crate::key::{KeyMaker, hex};
 
 const PIECE: usize = 128 << 10;
 
-/// Fills in digests and extended attributes, on all cores.
-pub(crate) fn examine(selections: &mut [Selection]) -> Result<(), StepError> {
+/// Fills in digests and extended attributes, on all cores. Files that an earlier build knew are not opened.
+pub(crate) fn examine(selections: &mut [Selection], known: &KnownFiles) -> Result<(), StepError> {
+    known.load()?;
     for selection in selections {
         let name = &selection.name;
         selection
@@ -24,7 +26,7 @@ pub(crate) fn examine(selections: &mut [Selection]) -> Result<(), StepError> {
             .par_iter_mut()
             .with_min_len(16)
             .try_for_each(|item| {
-                look(item).map_err(|cause| StepError::Io {
+                look(item, known).map_err(|cause| StepError::Io {
                     action: format!("read {}", String::from_utf8_lossy(&join(name, &item.path))),
                     cause,
                 })
@@ -33,7 +35,7 @@ pub(crate) fn examine(selections: &mut [Selection]) -> Result<(), StepError> {
     Ok(())
 }
 
-fn look(item: &mut Item) -> io::Result<()> {
+fn look(item: &mut Item, known: &KnownFiles) -> io::Result<()> {
     match &item.data {
         Data::Nothing => Ok(()),
         Data::Memory(bytes) => {
@@ -41,6 +43,12 @@ fn look(item: &mut Item) -> io::Result<()> {
             Ok(())
         }
         Data::File(handle) => {
+            if let Some(stamp) = &item.node.stamp
+                && let Some(digest) = known.get(stamp)
+            {
+                item.digest = Some(digest);
+                return Ok(());
+            }
             let mut file = handle.open()?;
             item.node.xattrs = lifecycle_layers::read_xattrs(file.as_fd())?;
             if matches!(item.node.kind, NodeKind::File { .. }) {
@@ -55,11 +63,17 @@ fn look(item: &mut Item) -> io::Result<()> {
                     };
                     hasher.update(&piece[..count]);
                 }
-                item.digest = Some(
-                    format!("sha256:{}", hex(hasher))
-                        .parse()
-                        .map_err(io::Error::other)?,
-                );
+                let digest: Digest = format!("sha256:{}", hex(hasher))
+                    .parse()
+                    .map_err(io::Error::other)?;
+                // A file with attributes is opened for them anyhow.
+                if let Some(stamp) = item.node.stamp
+                    && item.node.xattrs.is_empty()
+                    && stamp == crate::files::stamp(&rustix::fs::fstat(&file)?)
+                {
+                    known.put(stamp, digest.clone());
+                }
+                item.digest = Some(digest);
             }
             Ok(())
         }

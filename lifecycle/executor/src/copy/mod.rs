@@ -8,6 +8,7 @@ pub(crate) mod archive;
 pub(crate) mod contents;
 pub(crate) mod examine;
 pub(crate) mod item;
+pub(crate) mod known;
 pub(crate) mod owner;
 pub(crate) mod place;
 pub(crate) mod select;

@@ -273,6 +273,7 @@ impl<'a> Canvas<'a> {
                 owner: entry.owner,
                 mtime: entry.mtime,
                 identity: None,
+                stamp: None,
                 xattrs: entry.xattrs.clone(),
             }));
         }

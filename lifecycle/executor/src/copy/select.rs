@@ -291,6 +291,7 @@ impl Item {
             owner: entry.owner,
             mtime: entry.mtime,
             identity: None,
+            stamp: None,
             xattrs: entry.xattrs.clone(),
         };
         Self::new(entry.path.to_vec(), node, Data::Nothing)

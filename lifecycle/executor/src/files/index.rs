@@ -133,6 +133,7 @@ impl LayerIndex {
             owner: entry.owner,
             mtime: entry.mtime,
             identity: None,
+            stamp: None,
             xattrs: entry.xattrs.clone(),
         });
         match content {
@@ -152,6 +153,7 @@ impl LayerIndex {
                 owner: Owner::ROOT,
                 mtime: 0,
                 identity: None,
+                stamp: None,
                 xattrs: Vec::new(),
             };
             self.nodes.insert(above.to_vec(), node);

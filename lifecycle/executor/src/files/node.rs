@@ -2,6 +2,8 @@
 
 use lifecycle_layers::{Device, Kind, Owner, Xattr};
 
+use crate::copy::known::Stamp;
+
 /// An entry of a view.
 #[derive(Debug, Clone)]
 pub(crate) struct Node {
@@ -13,6 +15,8 @@ pub(crate) struct Node {
     pub(crate) mtime: i64,
     /// For a file with several names: which file it is.
     pub(crate) identity: Option<(u64, u64)>,
+    /// For a file of a local source: what changes whenever the file does.
+    pub(crate) stamp: Option<Stamp>,
     /// Known only where the entry comes from an index; else they are read with the content.
     pub(crate) xattrs: Vec<Xattr>,
 }

@@ -104,6 +104,7 @@ impl View {
             owner: Owner::ROOT,
             mtime: 0,
             identity: None,
+            stamp: None,
             xattrs: Vec::new(),
         })
     }

@@ -189,7 +189,7 @@ impl StageRunner<'_> {
                 CopySource::Git(git) => selections.extend(self.check_out(git, &exclude, &mut keeps)?),
             }
         }
-        examine(&mut selections)?;
+        examine(&mut selections, &self.build.known)?;
         Ok(Found { selections, keeps })
     }
 
@@ -284,6 +284,7 @@ impl StageRunner<'_> {
             owner: Owner::ROOT,
             mtime: download.last_modified.unwrap_or(0),
             identity: None,
+            stamp: None,
             xattrs: Vec::new(),
         };
         keeps.push(scratch);
@@ -374,6 +375,7 @@ fn inline(name: &str, content: &[u8], now: i64) -> Selection {
         owner: Owner::ROOT,
         mtime: now,
         identity: None,
+        stamp: None,
         xattrs: Vec::new(),
     };
     Selection {

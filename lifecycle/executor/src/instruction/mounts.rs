@@ -89,7 +89,7 @@ impl StageRunner<'_> {
         let path = String::from_utf8_lossy(&crate::files::clean(mount.mount.source.as_bytes())).into_owned();
         // Not a pattern: names that hold wildcards are names.
         let mut selections = source.select_literal(&path, &Ignore::default())?;
-        examine(std::slice::from_mut(&mut selections))?;
+        examine(std::slice::from_mut(&mut selections), &self.build.known)?;
         let mut key = KeyMaker::new("mount");
         add_content(&mut key, std::slice::from_ref(&selections));
         Ok(Sources {

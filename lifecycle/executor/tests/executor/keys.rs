@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use lifecycle_executor::{NoCache, Secret, StepOutcome};
 
-use crate::support::{Bench, NOW};
+use crate::support::{Bench, NOW, holds};
 
 const ALL: &str = "FROM busybox AS one\nARG A=1\nRUN echo $A > /one\nCOPY a /two\nWORKDIR /three\n\
                    FROM busybox\nCOPY --from=one /one /x/\nADD d /y/\nCOPY <<h /h\nh\nRUN --mount=target=/m cat /m/a /x/one\n";
@@ -335,4 +335,29 @@ fn stages_of_the_build_platform_run_once_for_all_targets_f12() {
     let second = bench.build_with(&options);
     assert_eq!((second.executed, second.cached), (1, 1));
     assert_eq!(second.content("arm64"), "tool\n");
+}
+
+#[test]
+fn files_that_an_earlier_build_has_read_are_not_read_again_k5() {
+    let bench = bench();
+    let path = bench.file("big", "content");
+    // What was changed a moment ago is not relied on.
+    std::thread::sleep(std::time::Duration::from_millis(120));
+    let dockerfile = "FROM busybox\nCOPY big /big\n";
+    bench.build(dockerfile);
+    let record = || holds(&bench.store.path().join("records"), "files of ");
+    assert!(record());
+    for change in ["CONTENT", "content"] {
+        // Same size, same time of modification: only the time that nobody can set tells.
+        let modified = fs::metadata(&path).unwrap().modified().unwrap();
+        fs::write(&path, change).unwrap();
+        fs::File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(modified)
+            .unwrap();
+        assert_eq!(bench.build(dockerfile).content("big"), change);
+    }
+    assert_eq!(bench.build(dockerfile).executed, 0);
 }
