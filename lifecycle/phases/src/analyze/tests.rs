@@ -201,3 +201,36 @@ fn a_run_image_that_is_not_there_or_says_nothing_is_an_error_an_09() {
         Err(AnalyzeError::NoOperatingSystem { .. })
     ));
 }
+
+#[test]
+fn the_sbom_of_the_previous_image_comes_back_unless_skipped_an_04_an_10() {
+    let mut world = crate::testing::world_with_layers();
+    world.create().unwrap();
+    let restored = |world: &World, options: &AnalyzeOptions| {
+        fs_err::remove_dir_all(world.path("layers")).unwrap();
+        run(world, options).unwrap();
+        world.path("layers/sbom/launch/acme_a/l/sbom.cdx.json").exists()
+    };
+    let mut options = world.analyze_options();
+    assert!(restored(&world, &options));
+    options.skip_layers = true;
+    assert!(!restored(&world, &options));
+    options.skip_layers = false;
+    options.api = PlatformApi::V0_7;
+    options.run_image = Some(RUN_IMAGE.to_owned());
+    assert!(!restored(&world, &options));
+}
+
+#[test]
+fn without_any_run_image_the_flag_is_asked_for_an_05() {
+    let world = World::new();
+    for text in ["", "[[images]]\n"] {
+        world.write("run.toml", text);
+        let error = run(&world, &world.analyze_options()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "-run-image is required when there is no run metadata available"
+        );
+        assert_eq!(error.exit_code(), ExitCode::InvalidArguments);
+    }
+}

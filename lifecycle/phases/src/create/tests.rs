@@ -504,3 +504,163 @@ fn the_lifecycles_own_sboms_join_sbom_03() {
     );
     assert!(world.recorder.has("warning: there is no SBOM of the lifecycle: "));
 }
+
+/// All phases but the last.
+fn build_only(world: &World) {
+    let cancellation = Cancellation::default();
+    crate::analyze(
+        &world.analyze_options(),
+        &world.images(),
+        None,
+        &*world.reporter(),
+    )
+    .unwrap();
+    crate::detect(&world.detect_options(), &cancellation, &*world.reporter()).unwrap();
+    crate::build(&world.build_options(), &cancellation, &*world.reporter()).unwrap();
+}
+
+fn export_only(world: &World, options: &crate::ExportOptions) -> Result<crate::ExportReport, ExportError> {
+    let cache = CacheOptions::default();
+    crate::export(options, &world.images(), &cache, &world.store, &world.reporter())
+}
+
+#[test]
+fn what_makes_no_sense_fails_the_export_exp_02_exp_22() {
+    let world = world_with_layers();
+    build_only(&world);
+    world.write("layers/acme_a/l.toml", "[types\n");
+    let error = export_only(&world, &world.export_options()).unwrap_err();
+    assert!(error.to_string().contains("l.toml:1:"), "{error}");
+    assert_eq!(error.exit_code(), ExitCode::Export);
+    world.write("layers/analyzed.toml", "[image]\nreference = ''\n");
+    let error = export_only(&world, &world.export_options()).unwrap_err();
+    assert_eq!(error.to_string(), "run image not found in analyzed metadata");
+    assert_eq!(error.exit_code(), ExitCode::InvalidArguments);
+}
+
+#[test]
+fn without_a_cache_nothing_is_written_beside_the_image_exp_16_cache_01() {
+    let world = world_with_layers();
+    build_only(&world);
+    let mut options = world.export_options();
+    options.parallel = true;
+    export_only(&world, &options).unwrap();
+    assert!(world.recorder.has(
+        "warning: Parallel export has been enabled, but it has not taken effect because no cache has been specified."
+    ));
+}
+
+#[test]
+fn the_label_has_the_run_images_entry_with_mirrors_run_02() {
+    let world = world_with_layers();
+    let entry = |text: &str| {
+        world.write("run.toml", text);
+        build_only(&world);
+        export_only(&world, &world.export_options()).unwrap();
+        world.label(APP_IMAGE).run_image.source
+    };
+    let first = "[[images]]\nimage = 'first.example/run'\n";
+    let mut options = world.analyze_options();
+    options.run_image = Some(RUN_IMAGE.to_owned());
+    let listed = format!("[[images]]\nimage = '{RUN_IMAGE}'\nmirrors = ['m.example/run']\n{first}");
+    let found = entry(&listed);
+    assert_eq!(
+        (&*found.image, &found.mirrors[..]),
+        (RUN_IMAGE, &["m.example/run".to_owned()][..])
+    );
+    // The entry of which it is a mirror.
+    let mirror = format!("[[images]]\nimage = 'registry.example/main'\nmirrors = ['{RUN_IMAGE}']\n");
+    world.push_run_image("registry.example/main", "main\n", &[]);
+    let found = entry(&mirror);
+    assert_eq!(found.image, "registry.example/main");
+    // None names it: the first one stands for it.
+    crate::analyze(&options, &world.images(), None, &*world.reporter()).unwrap();
+    world.write("run.toml", first);
+    export_only(&world, &world.export_options()).unwrap();
+    assert_eq!(world.label(APP_IMAGE).run_image.source.image, "first.example/run");
+}
+
+#[test]
+fn what_a_buildpack_does_not_want_any_more_is_not_in_the_image_lyr_06_lyr_07_lyr_09() {
+    let mut world = world_with_layers();
+    world.create().unwrap();
+    let before = world.label(APP_IMAGE).buildpacks[0].layers.clone();
+    assert_eq!(before.keys().collect::<Vec<_>>(), ["bcl", "cl", "l"]);
+    let script = r#"ls "$1" > found
+mkdir -p "$1/l"; echo new > "$1/l/made"; printf '[types]\nlaunch = true\n' > "$1/l.toml"; rm -f "$1/cl.toml""#;
+    world.buildpack("acme/a", "0.10", CYCLONE, "", script);
+    world.create().unwrap();
+    let after = world.label(APP_IMAGE).buildpacks[0].layers.clone();
+    assert_eq!(after.keys().collect::<Vec<_>>(), ["l"]);
+    assert_ne!(after["l"].sha, before["l"].sha);
+    assert_eq!(after["l"].data, None);
+    let found = world.read("app/found");
+    assert!(
+        !found.contains("launch.sbom") && !found.contains("build.sbom"),
+        "{found}"
+    );
+}
+
+#[test]
+fn with_both_caches_the_image_is_read_and_both_are_written_cache_02_pk_30() {
+    let mut world = world_with_layers();
+    let reference = || "registry.example/cache".parse().unwrap();
+    let create_with_both = |world: &World| {
+        fs::remove_dir_all(world.path("layers")).unwrap();
+        fs::create_dir_all(world.path("layers")).unwrap();
+        let cache = CacheOptions {
+            directory: Some(world.path("cache")),
+            unpacked: None,
+            image: Some(crate::CacheImage {
+                reference: reference(),
+                source: &world.store,
+                sink: &world.store,
+                access: None,
+                platform: &world.platform,
+            }),
+        };
+        let options = world.create_options();
+        let images = world.images();
+        create(
+            &options,
+            &images,
+            &cache,
+            &world.store,
+            &Cancellation::default(),
+            &world.reporter(),
+        )
+        .unwrap()
+    };
+    create_with_both(&world);
+    let metadata = "cache/committed/io.buildpacks.lifecycle.cache.metadata";
+    let written = world.read(metadata);
+    let image = world.image("registry.example/cache");
+    assert_eq!(image.config().label(label::CACHE).unwrap(), written.trim_end());
+    // Only the image has something now.
+    fs::remove_dir_all(world.path("cache")).unwrap();
+    world.new_recorder();
+    let report = create_with_both(&world);
+    assert_eq!(
+        report
+            .restored
+            .layers
+            .iter()
+            .filter(|layer| layer.restored == Contents)
+            .count(),
+        4
+    );
+    assert_eq!(world.read(metadata), written);
+    // And only the directory: the image counts.
+    world.store.remove(&reference()).unwrap();
+    let report = create_with_both(&world);
+    assert_eq!(
+        report
+            .restored
+            .layers
+            .iter()
+            .filter(|layer| layer.restored == Contents)
+            .count(),
+        0
+    );
+    assert_eq!(world.read(metadata), written);
+}

@@ -521,3 +521,62 @@ fn ready_made_output_is_put_where_the_extender_looks_gnr_04_iex_01_x_24() {
     run(&world).unwrap();
     assert_eq!(world.read("layers/generated/static/context/f"), "x");
 }
+
+#[test]
+fn before_0_12_a_switch_changes_the_reference_only_det_08() {
+    let mut world = world();
+    world.api = PlatformApi::V0_11;
+    world.write(
+        "layers/analyzed.toml",
+        "[run-image]\nreference = 'r/run@sha256:00'\n",
+    );
+    for (id, from) in [("x", "first/run:1"), ("y", "other/run:2")] {
+        let generate = format!("printf 'FROM {from}\\n' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"");
+        world.extension(id, PASS, &generate);
+    }
+    with_extensions(&world, &["pass"], &["x y"]);
+    let mut options = world.detect_options();
+    options.experimental = ExperimentalMode::Silent;
+    detect(&options, &Cancellation::default(), &*world.recorder).unwrap();
+    let analyzed = AnalyzedToml::parse("a".as_ref(), world.read("layers/analyzed.toml").as_bytes()).unwrap();
+    let expected = RunImage {
+        reference: "other/run:2".into(),
+        ..RunImage::default()
+    };
+    assert_eq!(analyzed.run_image, Some(expected));
+}
+
+#[test]
+fn extensions_are_asked_as_buildpacks_are_gnr_02_gnr_03_iex_02_xen_02() {
+    for (api, directory) in [
+        (PlatformApi::V0_15, "layers/generated/x"),
+        (PlatformApi::V0_12, "layers/generated/.pending/x"),
+    ] {
+        let mut world = world();
+        world.api = api;
+        let dump = "pwd > pwd; echo \"$1 $2 ${3:+plan}\" > args; env | sed -n 's/^\\(CNB_[A-Z_]*\\)=.*/\\1/p' | sort > names; echo \"$CNB_OUTPUT_DIR\" > output";
+        world.extension("x", PASS, dump);
+        with_extensions(&world, &["pass"], &["x"]);
+        let mut options = world.detect_options();
+        options.experimental = ExperimentalMode::Silent;
+        detect(&options, &Cancellation::default(), &*world.recorder).unwrap();
+        let names = world.read("app/names");
+        assert_eq!(
+            names.split_whitespace().collect::<Vec<_>>(),
+            [
+                "CNB_BP_PLAN_PATH",
+                "CNB_EXTENSION_DIR",
+                "CNB_OUTPUT_DIR",
+                "CNB_PLATFORM_DIR"
+            ]
+        );
+        let output = world.path(directory);
+        assert_eq!(world.read("app/output").trim_end(), output.to_str().unwrap());
+        assert_eq!(
+            world.read("app/pwd").trim_end(),
+            world.path("app").to_str().unwrap()
+        );
+        let arguments = format!("{} {} plan\n", output.display(), world.path("platform").display());
+        assert_eq!(world.read("app/args"), arguments);
+    }
+}

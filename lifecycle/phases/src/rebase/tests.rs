@@ -316,3 +316,17 @@ fn before_0_12_the_stack_key_names_the_run_image_reb_04() {
     world.push_run_image(RUN_IMAGE, "patched\n", &[(label::STACK_ID, "s")]);
     run(&world, &world.rebase_options(None)).unwrap();
 }
+
+#[test]
+fn the_time_is_constant_and_the_report_written_reb_11() {
+    let world = world();
+    let report = run(&world, &world.rebase_options(None)).unwrap();
+    let image = world.image(APP_IMAGE);
+    assert_eq!(image.config().created.as_deref(), Some(CREATED));
+    let text = world.read("report.toml");
+    assert!(text.contains(&format!("tags = [\"{APP_IMAGE}\"]")), "{text}");
+    assert!(text.contains(&report.receipt.digest.to_string()), "{text}");
+    // Once more is the same image.
+    let again = run(&world, &world.rebase_options(None)).unwrap();
+    assert_eq!(again.receipt.digest, report.receipt.digest);
+}

@@ -194,3 +194,147 @@ fn an_interrupted_commit_of_the_cache_is_undone_cache_04() {
     assert!(world.path("cache/committed").is_dir());
     assert!(!world.path("cache/staging").exists() && !world.path("cache/committed-backup").exists());
 }
+
+/// A cache directory as the reference writes it: Go's JSON with a newline behind it, and the layer of one of its own
+/// golden files.
+#[test]
+fn a_cache_of_the_reference_is_restored_cache_03_cache_04_res_03_res_04() {
+    const GOLDEN: &str = "sha256:258dfa0cc987efebc17559694866ebc91139e7c0e574f60d1d4092f53d7dff59";
+    let world = World::new();
+    world.write(
+        "layers/group.toml",
+        "[[group]]\nid = 'corrupted_buildpack'\nversion = '2'\napi = '0.10'\n",
+    );
+    world.write("made/data", "digest-not-match-data\n");
+    for (path, mode) in [("made", 0o755), ("made/data", 0o644)] {
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+        fs::set_permissions(world.path(path), permissions).unwrap();
+    }
+    let owner = lifecycle_layers::Owner::new(1234, 1000);
+    let place = "/layers/corrupted_buildpack/corrupted-layer";
+    let contents = lifecycle_layers::DirectoryLayer::new(world.path("made"), place)
+        .owners(lifecycle_layers::Owners::Fixed(owner))
+        .parents(lifecycle_layers::Parents::Fixed { mode: 0o755, owner });
+    let packing = lifecycle_layers::Packing {
+        compression: lifecycle_image::Compression::None,
+        ..lifecycle_layers::Packing::default()
+    };
+    let mut tar = Vec::new();
+    let meter = lifecycle_image::Progress::begin(
+        &lifecycle_image::NoProgress,
+        lifecycle_image::Step::Pack,
+        "x",
+        None,
+    );
+    let packed = lifecycle_layers::pack(&contents, &packing, &mut tar, &*meter).unwrap();
+    assert_eq!(packed.diff_id.as_str(), GOLDEN);
+    fs::create_dir_all(world.path("cache/committed")).unwrap();
+    fs::write(world.path(&format!("cache/committed/{GOLDEN}.tar")), &tar).unwrap();
+    let metadata = format!(
+        r#"{{"sbom":{{"sha":""}},"buildpacks":[{{"key":"corrupted_buildpack","version":"1","layers":{{"corrupted-layer":{{"sha":"{GOLDEN}","data":{{"k":"v \u0026"}},"build":false,"launch":false,"cache":true}}}}}}]}}"#
+    );
+    world.write(
+        "cache/committed/io.buildpacks.lifecycle.cache.metadata",
+        &(metadata + "\n"),
+    );
+    let report = run(&world, &world.restore_options()).unwrap();
+    assert_eq!(report.layers[0].restored, Restored::Contents);
+    let layer = "layers/corrupted_buildpack/corrupted-layer";
+    assert_eq!(world.read(&format!("{layer}/data")), "digest-not-match-data\n");
+    assert_eq!(
+        world.read(&format!("{layer}.toml")),
+        "[metadata]\n  k = \"v &\"\n"
+    );
+    // What unpacked SBOM trees were is gone.
+    assert!(!world.path("layers/sbom").exists());
+}
+
+#[test]
+fn ten_thousand_layers_of_metadata_are_restored_bad_input() {
+    let world = world();
+    let mut with_many = with_layer("x");
+    let layer = with_many.metadata.buildpacks[0].layers["x"].clone();
+    for number in 0..10_000 {
+        let layers = &mut with_many.metadata.buildpacks[0].layers;
+        layers.insert(format!("layer-{number}"), layer.clone());
+    }
+    analyzed(&world, &with_many);
+    let report = run(&world, &world.restore_options()).unwrap();
+    assert_eq!(report.layers.len(), 10_001);
+    assert!(world.path("layers/a/layer-9999.toml").exists());
+}
+
+/// A source whose layers end too early.
+#[derive(Debug)]
+struct Truncated<'a>(&'a World);
+
+impl lifecycle_image::Source for Truncated<'_> {
+    fn artifact(
+        &self,
+        reference: &Reference,
+    ) -> Result<lifecycle_image::Artifact, lifecycle_image::TransferError> {
+        let image = self.0.image(&reference.to_string());
+        let layers = image.layers().iter().map(|layer| {
+            let mut bytes = Vec::new();
+            std::io::Read::read_to_end(&mut layer.open(0).unwrap(), &mut bytes).unwrap();
+            bytes.truncate(bytes.len() / 2);
+            let layer = lifecycle_image::BytesLayer::new(layer.media_type(), bytes, layer.diff_id().unwrap());
+            std::sync::Arc::new(layer) as std::sync::Arc<dyn lifecycle_image::Layer>
+        });
+        let image = Image::assemble(image.encode_config()?, layers.collect())?;
+        Ok(lifecycle_image::Artifact::Image(Box::new(image)))
+    }
+
+    fn member(
+        &self,
+        reference: &Reference,
+        _: &lifecycle_image::Digest,
+    ) -> Result<Image, lifecycle_image::TransferError> {
+        Ok(self.0.image(&reference.to_string()))
+    }
+}
+
+#[test]
+fn a_truncated_cache_image_costs_a_warning_res_09() {
+    let world = crate::testing::world_with_layers();
+    let cache = |source| CacheOptions {
+        directory: None,
+        unpacked: None,
+        image: Some(crate::CacheImage {
+            reference: "registry.example/cache".parse().unwrap(),
+            source,
+            sink: &world.store,
+            access: None,
+            platform: &world.platform,
+        }),
+    };
+    let options = world.create_options();
+    let create = |cache: &CacheOptions<'_>| {
+        fs::remove_dir_all(world.path("layers")).unwrap();
+        fs::create_dir_all(world.path("layers")).unwrap();
+        crate::create(
+            &options,
+            &world.images(),
+            cache,
+            &world.store,
+            &crate::Cancellation::default(),
+            &world.reporter(),
+        )
+        .unwrap()
+    };
+    create(&cache(&world.store));
+    let truncated = Truncated(&world);
+    let report = create(&cache(&truncated));
+    let damaged = report
+        .restored
+        .layers
+        .iter()
+        .filter(|layer| layer.restored == Restored::Damaged);
+    assert_eq!(damaged.count(), 4);
+    assert!(!world.read("app/found").contains("bc.toml"));
+    assert!(
+        world
+            .recorder
+            .has("warning: not restoring \"acme/a:bc\" from the cache: ")
+    );
+}
