@@ -1,5 +1,5 @@
 //! Holds the structure that docs/architecture.md draws: which crate may use which. And that documents name tests that
-//! exist, and every rule of the Dockerfile language has one.
+//! exist, and every rule of the Dockerfile language and of the specifications has one.
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
@@ -210,4 +210,109 @@ fn every_rule_of_the_language_has_a_test() {
         .map(|(letter, number)| format!("{}{number}", letter.to_ascii_uppercase()))
         .collect();
     assert!(missing.is_empty(), "no test is named for {missing:?}");
+}
+
+/// The rules of our checklist: how many there are of each kind.
+const SPECIFICATION_RULES: &[(&str, usize)] = &[
+    ("GEN", 18),
+    ("EXIT", 1),
+    ("AN", 14),
+    ("DET", 14),
+    ("RES", 10),
+    ("BLD", 6),
+    ("EXT", 8),
+    ("EXP", 22),
+    ("CRE", 4),
+    ("REB", 13),
+    ("LAU", 18),
+    ("MODE", 3),
+    ("FILE", 4),
+    ("LBL", 8),
+    ("RUN", 5),
+    ("AUTH", 5),
+    ("SBOM", 5),
+    ("LAY", 5),
+    ("CACHE", 7),
+    ("OWN", 7),
+    ("SEC", 4),
+    ("ENV", 10),
+    ("BPC", 3),
+    ("DIR", 2),
+    ("DTI", 2),
+    ("BPT", 4),
+    ("TGT", 8),
+    ("ORD", 7),
+    ("DTA", 4),
+    ("PLN", 9),
+    ("UNM", 4),
+    ("BPB", 5),
+    ("LYR", 10),
+    ("LCH", 6),
+    ("BTM", 2),
+    ("SLC", 5),
+    ("EMR", 8),
+    ("XCD", 4),
+    ("XEN", 5),
+    ("IEX", 5),
+    ("GNR", 8),
+    ("DKF", 7),
+    ("BAS", 2),
+    ("BDR", 8),
+    ("PKG", 9),
+    ("LCI", 5),
+    ("RGX", 2),
+    ("PRJ", 9),
+];
+
+/// What a row says in place of a test begins with one of these.
+const REASONS: [&str; 5] = [
+    "does not apply: ",
+    "optional",
+    "of the makers of base images",
+    "a platform's check",
+    "made by `make dist`",
+];
+
+#[test]
+fn every_rule_of_the_specifications_has_a_test_or_a_reason() {
+    let page = std::fs::read_to_string(root().join("docs/conformance.md")).unwrap();
+    let mut rows: BTreeMap<String, String> = BTreeMap::new();
+    for line in page.lines() {
+        let cells: Vec<&str> = line
+            .split(" | ")
+            .map(|cell| cell.trim_matches(['|', ' ']))
+            .collect();
+        let [id, _, held] = cells[..] else { continue };
+        if id.contains('-') {
+            assert!(
+                rows.insert(id.to_owned(), held.to_owned()).is_none(),
+                "{id} is there twice"
+            );
+        }
+    }
+    let tests = tests();
+    for (kind, count) in SPECIFICATION_RULES {
+        for number in 1..=*count {
+            let id = format!("{kind}-{number:02}");
+            let held = rows
+                .remove(&id)
+                .unwrap_or_else(|| panic!("docs/conformance.md has no row for {id}"));
+            if REASONS.iter().any(|reason| held.starts_with(reason)) {
+                continue;
+            }
+            let names: Vec<&str> = held.split(", ").collect();
+            assert!(!held.is_empty(), "{id} has neither test nor reason");
+            for name in names {
+                let name = name.trim_matches('`');
+                assert!(
+                    tests.contains(name),
+                    "docs/conformance.md names for {id} the test {name:?}, which does not exist"
+                );
+            }
+        }
+    }
+    assert!(
+        rows.is_empty(),
+        "docs/conformance.md has rows that are no rules: {rows:?}"
+    );
 }

@@ -6,7 +6,7 @@ use crate::support::daemon::PodmanService;
 use crate::support::{Finished, Pod};
 
 #[test]
-fn phases_write_into_podman_and_reuse_what_it_has_an_13_cache_06_ext_07() {
+fn phases_write_into_podman_and_reuse_what_it_has_an_03_an_13_cache_06() {
     let pod = Pod::new();
     pod.root
         .prepare("mkdir -p /var/run /launch-cache; rm -rf /layers/*; chown 1000:1000 /launch-cache");
@@ -71,6 +71,24 @@ fn phases_write_into_podman_and_reuse_what_it_has_an_13_cache_06_ext_07() {
         .unwrap()
         .count();
     assert!(kept >= layers.len() - 2, "{kept} of {}", layers.len());
+
+    // The previous image may be named by its id (AN-03).
+    let words = [
+        "analyzer",
+        "-daemon",
+        "-previous-image",
+        &id,
+        "-run-image",
+        &pod.run_image(),
+        "-uid",
+        "1000",
+        "-gid",
+        "1000",
+        name,
+    ];
+    pod.phase_as_root(&words).succeeds();
+    let analyzed = pod.read("/layers/analyzed.toml");
+    assert!(analyzed.contains(&format!("reference = \"{id}\"")), "{analyzed}");
 
     // And without the launch cache: then podman saves the image.
     pod.root.prepare("rm -rf /layers/* /launch-cache/*");

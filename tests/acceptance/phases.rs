@@ -1,5 +1,7 @@
 //! The phases by name in a builder's root, with the command lines of platforms (platforms.md 1.5, 3.1 to 3.3).
 
+use std::fs;
+
 use crate::support::pod::variables;
 use crate::support::{Finished, Machine, Pod, peers};
 
@@ -183,7 +185,7 @@ fn skopeo_reads_the_labels_that_platforms_read() {
 }
 
 #[test]
-fn exit_codes_are_the_specifications() {
+fn exit_codes_are_the_specifications_exit_01_gen_11_lau_18() {
     let pod = Pod::new();
     let name = pod.registry.name("codes");
     let order = |group: &str| {
@@ -217,6 +219,14 @@ fn exit_codes_are_the_specifications() {
     ];
     pod.phase(&words).fails(51).says("last words on stderr");
     pod.phase(&["detector", "-version"]).succeeds();
+    pod.phase(&["detector", "-no-color", "-log-level", "loud"])
+        .fails(1)
+        .says("failed to parse log level");
+    let launcher = fs::metadata(pod.root.at("/cnb/lifecycle/launcher")).unwrap();
+    assert!(
+        launcher.len() < 4 << 20,
+        "the launcher lies in every app image (LAU-18)"
+    );
 }
 
 #[test]
@@ -231,4 +241,108 @@ fn lifecycle_build_is_the_build_phase_for_platforms() {
             .as_user(&["/cnb/lifecycle/lifecycle", "build", "-app", "/workspace"]),
     );
     verb.succeeds().says("fx-layers: only-launch");
+}
+
+#[test]
+fn every_phase_works_on_layouts_an_12_exp_17_lay_05_mode_01_pk_35() {
+    let pod = Pod::new();
+    let (run, name) = ("small.test/run:1", "small.test/app");
+    let layout = |name: &str| format!("/layout-repo/small.test/{name}");
+    pod.root.prepare(&format!(
+        "mkdir -p {}; LIFECYCLE_STORE=/tmp/store /cnb/lifecycle/lifecycle copy registry:{} oci:{}:1; chown -R 1000:1000 /layout-repo",
+        layout("run"),
+        pod.run_image(),
+        layout("run/1"),
+    ));
+    let phase = |words: &[&str]| {
+        pod.phase(words)
+            .env("CNB_USE_LAYOUT", "true")
+            .env("CNB_LAYOUT_DIR", "/layout-repo")
+            .env("CNB_EXPERIMENTAL_MODE", "warn")
+    };
+    let analyze = ["analyzer", "-run-image", run, name];
+    phase(&analyze)
+        .env("CNB_EXPERIMENTAL_MODE", "")
+        .fails(1)
+        .says("experimental features are disabled by CNB_EXPERIMENTAL_MODE=error");
+    phase(&analyze)
+        .env("CNB_LAYOUT_DIR", "")
+        .fails(3)
+        .says("-layout-dir is required");
+    let build = || {
+        phase(&analyze)
+            .succeeds()
+            .says("experimental feature 'export to OCI layout format'");
+        phase(&["detector"]).succeeds();
+        phase(&["restorer", "-cache-dir", "/cache"]).succeeds();
+        phase(&["builder"]).succeeds();
+        phase(&["exporter", "-cache-dir", "/cache", name, "small.test/app:2"]).succeeds();
+        fs::read_to_string(pod.root.at(&format!("{}/index.json", layout("app/latest")))).unwrap()
+    };
+    let first = build();
+    assert!(
+        first.contains("\"org.opencontainers.image.ref.name\":\"latest\""),
+        "{first}"
+    );
+    let second_name = fs::read_to_string(pod.root.at(&format!("{}/index.json", layout("app/2")))).unwrap();
+    let digest = |index: &str| index.split("sha256:").nth(1).unwrap()[..64].to_owned();
+    assert_eq!(digest(&first), digest(&second_name));
+    let report = pod.read("/layers/report.toml");
+    assert!(report.contains(&digest(&first)), "{report}");
+    pod.root.prepare("rm -rf /layers/*");
+    let second = build();
+    assert_eq!(digest(&second), digest(&first));
+    let analyzed = pod.read("/layers/analyzed.toml");
+    assert!(
+        analyzed.contains(&format!("reference = \"{}@sha256:", layout("app/latest"))),
+        "{analyzed}"
+    );
+    // Only what is new was written: the run image's layer stays where it is.
+    let blobs = fs::read_dir(pod.root.at(&format!("{}/blobs/sha256", layout("app/latest")))).unwrap();
+    let sizes: Vec<u64> = blobs
+        .map(|blob| blob.unwrap().metadata().unwrap().len())
+        .collect();
+    let program = fs::metadata("/bin/busybox").unwrap().len();
+    assert!(sizes.iter().all(|size| *size < program / 2), "{sizes:?}");
+}
+
+#[test]
+fn rebasing_takes_few_requests_and_reads_no_layer_reb_05() {
+    let pod = Pod::new();
+    let name = pod.registry.name("rebased");
+    pod.write(
+        "/cnb/run.toml",
+        &format!("[[images]]\nimage = \"{}\"\n", pod.run_image()),
+    );
+    pod.phase(&["creator", "-app", "/workspace", &name]).succeeds();
+    let before = pod.image(&name);
+    // A newer run image under the same name, with one more layer.
+    let dockerfile = format!("FROM {}\nCOPY Dockerfile /patched\n", pod.run_image());
+    let directory = pod.machine.files("patched", &[("Dockerfile", &dockerfile)]);
+    let words = [
+        "build",
+        directory.to_str().unwrap(),
+        "--tag",
+        &pod.run_image(),
+        "--output",
+        "registry",
+    ];
+    pod.machine.lifecycle(&words).succeeds();
+
+    let earlier = pod.registry.requests().len();
+    pod.phase(&["rebaser", &name]).succeeds();
+    let requests = pod.registry.requests().split_off(earlier);
+    assert!(requests.len() < 15, "{requests:#?}");
+    let after = pod.image(&name);
+    assert_eq!(after.layers().len(), before.layers().len() + 1);
+    let layers: Vec<_> = [&before, &after, &pod.image(&pod.run_image())]
+        .iter()
+        .flat_map(|image| image.layers().iter())
+        .map(|layer| layer.descriptor().unwrap().digest.to_string())
+        .collect();
+    let read = |request: &&crate::support::Request| {
+        request.method == "GET" && layers.iter().any(|layer| request.path.contains(layer.as_str()))
+    };
+    assert_eq!(requests.iter().find(read), None);
+    assert_eq!(pod.registry.sent_blobs(earlier).len(), 1, "the configuration");
 }

@@ -24,7 +24,10 @@ impl PodmanService {
             .tempdir()
             .unwrap();
         let address = format!("unix://{}", socket.display());
-        let service = podman(directory.path(), &["system", "service", "--time", "0", &address]).start();
+        // Nobody reads what it says, and a full pipe would stop it.
+        let service = podman(directory.path(), &["system", "service", "--time", "0", &address])
+            .under(&["sh", "-c", r#"exec "$@" >/dev/null 2>&1"#, "sh"])
+            .start();
         let started = Instant::now();
         while std::os::unix::net::UnixStream::connect(socket).is_err() {
             assert!(

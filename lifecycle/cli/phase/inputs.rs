@@ -144,7 +144,7 @@ impl<'a> Inputs<'a> {
     pub(super) fn image(&self) -> Result<Reference, PhaseError> {
         match self.positionals() {
             [name] if name.is_empty() => Err(PhaseError::arguments("image argument is required")),
-            [name] => reference(name),
+            [name] => output(name),
             others => Err(PhaseError::arguments(format!(
                 "received {} arguments, but expected 1",
                 others.len()
@@ -162,7 +162,7 @@ impl<'a> Inputs<'a> {
         if images.is_empty() {
             return Err(PhaseError::arguments("at least one image argument is required"));
         }
-        images.into_iter().map(|name| reference(name)).collect()
+        images.into_iter().map(|name| output(name)).collect()
     }
 
     /// This phase takes no arguments.
@@ -190,6 +190,16 @@ impl<'a> Inputs<'a> {
             .map(String::as_str)
             .filter(|argument| argument.starts_with('-'))
     }
+}
+
+/// The name of an image that is written: a digest names one that exists (EXP-01, REB-01).
+fn output(name: &str) -> Result<Reference, PhaseError> {
+    let reference = reference(name)?;
+    if reference.digest().is_some() {
+        let cause = format!("{name} names an image by its digest; what is written needs a tag");
+        return Err(PhaseError::arguments(cause));
+    }
+    Ok(reference)
 }
 
 /// The name of an image.
@@ -335,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn arguments_are_counted_1_3() {
+    fn arguments_are_names_and_counted_1_3_an_01_exp_01_reb_01() {
         let environment = Environment::default();
         let message = |error: PhaseError| error.to_string();
         let make = |phase, text| inputs(phase, PlatformApi::V0_12, text, &environment);
@@ -346,6 +356,12 @@ mod tests {
             let found = message(make(phase, text).image().unwrap_err());
             assert_eq!(found, format!("failed to parse arguments: {expected}"));
         }
+        let digest = format!("r/a@sha256:{}", "0".repeat(64));
+        for phase in [PhaseName::Export, PhaseName::Rebase] {
+            assert!(make(phase, &digest).images().is_err() && make(phase, "A:b:c").images().is_err());
+            assert_eq!(make(phase, "r/a r/b:2").images().unwrap().len(), 2);
+        }
+        assert!(make(PhaseName::Analyze, &digest).image().is_err());
         let found = message(make(PhaseName::Export, "").images().unwrap_err());
         assert_eq!(
             found,
