@@ -10,6 +10,7 @@ mod caches;
 mod daemon;
 mod elsewhere;
 mod faults;
+mod heroku;
 mod images;
 mod kaniko;
 mod modules;

@@ -1,5 +1,6 @@
 //! Real apps with the embedded builder: its stack from Debian packages, its buildpacks, the package registries.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -7,9 +8,18 @@ use std::time::{Duration, Instant};
 
 use crate::support::{Machine, Running};
 
-/// The store of these tests lies below target and stays, because its stack takes minutes to make.
-fn machine() -> Machine {
-    let store = Path::new(env!("CARGO_TARGET_TMPDIR")).join("real-store");
+/// The store of these tests lies below target and stays, because its stack takes minutes to make. One that was made of
+/// another definition of the stack is not used.
+pub(super) fn machine() -> Machine {
+    let mut hasher = DefaultHasher::new();
+    for file in ["stack.toml", "customize"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("stacks/debian-12")
+            .join(file);
+        std::fs::read(path).unwrap().hash(&mut hasher);
+    }
+    let store =
+        Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("real-store-{:08x}", hasher.finish() >> 32));
     let machine = Machine::with_store(&store);
     machine
         .lifecycle(&["stack", "create", "debian-12"])
@@ -18,33 +28,41 @@ fn machine() -> Machine {
     machine
 }
 
-fn app(name: &str) -> PathBuf {
+pub(super) fn app(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/apps")
         .join(name)
 }
 
 /// An image that runs, with the port that it listens on.
-struct Server {
+pub(super) struct Server {
     process: Running,
     port: u16,
 }
 
 impl Server {
-    fn start(machine: &Machine, image: &str) -> Self {
+    /// Starts an image.
+    pub(super) fn start(machine: &Machine, image: &str) -> Self {
+        Self::with_port(machine, |port| {
+            vec!["run".into(), image.into(), "--port".into(), port]
+        })
+    }
+
+    /// Starts the program with words that name the port.
+    pub(super) fn with_port(machine: &Machine, words: impl FnOnce(String) -> Vec<String>) -> Self {
         let port = TcpListener::bind("127.0.0.1:0")
             .unwrap()
             .local_addr()
             .unwrap()
             .port();
-        let process = machine
-            .lifecycle(&["run", image, "--port", &port.to_string()])
-            .start();
+        let words = words(port.to_string());
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let process = machine.lifecycle(&words).start();
         Self { process, port }
     }
 
     /// The body of a page, as soon as the app answers with 200.
-    fn page(&mut self, path: &str) -> String {
+    pub(super) fn page(&mut self, path: &str) -> String {
         let started = Instant::now();
         loop {
             if let Some(body) = self.try_page(path) {
@@ -70,7 +88,7 @@ impl Server {
     }
 
     /// Asks it to end, and waits.
-    fn stop(self) {
+    pub(super) fn stop(self) {
         self.process.signal(rustix::process::Signal::TERM);
         self.process.wait();
     }

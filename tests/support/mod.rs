@@ -17,10 +17,6 @@ pub(crate) mod daemon;
 )]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 pub(crate) mod fake_registry;
-#[expect(
-    dead_code,
-    reason = "shared with the tests of other crates, which use other parts of it"
-)]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 pub(crate) mod file_server;
 pub(crate) mod images;

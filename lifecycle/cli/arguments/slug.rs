@@ -25,7 +25,7 @@ pub(crate) enum SlugCommand {
     /// Make an image of a slug
     #[command(after_help = "Example:\n  lifecycle slug import slug.tgz -t demo")]
     Import {
-        /// The slug: a file, a directory, or `-` for stdin
+        /// The slug: a file, a directory, a URL, or `-` for stdin
         slug: PathBuf,
         /// Name of the image; may be given several times
         #[arg(long = "tag", short = 't', value_name = "IMAGE", required = true)]
@@ -39,7 +39,7 @@ pub(crate) enum SlugCommand {
     /// Show the process types and variables of a slug
     #[command(after_help = "Example:\n  lifecycle slug inspect slug.tgz")]
     Inspect {
-        /// The slug: a file, a directory, or `-` for stdin
+        /// The slug: a file, a directory, a URL, or `-` for stdin
         slug: PathBuf,
         /// Form of the result
         #[arg(long, short, value_enum, default_value_t)]
@@ -48,7 +48,7 @@ pub(crate) enum SlugCommand {
     /// Show how large a slug is, and its largest directories
     #[command(after_help = "Example:\n  lifecycle slug size slug.tgz")]
     Size {
-        /// The slug: a file, a directory, or `-` for stdin
+        /// The slug: a file, a directory, a URL, or `-` for stdin
         slug: PathBuf,
         /// Form of the result
         #[arg(long, short, value_enum, default_value_t)]
@@ -75,13 +75,15 @@ pub(crate) struct SlugStackArguments {
 #[command(after_help = "Examples:\n  \
     lifecycle slug build . -b https://git.example.com/buildpack.git#v1 -o slug.tgz\n  \
     lifecycle slug build . -t demo && lifecycle run demo web\n  \
+    lifecycle slug build https://git.example.com/app.git#main -b buildpack.tgz -o s3://slugs/app.tgz\n  \
     tar c . | lifecycle slug build - --stack heroku-24 -b ./buildpack -o - > slug.tgz\n\n\
     Without --buildpack, `.buildpacks` and `app.json` of the app choose.")]
 pub(crate) struct SlugBuildArguments {
-    /// The app: a directory, a tar, or `-` for a tar on stdin
+    /// The app: a directory, a tar, the URL of an archive, an object (s3://, gs://, az://) or a git repository, or `-` for a
+    /// tar on stdin
     #[arg(default_value = ".")]
     pub(crate) source: PathBuf,
-    /// Where the slug goes; `-` is stdout
+    /// Where the slug goes: a file, a URL that takes a PUT, an object, or `-` for stdout
     #[arg(long, short, value_name = "FILE", required_unless_present_any = ["tags", "test"])]
     pub(crate) output: Option<PathBuf>,
     /// Name of an image to make of the slug; may be given several times
@@ -92,7 +94,7 @@ pub(crate) struct SlugBuildArguments {
     pub(crate) image_output: String,
     #[command(flatten)]
     pub(crate) stack: SlugStackArguments,
-    /// Buildpack, in order: a directory, an archive, or the URL of a git repository with #branch, #tag or #commit
+    /// Buildpack, in order: a directory, an archive or the URL of one, or of a git repository with #branch, #tag or #commit
     #[arg(long = "buildpack", short = 'b', value_name = "BUILDPACK")]
     pub(crate) buildpacks: Vec<String>,
     /// Buildpack to try when neither --buildpack nor the app chooses; the first that takes the app is used
@@ -131,7 +133,7 @@ pub(crate) struct SlugBuildArguments {
     lifecycle slug run slug.tgz -p 3000 start web=2 worker\n  \
     lifecycle slug run slug.tgz -- bash -l")]
 pub(crate) struct SlugRunArguments {
-    /// The slug: a file, a directory, or `-` for stdin
+    /// The slug: a file, a directory, a URL, or `-` for stdin
     pub(crate) slug: PathBuf,
     /// `start TYPE[=COUNT]…`, a process type alone, or a command [default: the default process type]
     #[arg(trailing_var_arg = true)]

@@ -1,9 +1,11 @@
 //! Where a buildpack comes from: a directory, an archive, or a git repository (MP-04, MP-05).
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use crate::HerokuError;
+use crate::remote::{open, sentence};
+use crate::{HerokuError, Remote};
 
 /// How archives of buildpacks are called.
 const ARCHIVES: [&str; 6] = [".tgz", ".tar.gz", ".tbz", ".tar.bz", ".tar.bz2", ".tar"];
@@ -71,6 +73,45 @@ impl Address {
             place,
             shown: redacted(text),
         })
+    }
+
+    /// The bytes of the archive that is there.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn open(&self, remote: &dyn Remote) -> Result<Box<dyn Read + Send>, HerokuError> {
+        match &self.place {
+            Place::File(path) => {
+                let file = fs_err::File::open(path).map_err(HerokuError::io("open", path))?;
+                Ok(Box::new(file))
+            }
+            Place::Url(url) => open(remote, url).map_err(|reason| HerokuError::Fetch {
+                address: self.shown.clone(),
+                reason,
+            }),
+            Place::Directory(_) | Place::Git { .. } => Err(self.no_archive()),
+        }
+    }
+
+    /// Puts a file there, by PUT or into a store.
+    ///
+    /// # Errors
+    /// When it is not the address of a file elsewhere, or that is not taken.
+    pub fn put(&self, file: &std::fs::File, remote: &dyn Remote) -> Result<(), HerokuError> {
+        let Place::Url(url) = &self.place else {
+            return Err(self.no_archive());
+        };
+        remote.put(file, url).map_err(|failure| HerokuError::Send {
+            address: self.shown.clone(),
+            reason: sentence(&failure),
+        })
+    }
+
+    fn no_archive(&self) -> HerokuError {
+        HerokuError::Address {
+            address: self.shown.clone(),
+            reason: format!("it is the address of no archive: {}", ARCHIVES.join(", ")),
+        }
     }
 
     /// The last part of the path, without endings, for the name of a directory.

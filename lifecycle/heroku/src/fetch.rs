@@ -41,6 +41,28 @@ pub(crate) fn fetch(
     ssh_key: Option<&Path>,
 ) -> Result<Buildpack, HerokuError> {
     fs::create_dir(into).map_err(HerokuError::io("create", into))?;
+    bring(address, into, remote, ssh_key)?;
+    let directory = innermost(into)?;
+    if !directory.join("bin/compile").is_file() {
+        return Err(failed(
+            address,
+            "there is no bin/compile in it, so it is no classic buildpack",
+        ));
+    }
+    make_executable(&directory.join("bin"))?;
+    Ok(Buildpack {
+        name: address.to_string(),
+        directory,
+    })
+}
+
+/// Brings what is at an address into an empty directory.
+pub(crate) fn bring(
+    address: &Address,
+    into: &Path,
+    remote: &dyn Remote,
+    ssh_key: Option<&Path>,
+) -> Result<(), HerokuError> {
     match &address.place {
         Place::Directory(path) => copy_tree(path, into)?,
         Place::File(path) => {
@@ -55,18 +77,7 @@ pub(crate) fn fetch(
             .check_out(url, reference.as_deref(), ssh_key, into)
             .map_err(|failure| failed(address, &sentence(&failure)))?,
     }
-    let directory = innermost(into)?;
-    if !directory.join("bin/compile").is_file() {
-        return Err(failed(
-            address,
-            "there is no bin/compile in it, so it is no classic buildpack",
-        ));
-    }
-    make_executable(&directory.join("bin"))?;
-    Ok(Buildpack {
-        name: address.to_string(),
-        directory,
-    })
+    Ok(())
 }
 
 fn failed(address: &Address, reason: &str) -> HerokuError {
@@ -132,11 +143,17 @@ fn innermost(into: &Path) -> Result<PathBuf, HerokuError> {
     if into.join("bin").is_dir() {
         return Ok(into.to_owned());
     }
-    let mut entries = fs::read_dir(into).map_err(HerokuError::io("read", into))?;
-    match (entries.next(), entries.next()) {
-        (Some(Ok(only)), None) if only.path().is_dir() => Ok(only.path()),
-        _ => Ok(into.to_owned()),
-    }
+    Ok(only_directory(into)?.unwrap_or_else(|| into.to_owned()))
+}
+
+/// The directory that is all there is in another one.
+pub(crate) fn only_directory(of: &Path) -> Result<Option<PathBuf>, HerokuError> {
+    let mut entries = fs::read_dir(of).map_err(HerokuError::io("read", of))?;
+    let (Some(Ok(only)), None) = (entries.next(), entries.next()) else {
+        return Ok(None);
+    };
+    let kind = only.file_type().map_err(HerokuError::io("read", of))?;
+    Ok(kind.is_dir().then(|| only.path()))
 }
 
 /// Scripts that lost their execute bit on the way get it back (HC-01).

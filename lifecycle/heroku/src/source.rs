@@ -7,14 +7,17 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 
-use crate::HerokuError;
-use crate::fetch::{copy_tree, unpack};
+use crate::fetch::{bring, copy_tree, only_directory, unpack};
+use crate::{Address, HerokuError, Remote};
 
 /// An app's source.
 pub enum Source {
     /// A directory, which is copied.
     Directory(PathBuf),
-    /// A tar, compressed or not: a file, standard input, a download.
+    /// An archive or a repository, here or elsewhere. An archive may have the app in one directory, as archives of
+    /// repositories have.
+    Address(Address),
+    /// A tar, compressed or not: a file, standard input.
     Tar {
         /// What messages call it.
         name: String,
@@ -27,6 +30,7 @@ impl fmt::Debug for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Directory(path) => return write!(f, "Directory({})", path.display()),
+            Self::Address(address) => return write!(f, "Address({address})"),
             Self::Tar { name, .. } => name,
         })
     }
@@ -35,7 +39,12 @@ impl fmt::Debug for Source {
 impl Source {
     /// Brings the source into an empty directory, without git's own files, and says when its newest file was changed, in
     /// seconds since 1970.
-    pub(crate) fn bring(self, into: &Path) -> Result<i64, HerokuError> {
+    pub(crate) fn bring(
+        self,
+        into: &Path,
+        remote: &dyn Remote,
+        ssh_key: Option<&Path>,
+    ) -> Result<i64, HerokuError> {
         match self {
             Self::Directory(path) if !path.is_dir() => {
                 let reason = "there is no such directory".to_owned();
@@ -45,11 +54,31 @@ impl Source {
                 });
             }
             Self::Directory(path) => copy_tree(&path, into)?,
+            Self::Address(address) => {
+                bring(&address, into, remote, ssh_key)?;
+                remove_git(into)?;
+                if let Some(only) = only_directory(into)? {
+                    lift(&only, into)?;
+                }
+            }
             Self::Tar { name, reader } => unpack(&name, reader, into)?,
         }
         remove_git(into)?;
         newest(into)
     }
+}
+
+/// Moves what is in a directory into the one that it is in, and removes it.
+fn lift(only: &Path, into: &Path) -> Result<(), HerokuError> {
+    // What is in it may have its name.
+    let aside = into.join(".source");
+    let moved = |from: &Path, to: &Path| fs::rename(from, to).map_err(HerokuError::io("move", from));
+    moved(only, &aside)?;
+    for entry in fs::read_dir(&aside).map_err(HerokuError::io("read", &aside))? {
+        let entry = entry.map_err(HerokuError::io("read", &aside))?;
+        moved(&entry.path(), &into.join(entry.file_name()))?;
+    }
+    fs::remove_dir(&aside).map_err(HerokuError::io("remove", &aside))
 }
 
 /// Removes `.git` at every depth: no part of an app, and whoever reads a slug shall not find its history (SL-01).

@@ -189,6 +189,12 @@ fn pack(
         let size = failing(slug::pack(directory, options, &mut stdout, &*meter))?;
         stdout.flush()?;
         size
+    } else if let Some(address) = address(output) {
+        let mut file = tempfile::tempfile_in(session.scratch()?)?;
+        let size = failing(slug::pack(directory, options, &mut file, &*meter))?;
+        let address = failing(Address::parse(address, Path::new("/")))?;
+        failing(address.put(&file, &Elsewhere::new(session.remote()?, session.scratch()?)))?;
+        size
     } else {
         let parent = output
             .parent()
@@ -354,8 +360,20 @@ pub(super) fn failing<T>(result: Result<T, HerokuError>) -> Result<T, Failure> {
     })
 }
 
+/// A URL, or git's `user@host:path`, as text.
+fn address(path: &Path) -> Option<&str> {
+    let text = path.to_str()?;
+    let is_scp = || {
+        text.split_once(':')
+            .is_some_and(|(host, _)| host.contains('@') && !host.contains('/'))
+    };
+    (text.contains("://") || (is_scp() && !path.exists())).then_some(text)
+}
+
 fn source(path: &Path) -> Result<Source, Failure> {
-    Ok(if path == Path::new("-") {
+    Ok(if let Some(address) = address(path) {
+        Source::Address(failing(Address::parse(address, &std::env::current_dir()?))?)
+    } else if path == Path::new("-") {
         Source::Tar {
             name: "standard input".to_owned(),
             reader: Box::new(std::io::stdin()),
@@ -396,7 +414,10 @@ impl Unpacked {
                 path: std::path::absolute(slug)?,
             });
         }
-        let reader: Box<dyn Read + Send> = if slug == Path::new("-") {
+        let reader: Box<dyn Read + Send> = if let Some(address) = address(slug) {
+            let address = failing(Address::parse(address, Path::new("/")))?;
+            failing(address.open(&Elsewhere::new(session.remote()?, session.scratch()?)))?
+        } else if slug == Path::new("-") {
             Box::new(std::io::stdin())
         } else {
             Box::new(fs_err::File::open(slug)?)
@@ -431,7 +452,11 @@ impl SlugCache {
             Some(path) if path.contains('/') => return Ok(Self::Directory(std::path::absolute(path)?)),
             Some(name) => name.to_owned(),
             None if arguments.source.as_os_str() == OsStr::new("-") => return Ok(Self::None),
-            None => fs_err::canonicalize(&arguments.source)?.display().to_string(),
+            None => match address(&arguments.source) {
+                // As it is shown: a cache outlives a password.
+                Some(text) => failing(Address::parse(text, Path::new("/")))?.to_string(),
+                None => fs_err::canonicalize(&arguments.source)?.display().to_string(),
+            },
         };
         let key = format!("slug {} {name}", arguments.stack.stack);
         Ok(Self::Stored(session.store()?.cache(&key, Sharing::Locked)?))

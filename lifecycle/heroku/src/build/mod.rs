@@ -246,7 +246,9 @@ fn open(options: BuildOptions, surroundings: Surroundings<'_>) -> Result<Opened<
         ..
     } = surroundings;
     let places = Places::make(store.scratch()?, options.cache.as_deref())?;
-    let newest = options.source.bring(&places.build)?;
+    let newest = options
+        .source
+        .bring(&places.build, surroundings.remote, options.ssh_key.as_deref())?;
     let app = places.build.as_path();
 
     let choice = Choice::of(app, &options.buildpacks, &options.defaults)?;
