@@ -103,8 +103,8 @@ pub(in super::super) const EXECUTOR: &[Flag] = &[
     flag(
         "single-snapshot",
         Switch,
-        |s, v| set(&mut s.single_snapshot, boolean(v)?),
-        Differs("steps are still cached one by one; only the image gets all of them as one layer"),
+        check,
+        Nothing("every step stays a layer of its own, which is what results and transfers go by"),
         "One layer for all steps",
     ),
     flag(
