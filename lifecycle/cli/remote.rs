@@ -205,6 +205,8 @@ impl lifecycle_heroku::Remote for Elsewhere {
         };
         let repository = Repository {
             keep_git_directory: true,
+            // The same commit gives the same slug.
+            commit_time: true,
             ..Repository::new(url).at(reference)
         };
         self.remote.clone().with_git(git).check_out(&repository, into)?;
