@@ -727,3 +727,18 @@ fn copied_files_keep_their_times_and_made_directories_have_the_builds_m4() {
     assert_eq!(layer["new"].mtime, crate::support::NOW);
     assert_eq!(layer["new/deep"].mtime, crate::support::NOW);
 }
+
+#[test]
+fn names_that_are_no_text_are_names_h3_h6() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let bench = Bench::new();
+    let name = std::ffi::OsStr::from_bytes(b"\xff\xfe\n");
+    fs::create_dir(bench.context().join("d")).unwrap();
+    fs::write(bench.context().join("d").join(name), "content").unwrap();
+    for lines in ["COPY d /d", "COPY d/* /d/", "COPY --parents d /"] {
+        let built = bench.build(&format!("FROM busybox\n{lines}\nRUN cat /d/*\n"));
+        assert_eq!(built.output, "content", "{lines}");
+    }
+    let message = bench.fail("FROM busybox\nCOPY d/nothing /x\n");
+    assert!(message.contains("Dockerfile:2:1"), "{message}");
+}
