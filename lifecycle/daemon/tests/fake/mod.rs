@@ -21,11 +21,14 @@ pub(crate) struct Manner {
     pub(crate) closes: bool,
 }
 
+/// What was loaded: the configuration, its bytes, the layers.
+type Loaded = (Value, Vec<u8>, Vec<Vec<u8>>);
+
 #[derive(Debug, Default)]
 struct State {
     tags: BTreeMap<String, String>,
-    /// Configuration and layers by id.
-    images: BTreeMap<String, (Value, Vec<u8>, Vec<Vec<u8>>)>,
+    /// By id.
+    images: BTreeMap<String, Loaded>,
     seen: Vec<String>,
 }
 
