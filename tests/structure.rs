@@ -273,11 +273,24 @@ const REASONS: [&str; 5] = [
     "made by `make dist`",
 ];
 
-#[test]
-fn every_rule_of_the_specifications_has_a_test_or_a_reason() {
-    let page = std::fs::read_to_string(root().join("docs/conformance.md")).unwrap();
+/// The rules of the classic Heroku way.
+const HEROKU_RULES: &[(&str, usize)] = &[
+    ("HC", 10),
+    ("MP", 8),
+    ("PF", 7),
+    ("SL", 11),
+    ("SB", 8),
+    ("SR", 7),
+    ("HE", 7),
+    ("CS", 6),
+    ("PIT", 20),
+];
+
+/// The rows of a page's table, by their ids.
+fn rows(page: &str) -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(root().join(page)).unwrap();
     let mut rows: BTreeMap<String, String> = BTreeMap::new();
-    for line in page.lines() {
+    for line in text.lines() {
         let cells: Vec<&str> = line
             .split(" | ")
             .map(|cell| cell.trim_matches(['|', ' ']))
@@ -290,6 +303,37 @@ fn every_rule_of_the_specifications_has_a_test_or_a_reason() {
             );
         }
     }
+    rows
+}
+
+#[test]
+fn every_rule_of_the_heroku_way_has_a_test() {
+    let mut rows = rows("docs/heroku.md");
+    let tests = tests();
+    let numbered = HEROKU_RULES
+        .iter()
+        .flat_map(|(kind, count)| (1..=*count).map(move |number| format!("{kind}-{number:02}")));
+    for id in numbered.chain(["HC-20", "HC-21"].map(str::to_owned)) {
+        let held = rows
+            .remove(&id)
+            .unwrap_or_else(|| panic!("docs/heroku.md has no row for {id}"));
+        for name in held.split(", ") {
+            let name = name.trim_matches('`');
+            assert!(
+                tests.contains(name),
+                "docs/heroku.md names for {id} no test: {name:?}"
+            );
+        }
+    }
+    assert!(
+        rows.is_empty(),
+        "docs/heroku.md has rows that are no rules: {rows:?}"
+    );
+}
+
+#[test]
+fn every_rule_of_the_specifications_has_a_test_or_a_reason() {
+    let mut rows = rows("docs/conformance.md");
     let tests = tests();
     for (kind, count) in SPECIFICATION_RULES {
         for number in 1..=*count {
