@@ -17,6 +17,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("spec", &[]),
     ("launcher", &["spec"]),
     ("layers", &["image"]),
+    ("attestation", &["image", "layers"]),
     ("registry", &["image"]),
     ("remote", &["image", "registry"]),
     ("kubernetes", &["image"]),

@@ -20,8 +20,8 @@ impl Attributes {
         let fields = parse_fields(text)
             .map_err(|reason| Failure::new("attributes", format!("{option} {text}: {reason}")))?;
         let pairs = fields.into_iter().map(|field| match field.split_once('=') {
-            Some((key, value)) => (key.trim().to_ascii_lowercase(), value.to_owned()),
-            None => (field.trim().to_ascii_lowercase(), "true".to_owned()),
+            Some((key, value)) => (key.trim().to_owned(), value.to_owned()),
+            None => (field.trim().to_owned(), "true".to_owned()),
         });
         Ok(Self {
             option,
@@ -54,8 +54,17 @@ impl Attributes {
     /// All values of an attribute that may be there several times.
     pub(crate) fn take_all(&mut self, key: &'static str) -> Vec<String> {
         self.known.push(key);
-        let found = self.pairs.extract_if(.., |(name, _)| name == key);
+        let found = self.pairs.extract_if(.., |(name, _)| name.eq_ignore_ascii_case(key));
         found.map(|(_, value)| value).collect()
+    }
+
+    /// Pairs whose key begins with `prefix`, without it.
+    pub(crate) fn take_prefixed(&mut self, prefix: &'static str) -> Vec<(String, String)> {
+        self.known.push(prefix);
+        let found = self.pairs.extract_if(.., |(name, _)| name.starts_with(prefix));
+        found
+            .map(|(name, value)| (name[prefix.len()..].to_owned(), value))
+            .collect()
     }
 
     /// The value of an attribute that is true or false.

@@ -141,7 +141,11 @@ fn build_with(
     })?;
     worked?;
     let image = build.assemble(plan.target().index)?;
+    let used_images = build.origins.used();
+    let base_layers = build.base_layers(plan.target().index);
     Ok(BuildReport {
+        base_layers,
+        used_images,
         image,
         findings,
         executed: build.executed.into_inner(),
@@ -511,6 +515,15 @@ impl Build<'_> {
             }
             results = self.changed.wait(results).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// Layers of the target that come from its base image: one for each line of the base's history that has one.
+    fn base_layers(&self, target: usize) -> usize {
+        let lines = |result: Arc<StageResult>| {
+            let lines = result.base_lines.iter();
+            lines.filter(|line| !line.empty_layer).count()
+        };
+        self.wait_for(target).map_or(0, lines)
     }
 
     /// Puts the image of the target together (section L).

@@ -124,6 +124,8 @@ pub(crate) enum StepError {
         what: &'static str,
         entitlement: &'static str,
     },
+    #[error("a command for {platform} cannot be run on this machine, which is {host}")]
+    Foreign { platform: String, host: String },
     #[error("secret {0}: not found")]
     Secret(String),
     #[error("ssh agent {0}: not forwarded")]
@@ -164,6 +166,7 @@ impl StepError {
             Self::Owner { .. } => "invalid-owner",
             Self::Unsupported { .. } => "unsupported",
             Self::NotAllowed { .. } => "not-allowed",
+            Self::Foreign { .. } => "foreign-platform",
             Self::Secret(_) | Self::Ssh(_) => "missing-secret",
             Self::Remote(_) => "download-failed",
             Self::Checksum { .. } => "checksum-mismatch",
@@ -199,6 +202,11 @@ impl StepError {
             Self::NotAllowed { entitlement, .. } => {
                 Some(format!("allow it for this build with --allow {entitlement}"))
             }
+            Self::Foreign { .. } => Some(
+                "install an emulator that the kernel knows (Debian: qemu-user-static and binfmt-support), build there, or keep the \
+                 instruction in a stage FROM --platform=$BUILDPLATFORM"
+                    .to_owned(),
+            ),
             Self::Secret(id) => Some(format!("give it with --secret id={id},src=FILE")),
             Self::Ssh(id) => Some(format!("give it with --ssh {id}")),
             Self::Owner { .. } => Some("use numbers, or copy to a stage that has this user".to_owned()),

@@ -21,6 +21,7 @@ mod build;
 pub mod cache;
 mod configure;
 mod copy;
+mod emulation;
 mod error;
 mod files;
 mod instruction;
@@ -48,5 +49,5 @@ pub use options::{
 };
 pub use origin::unpack_context;
 pub use remote::{Checkout, Download, Offline, Remote, RemoteError};
-pub use report::BuildReport;
+pub use report::{BuildReport, UsedImage};
 pub use reporter::{Reporter, Silent, StepName, StepOutcome};

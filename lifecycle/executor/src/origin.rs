@@ -9,6 +9,7 @@ use lifecycle_dockerfile::{Ignore, Platform};
 use lifecycle_image::{Image, Reference, Source};
 use lifecycle_store::Scratch;
 
+use crate::build::lock;
 use crate::configure::image_platform;
 use crate::copy::archive;
 use crate::copy::select::SourceFiles;
@@ -16,6 +17,7 @@ use crate::error::{ExecutorError, StepError};
 use crate::files::{DiskFiles, DiskOwners, View, read_bounded};
 use crate::options::{BuildContext, IgnoreFile, NamedContext, Options};
 use crate::powers::Powers;
+use crate::report::UsedImage;
 use crate::stack::Stack;
 
 /// The largest ignore file that is read.
@@ -106,6 +108,25 @@ impl<'a> Origins<'a> {
                 .get(&format!("{name}::{platform}"))
                 .or_else(|| contexts.get(&name))
         })
+    }
+
+    /// The images that the build has used so far, by name and platform.
+    pub(crate) fn used(&self) -> Vec<UsedImage> {
+        let known = lock(&self.known);
+        let mut used: Vec<UsedImage> = known
+            .iter()
+            .filter_map(|((name, platform), named)| match named {
+                Named::Image(image) => Some(UsedImage {
+                    name: name.clone(),
+                    platform: platform.to_string(),
+                    // What came from somewhere is known by its digest.
+                    digest: image.0.digest().ok()?,
+                }),
+                Named::Files(_) => None,
+            })
+            .collect();
+        used.sort();
+        used
     }
 
     /// The build context.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lifecycle_diagnostics::Diagnostic;
-use lifecycle_image::Image;
+use lifecycle_image::{Digest, Image};
 use lifecycle_sandbox::Rung;
 use lifecycle_store::StoreError;
 
@@ -25,10 +25,25 @@ pub struct BuildReport {
     pub cached: usize,
     /// How RUN was kept apart from the host, if anything was run.
     pub isolation: Option<Rung>,
+    /// Layers of the image that its base brought.
+    pub base_layers: usize,
+    /// The images that the build used: bases, and what was copied or mounted from.
+    pub used_images: Vec<UsedImage>,
     pub(crate) recorder: Recorder,
     pub(crate) imports: Arc<Imports>,
     /// The cache mounts that commands were given: the name in the store, and the key elsewhere.
     pub(crate) mounts: BTreeMap<String, Key>,
+}
+
+/// An image that a build used.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UsedImage {
+    /// The name that the Dockerfile gives it.
+    pub name: String,
+    /// The platform that was asked for.
+    pub platform: String,
+    /// What it was.
+    pub digest: Digest,
 }
 
 impl BuildReport {

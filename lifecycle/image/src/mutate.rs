@@ -59,6 +59,12 @@ pub fn replace_base(image: Image, replaced: usize, base: &Image) -> Image {
     })
 }
 
+/// `image` with the same files in other forms: as many layers as before, and the history as it is.
+#[must_use]
+pub fn exchange_layers(image: Image, exchanged: Vec<Arc<dyn Layer>>) -> Image {
+    image.change_layers(|layers, _| *layers = exchanged)
+}
+
 /// `image` with changed annotations on its manifest.
 #[must_use]
 pub fn annotate(image: Image, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Image {

@@ -33,6 +33,7 @@ fn main() -> Result<()> {
                 },
                 level: rest.get(1).map(|level| level.parse()).transpose()?,
                 threads: rest.get(2).map(|threads| threads.parse()).transpose()?,
+                ..Packing::default()
             };
             let mut out = BufWriter::with_capacity(1 << 20, File::create(out)?);
             let packed = lifecycle_layers::pack(&layer(directory), &packing, &mut out, &NoProgress)?;

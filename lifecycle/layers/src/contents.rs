@@ -4,6 +4,7 @@ mod app;
 mod directory;
 mod files;
 mod glob;
+mod repacked;
 mod retimed;
 
 #[cfg(test)]
@@ -24,6 +25,7 @@ pub use self::app::AppLayer;
 pub use self::directory::{DirectoryLayer, Parents};
 pub use self::files::FilesLayer;
 pub use self::glob::Glob;
+pub use self::repacked::{RepackedLayer, open_tar};
 pub use self::retimed::RetimedLayer;
 
 use crate::descent::{DIRECTORY, Identity};

@@ -24,6 +24,7 @@ mod contents;
 mod descent;
 mod entry;
 mod extract;
+mod flatten;
 mod owners;
 mod pack;
 mod root;
@@ -33,12 +34,15 @@ mod walk;
 mod xattrs;
 
 pub use changes::{Change, ChangeSet, Snapshot};
-pub use contents::{AppLayer, DirectoryLayer, FilesLayer, Glob, Parents, RetimedLayer};
+pub use contents::{
+    AppLayer, DirectoryLayer, FilesLayer, Glob, Parents, RepackedLayer, RetimedLayer, open_tar,
+};
 pub use entry::{Device, Entry, Kind, Owner, Xattr};
 pub use extract::{
     CachedLayer, ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused, Skipped,
     Whiteouts, decoder, extract, restore,
 };
+pub use flatten::{FlattenError, flatten};
 pub use owners::{IdMap, IdRange, OwnerTable, Owners};
 pub use pack::{Contents, PackError, Packed, Packing, hash, pack};
 pub use tar::{FormatError, ReadEntry, Segment, Style, TarReader, TarWriter};

@@ -8,11 +8,13 @@
 
 mod gzip;
 mod plain;
+mod stargz;
 mod zstd;
 
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write};
 use std::thread::{self, ScopedJoinHandle};
@@ -43,6 +45,8 @@ pub struct Packing {
     pub compression: Compression,
     /// The compression level: gzip 0 to 12 (1 when absent), Zstandard 1 to 22 (3 when absent).
     pub level: Option<i32>,
+    /// Gzip that can be read file by file: eStargz. The tar gets a table of contents, so the diff ID is another one.
+    pub stargz: bool,
     /// Worker threads; by default one for each core, 16 at most. The bytes do not depend on it.
     pub threads: Option<usize>,
 }
@@ -58,6 +62,8 @@ pub struct Packed {
     pub digest: Digest,
     /// Their number.
     pub size: u64,
+    /// What the layer's descriptor has to say about the form.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Contents could not be packed.
@@ -152,6 +158,7 @@ pub fn pack(
 ) -> Result<Packed, PackError> {
     let threads = packing.threads.unwrap_or_else(default_threads).max(1);
     match packing.compression {
+        Compression::Gzip if packing.stargz => stargz::pack(contents, packing.level.unwrap_or(1), out, meter),
         Compression::None => plain::pack(contents, out, meter),
         Compression::Gzip => gzip::pack(contents, packing.level.unwrap_or(1), threads, out, meter),
         Compression::Zstd => zstd::pack(contents, packing.level.unwrap_or(3), threads, out, meter),

@@ -28,6 +28,11 @@ impl Store {
     pub fn layer(&self, diff_id: &DiffId) -> Result<Option<StoredLayer>, StoreError> {
         self.directory().stored(diff_id, |_| true)
     }
+
+    /// A layer that was packed here in this way.
+    pub fn packed(&self, diff_id: &DiffId, packing: &Packing) -> Result<Option<StoredLayer>, StoreError> {
+        self.directory().packed(diff_id, packing)
+    }
 }
 
 impl Directory {
@@ -97,6 +102,7 @@ impl Directory {
 fn packing_key(packing: &Packing) -> String {
     let compression = match packing.compression {
         Compression::None => return "none".to_owned(),
+        Compression::Gzip if packing.stargz => "stargz",
         Compression::Gzip => "gzip",
         Compression::Zstd => "zstd",
     };

@@ -241,7 +241,10 @@ impl Job {
         })
         .map_err(|error| pack_failed(error, directory))?;
         let media_type = MediaType::layer(Family::Oci, self.packing.compression);
-        let descriptor = Descriptor::new(media_type, packed.digest, packed.size);
+        let descriptor = Descriptor {
+            annotations: packed.annotations,
+            ..Descriptor::new(media_type, packed.digest, packed.size)
+        };
         directory
             .keep(temporary, &directory.blob_path(&descriptor.digest))
             .and_then(|()| directory.remember(&packed.diff_id, &descriptor, Some(&self.packing)))

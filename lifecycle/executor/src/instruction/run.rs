@@ -20,6 +20,7 @@ use super::mounts::{Attached, MountSources, bind};
 use super::owners::KeptOwners;
 use super::working_root::WorkingRoot;
 use crate::copy::contents::Kept;
+use crate::emulation;
 use crate::error::StepError;
 use crate::key::KeyMaker;
 use crate::options::{NetworkMode, NoCache};
@@ -43,6 +44,7 @@ impl StageRunner<'_> {
         {
             return Ok(earlier);
         }
+        emulation::check(&self.work.platform)?;
         let standing = build.standing()?;
         let layer = if standing.has_overlay && build.options.live_root.is_none() {
             self.run_over_overlay(action, &sources, name)?

@@ -6,6 +6,7 @@
 //! 0.40), at level 6 slower and larger. Smaller layers win, because they are also hashed, stored and sent; and
 //! libdeflate's bytes do not depend on the processor.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::thread;
@@ -80,6 +81,7 @@ pub(super) fn pack(
             tar_size,
             digest,
             size,
+            annotations: BTreeMap::new(),
         })
     })
 }

@@ -1,5 +1,6 @@
 //! Layers without compression.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 use std::thread;
@@ -43,6 +44,7 @@ pub(super) fn pack(
             size: tar_size,
             diff_id,
             tar_size,
+            annotations: BTreeMap::new(),
         })
     })
 }

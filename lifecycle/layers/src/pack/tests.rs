@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lifecycle_image::{NoProgress, Outcome};
 
 use super::*;
+use crate::{FilesLayer, Style};
 
 /// Bytes that compress somewhat, written in pieces of a given size.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ fn bytes_do_not_depend_on_threads_or_write_sizes() {
             let packing = Packing {
                 compression,
                 threads: Some(threads),
-                level: None,
+                ..Packing::default()
             };
             let packed = pack(&Pieces { size, piece }, &packing, &mut out, &NoProgress).unwrap();
             assert_eq!(packed.digest, Digest::of(&out));
@@ -201,10 +202,103 @@ fn levels_that_do_not_exist_are_refused() {
         let packing = Packing {
             compression,
             level: Some(level),
-            threads: None,
+            ..Packing::default()
         };
         let contents = Pieces { size: 1, piece: 1 };
         let error = pack(&contents, &packing, &mut Vec::new(), &NoProgress).unwrap_err();
         assert!(matches!(error, PackError::Level { .. }), "{error}");
     }
+}
+
+#[test]
+fn an_estargz_layer_is_a_layer_whose_files_can_be_read_alone_o7_o8() {
+    let large: Vec<u8> = (0..5 << 20).map(|number: u32| (number % 251) as u8).collect();
+    let contents = FilesLayer::new("x", Style::Oci { latest: None })
+        .mtime(1_700_000_000)
+        .directory("d", 0o755)
+        .file("d/small", 0o640, *b"small")
+        .file("d/empty", 0o644, *b"")
+        .symlink("d/link", *b"small", 0o777)
+        .file("d/large", 0o644, large.clone());
+    let packing = Packing {
+        stargz: true,
+        ..Packing::default()
+    };
+    let mut blob = Vec::new();
+    let packed = pack(&contents, &packing, &mut blob, &NoProgress).unwrap();
+    let mut again = Vec::new();
+    pack(&contents, &packing, &mut again, &NoProgress).unwrap();
+    assert_eq!(blob, again, "the same bytes every time");
+
+    // Whoever knows nothing of it sees an ordinary layer.
+    let mut tar = Vec::new();
+    flate2::read::MultiGzDecoder::new(&blob[..])
+        .read_to_end(&mut tar)
+        .unwrap();
+    assert_eq!(packed.diff_id, DiffId(Digest::of(&tar)));
+    assert_eq!(
+        packed.annotations["io.containers.estargz.uncompressed-size"],
+        tar.len().to_string()
+    );
+    let mut reader = crate::TarReader::new(&tar[..]);
+    let mut names = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        names.push(String::from_utf8(entry.path).unwrap());
+    }
+    let expected = [
+        ".no.prefetch.landmark",
+        "d/",
+        "d/small",
+        "d/empty",
+        "d/link",
+        "d/large",
+        "stargz.index.json",
+    ];
+    assert_eq!(names, expected);
+
+    // Whoever does finds the table by the footer, and each file's data by the table.
+    let footer = &blob[blob.len() - 51..];
+    let offset = usize::from_str_radix(std::str::from_utf8(&footer[16..32]).unwrap(), 16).unwrap();
+    let mut tail = Vec::new();
+    flate2::read::GzDecoder::new(&blob[offset..])
+        .read_to_end(&mut tail)
+        .unwrap();
+    let mut reader = crate::TarReader::new(&tail[..]);
+    let entry = reader.next_entry().unwrap().unwrap();
+    assert_eq!(entry.path, b"stargz.index.json");
+    let crate::Kind::File { size } = entry.kind else {
+        panic!("a table is a file")
+    };
+    let table = &tail[512..512 + usize::try_from(size).unwrap()];
+    let digest = Digest::of(table);
+    assert_eq!(
+        packed.annotations["containerd.io/snapshot/stargz/toc.digest"],
+        digest.as_str()
+    );
+    let text = std::str::from_utf8(table).unwrap();
+    assert!(
+        text.starts_with(r#"{"version":1,"entries":[{"name":".no.prefetch.landmark","type":"reg","size":1,"#)
+    );
+    let small = text.split("{\"name\":\"d/small\"").nth(1).unwrap();
+    let number = |text: &str, key: &str| -> usize {
+        let rest = text.split(&format!("\"{key}\":")).nth(1).unwrap();
+        rest.split([',', '}']).next().unwrap().parse().unwrap()
+    };
+    assert!(small.contains(&format!("\"digest\":\"{}\"", Digest::of(b"small"))));
+    assert!(small.contains("\"modtime\":\"2023-11-14T22:13:20Z\",\"mode\":416"));
+    let mut data = Vec::new();
+    flate2::read::GzDecoder::new(&blob[number(small, "offset")..])
+        .read_to_end(&mut data)
+        .unwrap();
+    assert_eq!(data, b"small");
+    // A large file has several members.
+    let chunks: Vec<&str> = text.split("{\"name\":\"d/large\"").skip(1).collect();
+    assert_eq!(chunks.len(), 2);
+    let mut data = Vec::new();
+    for chunk in chunks {
+        flate2::read::GzDecoder::new(&blob[number(chunk, "offset")..])
+            .read_to_end(&mut data)
+            .unwrap();
+    }
+    assert!(data == large);
 }

@@ -1,5 +1,6 @@
 //! Layers as Zstandard.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
@@ -63,6 +64,7 @@ pub(super) fn pack(
             tar_size,
             digest,
             size,
+            annotations: BTreeMap::new(),
         })
     })
 }

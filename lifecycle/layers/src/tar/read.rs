@@ -170,6 +170,11 @@ impl<R: BufRead> TarReader<R> {
         self.left -= count as u64;
     }
 
+    /// The input, wherever it stands.
+    pub(crate) fn get_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
     /// Gives the input back, wherever it stands.
     pub fn into_inner(self) -> R {
         self.input

@@ -1,0 +1,239 @@
+//! A sink that gives images their form before another takes them.
+
+use std::fmt;
+use std::sync::Arc;
+
+use lifecycle_attestation::{Statement, Subject, attach, statement_member};
+use lifecycle_image::{
+    Descriptor, Family, Image, Index, Layer, MediaType, Progress, Receipt, Reference, Sink, TransferError,
+    TransferErrorKind, Upload, mutate,
+};
+use lifecycle_layers::RepackedLayer;
+use lifecycle_store::{Expected, Store};
+
+use super::form::{Attach, Form};
+
+/// Says what there is to say about an image that is about to be written.
+pub(crate) trait Attest: Send + Sync + fmt::Debug {
+    /// The statements about `image`.
+    fn statements(&self, image: &Image) -> Result<Vec<Statement>, TransferError>;
+}
+
+/// The sink, and the form.
+#[derive(Debug)]
+pub(crate) struct FormedSink {
+    pub(crate) sink: Box<dyn Sink>,
+    pub(crate) form: Form,
+    pub(crate) attest: Option<Arc<dyn Attest>>,
+    /// Where layers are packed anew.
+    pub(crate) store: Store,
+    pub(crate) progress: Arc<dyn Progress>,
+}
+
+impl Sink for FormedSink {
+    fn begin(&self, names: &[Reference]) -> Result<Box<dyn Upload>, TransferError> {
+        Ok(Box::new(FormedUpload {
+            upload: self.sink.begin(names)?,
+            names: names.to_vec(),
+            form: self.form.clone(),
+            attest: self.attest.clone(),
+            store: self.store.clone(),
+            progress: Arc::clone(&self.progress),
+            repacked: Vec::new(),
+            members: Vec::new(),
+            statements: Vec::new(),
+        }))
+    }
+}
+
+struct FormedUpload {
+    upload: Box<dyn Upload>,
+    names: Vec<Reference>,
+    form: Form,
+    attest: Option<Arc<dyn Attest>>,
+    store: Store,
+    progress: Arc<dyn Progress>,
+    /// Layers that were given, and what became of them.
+    repacked: Vec<(Arc<dyn Layer>, Arc<dyn Layer>)>,
+    /// The images of the index.
+    members: Vec<Descriptor>,
+    /// What carries the statements about them.
+    statements: Vec<Descriptor>,
+}
+
+impl FormedUpload {
+    /// The layer in the form that is asked for. It may be packed anew while it is moved already.
+    fn repack(&mut self, layer: &Arc<dyn Layer>) -> Result<Arc<dyn Layer>, TransferError> {
+        if let Some((_, known)) = self.repacked.iter().find(|(given, _)| Arc::ptr_eq(given, layer)) {
+            return Ok(Arc::clone(known));
+        }
+        let formed = self.form_of(layer)?;
+        self.repacked.push((Arc::clone(layer), Arc::clone(&formed)));
+        Ok(formed)
+    }
+
+    fn form_of(&self, layer: &Arc<dyn Layer>) -> Result<Arc<dyn Layer>, TransferError> {
+        let Some(packing) = self.form.packing else {
+            return Ok(Arc::clone(layer));
+        };
+        // An index's other members, and whatever else is no layer of files.
+        let Some(compression) = layer.media_type().compression() else {
+            return Ok(Arc::clone(layer));
+        };
+        let is_formed = compression == packing.compression && packing.level.is_none() && !packing.stargz;
+        if is_formed || layer.media_type().is_foreign() {
+            return Ok(Arc::clone(layer));
+        }
+        let diff_id = layer.diff_id()?;
+        if !self.form.force && self.form.base.contains(&diff_id) {
+            return Ok(Arc::clone(layer));
+        }
+        let known = self.store.packed(&diff_id, &packing);
+        let known = known.map_err(|error| local("cannot look for a layer", error))?;
+        if let Some(known) = known {
+            return Ok(Arc::new(known));
+        }
+        Ok(self.store.pack(
+            Arc::new(RepackedLayer::new(Arc::clone(layer))),
+            packing,
+            Expected::New,
+            Arc::clone(&self.progress),
+        ))
+    }
+
+    /// The image in its form.
+    fn form(&mut self, image: &Image) -> Result<Image, TransferError> {
+        if image.artifact_type().is_some() {
+            return Ok(image.clone());
+        }
+        let layers: Vec<Arc<dyn Layer>> = image
+            .layers()
+            .iter()
+            .map(|layer| self.repack(layer))
+            .collect::<Result<_, _>>()?;
+        let mut formed = image.clone();
+        let is_same = layers.iter().zip(image.layers()).all(|(new, old)| Arc::ptr_eq(new, old));
+        if !is_same {
+            formed = mutate::exchange_layers(formed, layers);
+        }
+        if let Some(family) = self.form.family {
+            formed = mutate::convert(formed, family);
+        }
+        let annotations = self.form.annotations.manifest.clone();
+        if !annotations.is_empty() {
+            formed = mutate::annotate(formed, |own| own.extend(annotations));
+        }
+        Ok(formed)
+    }
+
+    /// Writes an image as a member of the index that is to come, and what is said about it.
+    fn add_member(&mut self, image: &Image) -> Result<Receipt, TransferError> {
+        let formed = self.form(image)?;
+        let mut receipt = self.upload.member(&formed)?;
+        let descriptor = formed.encode_manifest()?.descriptor;
+        if image.artifact_type().is_some() {
+            return Ok(receipt);
+        }
+        if let Some(carrier) = self.carrier(image, &descriptor)? {
+            let written = self.upload.member(&carrier)?;
+            receipt.sent += written.sent;
+            let document = Descriptor {
+                artifact_type: carrier.artifact_type().map(str::to_owned),
+                ..carrier.encode_manifest()?.descriptor
+            };
+            self.statements.push(statement_member(&document, &descriptor.digest));
+        }
+        self.members.push(Descriptor {
+            platform: Some(image.platform()),
+            annotations: self.form.annotations.descriptor.clone(),
+            ..descriptor
+        });
+        Ok(receipt)
+    }
+
+    /// The manifest that carries what is said about an image.
+    fn carrier(&self, image: &Image, about: &Descriptor) -> Result<Option<Image>, TransferError> {
+        let Some(attest) = &self.attest else {
+            return Ok(None);
+        };
+        let statements = attest.statements(image)?;
+        if statements.is_empty() {
+            return Ok(None);
+        }
+        let subjects: Vec<Subject> = self
+            .names
+            .iter()
+            .map(|name| Subject {
+                name: format!("pkg:docker/{}@{}", name.repository(), name.identifier()),
+                digest: about.digest.clone(),
+            })
+            .collect();
+        attach(about, &subjects, &statements)
+            .map(Some)
+            .map_err(|error| local("cannot write down what is said about the image", error))
+    }
+
+    fn index(&mut self) -> Index {
+        let family = self.form.family.unwrap_or(Family::Oci);
+        let members = std::mem::take(&mut self.members);
+        let statements = std::mem::take(&mut self.statements);
+        let mut index = Index::new(family, members.into_iter().chain(statements).collect());
+        index.media_type = Some(MediaType::index(family));
+        index.annotations.clone_from(&self.form.annotations.index);
+        index
+    }
+}
+
+impl Upload for FormedUpload {
+    fn layer(&mut self, layer: Arc<dyn Layer>) {
+        // A layer whose form has to be looked up is looked up once more when the image is finished, which then says
+        // what is wrong. One in the making must not be waited for here.
+        if self.form.packing.is_none() || layer.known().is_none() {
+            self.upload.layer(layer);
+        } else if let Ok(formed) = self.repack(&layer) {
+            self.upload.layer(formed);
+        }
+    }
+
+    fn member(&mut self, image: &Image) -> Result<Receipt, TransferError> {
+        self.add_member(image)
+    }
+
+    fn finish(mut self: Box<Self>, image: &Image) -> Result<Receipt, TransferError> {
+        let makes_index = self.attest.is_some() && self.form.attach == Attach::Index;
+        if makes_index {
+            let member = self.add_member(image)?;
+            let index = self.index();
+            let receipt = self.upload.finish_index(&index)?;
+            return Ok(Receipt {
+                sent: receipt.sent + member.sent,
+                existed: receipt.existed + member.existed,
+                mounted: receipt.mounted + member.mounted,
+                ..receipt
+            });
+        }
+        if !self.form.annotations.index.is_empty() || !self.form.annotations.descriptor.is_empty() {
+            return Err(TransferError::new(
+                TransferErrorKind::Unsupported,
+                "there is no index to annotate: the result is one image without attestations",
+            ));
+        }
+        let formed = self.form(image)?;
+        if let Some(carrier) = self.carrier(image, &formed.encode_manifest()?.descriptor)? {
+            self.upload.member(&carrier)?;
+        }
+        self.upload.finish(&formed)
+    }
+
+    fn finish_index(mut self: Box<Self>, index: &Index) -> Result<Receipt, TransferError> {
+        if self.members.is_empty() {
+            return self.upload.finish_index(index);
+        }
+        let index = self.index();
+        self.upload.finish_index(&index)
+    }
+}
+
+fn local(message: &str, error: impl std::error::Error + Send + Sync + 'static) -> TransferError {
+    TransferError::caused(TransferErrorKind::Local, message, error)
+}
