@@ -3,6 +3,7 @@
 mod confinement;
 mod kubernetes;
 mod modules;
+mod output;
 mod pack;
 mod rebase;
 mod slug;
@@ -10,6 +11,7 @@ mod slug;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::TypedValueParser as _;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lifecycle_image::Platform;
 use lifecycle_spec::ExecEnv;
@@ -24,6 +26,7 @@ pub(crate) use self::modules::{
     BuilderCommand, BuilderCreateArguments, BuildpackCommand, ExtensionCommand, ModuleInspectArguments,
     NewArguments, PackageArguments,
 };
+pub(crate) use self::output::OutputArguments;
 pub(crate) use self::pack::PackArguments;
 pub(crate) use self::rebase::RebaseArguments;
 pub(crate) use self::slug::{SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
@@ -196,7 +199,9 @@ pub(crate) enum Command {
     lifecycle build . -t demo -o oci-archive:demo.tar --env BP_PYTHON_VERSION=3.11\n  \
     lifecycle build . -t demo --dockerfile --build-arg VERSION=1 --target final\n  \
     lifecycle build . -t demo -f Dockerfile --cache-from example.com/demo:cache --cache-to \
-    type=registry,ref=example.com/demo:cache,mode=max\n\n\
+    type=registry,ref=example.com/demo:cache,mode=max\n  \
+    lifecycle build . -f Dockerfile --platform linux/amd64,linux/arm64 --sbom --provenance=mode=max \
+    -o type=registry,name=example.com/demo:1,compression=zstd\n\n\
     Without --builder the embedded builder is used; it makes its stack on first use (see `lifecycle stack`).\n\
     A Dockerfile is used when it is named, or when the source has one and no buildpack or builder is asked for.")]
 pub(crate) struct BuildArguments {
@@ -204,10 +209,20 @@ pub(crate) struct BuildArguments {
     /// standard input [default: .]
     pub(crate) source: Option<String>,
     /// Name of the image; may be given several times
-    #[arg(long = "tag", short = 't', value_name = "IMAGE", required_unless_present_any = ["dry_run", "check"])]
+    #[arg(long = "tag", short = 't', value_name = "IMAGE", required_unless_present_any = ["dry_run", "check", "output"])]
     pub(crate) tags: Vec<String>,
-    /// Where the image goes: store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE
-    #[arg(long, short, value_name = "PLACE", default_value = "store")]
+    /// Where the image goes: store, registry, oci:DIR, oci-archive:FILE, docker-archive:FILE, or attributes
+    #[arg(
+        long,
+        short,
+        value_name = "PLACE",
+        default_value = "store",
+        long_help = "Where the image goes, and in which form\n\n\
+            store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE; or attributes: type=image[,push=true], \
+            type=registry, type=oci,dest=FILE[,tar=false], type=docker,dest=FILE, with name=, compression=gzip|zstd|estargz|uncompressed, \
+            compression-level=, force-compression=, oci-mediatypes=, annotation.KEY=, rewrite-timestamp=; \
+            type=local,dest=DIR and type=tar,dest=FILE|- are the files of the image."
+    )]
     pub(crate) output: String,
     /// Builder image, or a directory with a builder.toml
     #[arg(long, short = 'B', value_name = "BUILDER")]
@@ -254,7 +269,8 @@ pub(crate) struct BuildArguments {
     /// Forget what earlier builds left in the cache
     #[arg(long)]
     pub(crate) clear_cache: bool,
-    /// Platform of the image, os/architecture[/variant]; on a cluster several, with commas between [default: this machine's]
+    /// Platform of the image, os/architecture[/variant]; several make an index: of a Dockerfile's images, or on a cluster
+    /// [default: this machine's]
     #[arg(long = "platform", value_name = "PLATFORM", value_delimiter = ',')]
     pub(crate) platforms: Vec<Platform>,
     /// Run image in place of the builder's
@@ -287,6 +303,8 @@ pub(crate) struct BuildArguments {
     /// File that the digest and the tags are written into as JSON [default: /dev/termination-log in a pod]
     #[arg(long, value_name = "FILE")]
     pub(crate) termination_message: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) result: OutputArguments,
     #[command(flatten)]
     pub(crate) pack: PackArguments,
     #[command(flatten)]
@@ -326,6 +344,8 @@ pub(crate) struct DockerfileArguments {
         value_name = "FILE",
         num_args = 0..=1,
         default_missing_value = "",
+        // An ordinary parser of paths refuses the empty one, which stands for the usual file here.
+        value_parser = clap::builder::OsStringValueParser::new().map(PathBuf::from),
         conflicts_with_all = ["builder", "buildpacks"]
     )]
     pub(crate) file: Option<PathBuf>,

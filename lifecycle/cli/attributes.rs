@@ -54,7 +54,9 @@ impl Attributes {
     /// All values of an attribute that may be there several times.
     pub(crate) fn take_all(&mut self, key: &'static str) -> Vec<String> {
         self.known.push(key);
-        let found = self.pairs.extract_if(.., |(name, _)| name.eq_ignore_ascii_case(key));
+        let found = self
+            .pairs
+            .extract_if(.., |(name, _)| name.eq_ignore_ascii_case(key));
         found.map(|(_, value)| value).collect()
     }
 

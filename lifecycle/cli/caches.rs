@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use lifecycle_executor::BuildReport;
 use lifecycle_executor::cache::{CacheMode, CacheSource, CacheTarget, export};
 use lifecycle_image::layout::Layout;
 use lifecycle_image::{Artifact, Digest, Image, Reference, Repository, Sink, Source, TransferError};
 
+use crate::attestations::now;
 use crate::attributes::{Attributes, parse_span};
 use crate::console::human_size;
 use crate::failure::Failure;
@@ -192,14 +193,6 @@ fn span(attributes: &mut Attributes, key: &'static str) -> Result<Option<Duratio
 fn local_name(attributes: &mut Attributes) -> Result<Reference, Failure> {
     let tag = attributes.take("tag")?.unwrap_or_else(|| "latest".to_owned());
     Ok(format!("build-cache:{tag}").parse()?)
-}
-
-/// The present time in seconds since 1970.
-pub(crate) fn now() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(SystemTime::UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
 }
 
 /// A layout that need not be there yet: the first build finds no cache.

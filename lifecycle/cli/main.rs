@@ -5,6 +5,7 @@
 //! is a command for people. Nothing below this folder knows a terminal or an environment variable.
 
 mod arguments;
+mod attestations;
 mod attributes;
 mod caches;
 #[cfg(feature = "kubernetes")]
@@ -21,6 +22,7 @@ mod isolation;
 mod kaniko;
 mod layers;
 mod origins;
+mod output;
 mod phase;
 mod place;
 mod registry;

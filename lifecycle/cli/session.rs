@@ -19,6 +19,7 @@ use crate::arguments::{Global, PullPolicy, RegistryArguments};
 use crate::console::Console;
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::output::{Finish, Output};
 use crate::place::Place;
 use crate::signals::Interruption;
 use crate::{registry, remote};
@@ -170,6 +171,7 @@ impl Session {
 
     /// Finds what is at a place.
     pub(crate) fn find_at(&self, place: &Place) -> Result<Found, Failure> {
+        let mut is_remote = matches!(place, Place::Registry(_));
         let (source, artifact, name): (Box<dyn Source>, _, _) = match place {
             Place::Nearest(reference) => {
                 // In a pod there may be no place for a store, and what is here needs no registry's set-up.
@@ -183,6 +185,7 @@ impl Session {
                 if let Some(artifact) = in_store {
                     (Box::new(self.store()?.clone()), artifact, Some(reference.clone()))
                 } else {
+                    is_remote = true;
                     let nearest = self.images()?;
                     let artifact = nearest.artifact(reference)?;
                     (Box::new(nearest), artifact, Some(reference.clone()))
@@ -216,6 +219,7 @@ impl Session {
             place: place.clone(),
             name,
             artifact,
+            is_remote,
             source,
         })
     }
@@ -262,24 +266,7 @@ impl Session {
 
     /// Where `--output` says that an image goes, under the names of `--tag`.
     pub(crate) fn output(&self, output: &str, names: &[Reference]) -> Result<Destination, Failure> {
-        let sink: Box<dyn Sink> = match output {
-            "store" => Box::new(self.store()?.clone()),
-            "registry" => Box::new(self.registry()?.clone()),
-            _ => {
-                match Place::parse(output, Place::Nearest)? {
-                    Place::Nearest(_) | Place::Store(_) | Place::Registry(_) => {
-                        return Err(Failure::new("output", format!("{output:?} is no place for an image"))
-                        .help("--output is store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE; \
-                               --tag names the image"));
-                    }
-                    place => return Ok(self.destination(&place, None)?.named(names)),
-                }
-            }
-        };
-        Ok(Destination {
-            sink,
-            names: names.to_vec(),
-        })
+        Output::parse(output)?.open(names, Finish::default(), self)
     }
 }
 
@@ -365,6 +352,8 @@ pub(crate) struct Found {
     pub(crate) name: Option<Reference>,
     /// What it is.
     pub(crate) artifact: Artifact,
+    /// It was found in a registry.
+    pub(crate) is_remote: bool,
     source: Box<dyn Source>,
 }
 
@@ -416,13 +405,4 @@ impl Found {
 pub(crate) struct Destination {
     pub(crate) sink: Box<dyn Sink>,
     pub(crate) names: Vec<Reference>,
-}
-
-impl Destination {
-    fn named(mut self, names: &[Reference]) -> Self {
-        if self.names.is_empty() {
-            names.clone_into(&mut self.names);
-        }
-        self
-    }
 }

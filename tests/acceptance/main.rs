@@ -14,6 +14,7 @@ mod heroku;
 mod images;
 mod kaniko;
 mod modules;
+mod outputs;
 mod phases;
 mod platforms;
 mod real;

@@ -1,18 +1,21 @@
 //! `lifecycle inspect`
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use lifecycle_image::{Artifact, Image, Index, Platform};
+use lifecycle_attestation::REFERENCE_DIGEST;
+use lifecycle_image::{Artifact, Descriptor, Digest, Image, Index, Platform};
 use lifecycle_spec::label::{self, BuildLabel, LifecycleLabel};
 use lifecycle_spec::{Process, SbomFormat};
 use serde::Serialize;
 
 use crate::arguments::{InspectArguments, OutputForm};
+use crate::attestations;
 use crate::console::{Column, Table, human_size};
 use crate::failure::Failure;
 use crate::layers::{self, LayerReport, Origin};
 use crate::sboms;
-use crate::session::Session;
+use crate::session::{Found, Session};
 
 /// What an image is made of.
 #[derive(Debug, Serialize)]
@@ -32,7 +35,16 @@ struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     sbom: Option<Sbom>,
     layers: Vec<LayerReport>,
+    /// What says something about the image.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    referrers: Vec<Referrer>,
     config: Config,
+}
+
+#[derive(Debug, Serialize)]
+struct Referrer {
+    digest: String,
+    kind: String,
 }
 
 /// The run image under an app image.
@@ -94,17 +106,43 @@ struct Config {
 pub(crate) fn run(arguments: &InspectArguments, session: &Session) -> Result<(), Failure> {
     let found = session.find(&arguments.image)?;
     if let (Artifact::Index(index), None) = (&found.artifact, &arguments.platform) {
-        return show_index(index, &found.place.to_string(), arguments.output, session);
+        return show_index(index, &found, arguments.output, session);
     }
     let image = found.image(arguments.platform.as_ref().unwrap_or(&Platform::host()))?;
-    let report = report(&image, found.place.to_string(), session)?;
+    let mut report = report(&image, found.place.to_string(), session)?;
+    report.referrers = referrers(&found, &image.digest()?, session);
     match arguments.output {
         OutputForm::Json => session.console.json(&report),
         OutputForm::Text => Ok(session.console.result(&text(&report)?)?),
     }
 }
 
-fn show_index(index: &Index, name: &str, form: OutputForm, session: &Session) -> Result<(), Failure> {
+/// What refers to an image: members of its index, and what its registry lists.
+fn referrers(found: &Found, image: &Digest, session: &Session) -> Vec<Referrer> {
+    let mut all: BTreeMap<Digest, String> = BTreeMap::new();
+    let mut add = |descriptor: &Descriptor| {
+        let kind = descriptor.artifact_type.clone();
+        let kind = kind.unwrap_or_else(|| descriptor.media_type.to_string());
+        all.insert(descriptor.digest.clone(), kind);
+    };
+    if let Artifact::Index(index) = &found.artifact {
+        let about = |member: &&Descriptor| {
+            member.annotations.get(REFERENCE_DIGEST).map(String::as_str) == Some(image.as_str())
+        };
+        index.manifests.iter().filter(about).for_each(&mut add);
+    }
+    attestations::referrers(found, image, session)
+        .iter()
+        .for_each(&mut add);
+    let referrers = all.into_iter().map(|(digest, kind)| Referrer {
+        digest: digest.to_string(),
+        kind,
+    });
+    referrers.collect()
+}
+
+fn show_index(index: &Index, found: &Found, form: OutputForm, session: &Session) -> Result<(), Failure> {
+    let name = found.place.to_string();
     let digest = index.encode()?.descriptor.digest;
     if form == OutputForm::Json {
         let members: Vec<_> = index
@@ -128,9 +166,17 @@ fn show_index(index: &Index, name: &str, form: OutputForm, session: &Session) ->
             .map_or_else(|| "–".to_owned(), ToString::to_string);
         table.row([platform, member.digest.to_string()]);
     }
-    session
-        .console
-        .result(&format!("Index     {name}\nDigest    {digest}\n\n{table}"))?;
+    let mut text = format!("Index     {name}\nDigest    {digest}\n\n{table}");
+    let mut about = Table::new([Column::Left("ATTESTATION"), Column::Left("ABOUT")]);
+    for member in &index.manifests {
+        if let Some(image) = member.annotations.get(REFERENCE_DIGEST) {
+            about.row([member.digest.as_str(), image]);
+        }
+    }
+    if !about.is_empty() {
+        write!(text, "\n{about}")?;
+    }
+    session.console.result(&text)?;
     session.console.info("an image of it is shown with --platform");
     Ok(())
 }
@@ -162,6 +208,7 @@ fn report(image: &Image, name: String, session: &Session) -> Result<Report, Fail
         processes: build.as_ref().map(processes).unwrap_or_default(),
         sbom,
         layers,
+        referrers: Vec::new(),
         config: Config {
             user: own.user.clone(),
             working_dir: own.working_dir.clone(),
@@ -308,6 +355,13 @@ fn text(report: &Report) -> Result<String, Failure> {
         table.row([digest, human_size(layer.size), layer.maker()]);
     }
     if !table.is_empty() {
+        write!(text, "\n{table}")?;
+    }
+    if !report.referrers.is_empty() {
+        let mut table = Table::new([Column::Left("REFERRER"), Column::Left("KIND")]);
+        for referrer in &report.referrers {
+            table.row([&referrer.digest, &referrer.kind]);
+        }
         write!(text, "\n{table}")?;
     }
     Ok(text)

@@ -7,6 +7,7 @@ use lifecycle_spec::SbomFormat;
 use lifecycle_spec::label::{self, LifecycleLabel};
 
 use crate::arguments::SbomArguments;
+use crate::attestations;
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::sboms::{self, SbomFile};
@@ -15,6 +16,9 @@ use crate::session::{Found, Session};
 pub(crate) fn run(arguments: &SbomArguments, session: &Session) -> Result<(), Failure> {
     let found = session.find(&arguments.image)?;
     let image = found.image(arguments.platform.as_ref().unwrap_or(&Platform::host()))?;
+    if image.config().label(label::LIFECYCLE).is_none() {
+        return attested(arguments, &found, &image, session);
+    }
     let files = files(&image, &found, session)?;
     match &arguments.directory {
         Some(directory) => {
@@ -25,6 +29,34 @@ pub(crate) fn run(arguments: &SbomArguments, session: &Session) -> Result<(), Fa
         }
         None => print(&files, &image, &found.place.to_string(), session),
     }
+}
+
+/// The SBOMs that are attached to an image that no buildpack made.
+fn attested(
+    arguments: &SbomArguments,
+    found: &Found,
+    image: &Image,
+    session: &Session,
+) -> Result<(), Failure> {
+    let mut sboms = attestations::statements(found, &image.digest()?, session)?;
+    sboms.retain(attestations::is_sbom);
+    let Some(first) = sboms.first() else {
+        return Err(
+            Failure::new("no-sbom", format!("{} is no app image and has no SBOM attached", found.place)).help(
+                "`lifecycle build --sbom` attaches one; `lifecycle sbom` reads it, and what buildpacks wrote down",
+            ),
+        );
+    };
+    let Some(directory) = &arguments.directory else {
+        return session.console.json(&first.predicate);
+    };
+    fs_err::create_dir_all(directory)?;
+    for (number, sbom) in sboms.iter().enumerate() {
+        let path = directory.join(format!("sbom-{}.json", number + 1));
+        fs_err::write(&path, format!("{:#}\n", sbom.predicate))?;
+        session.console.result(&path.display().to_string())?;
+    }
+    Ok(())
 }
 
 /// Saves every SBOM file of the image at a place below a directory.

@@ -8,7 +8,7 @@ use lifecycle_image::layout::Layout;
 use lifecycle_image::{Reference, Sink, Source};
 
 use super::settings::Settings;
-use crate::caches::{self, Keeping, LazyLayout};
+use crate::caches::{Keeping, LazyLayout};
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -105,7 +105,7 @@ pub(super) fn keeping(
             mode: CacheMode::Max,
             mounts: false,
             keep: settings.cache_ttl,
-            now: caches::now(),
+            now: crate::attestations::now(),
             image: None,
         }),
         ignore_error: true,

@@ -72,19 +72,31 @@ pub(super) fn run(settings: &Settings, environment: Environment, console: &Conso
     for target in settings.targets.iter().skip(1) {
         let mut further = options.clone();
         further.target = Some(target.clone());
-        let (report, ()) = build_dockerfile(&further, &source, &session, &|_| Ok(()))?;
-        report.finish()?;
+        let (reports, ()) = build_dockerfile(&[further], &source, &session, &|_| Ok(()))?;
+        for report in reports {
+            report.finish()?;
+        }
     }
-    let (report, ()) = build_dockerfile(&options, &source, &session, &|report| {
-        let image = finish(report.image.clone(), settings);
-        outputs::write(&image, &names, settings, &session)
+    let (reports, ()) = build_dockerfile(&[options], &source, &session, &|reports| {
+        reports.iter().try_for_each(|report| {
+            let image = finish(report.image.clone(), settings);
+            outputs::write(&image, &names, settings, &session)
+        })
     })?;
     drop(told);
-    let (executed, cached) = (report.executed, report.cached);
+    let executed: usize = reports.iter().map(|report| report.executed).sum();
+    let cached: usize = reports.iter().map(|report| report.cached).sum();
     let pushed = names.first().filter(|_| !settings.no_push);
     let pushed = pushed.map(Reference::repository);
-    caches::keep(keeping.into_iter().collect(), &[&report], pushed, &session)?;
-    report.finish()?;
+    caches::keep(
+        keeping.into_iter().collect(),
+        &reports.iter().collect::<Vec<_>>(),
+        pushed,
+        &session,
+    )?;
+    for report in reports {
+        report.finish()?;
+    }
     console.info(format!(
         "Time: {}; {executed} steps carried out, {cached} taken from earlier builds",
         human_duration(start.elapsed()),

@@ -87,7 +87,12 @@ impl Upload for FilesUpload {
     fn finish_index(self: Box<Self>, _: &Index) -> Result<Receipt, TransferError> {
         let last = self.images.last().map(receipt).transpose()?;
         self.write()?;
-        last.ok_or_else(|| TransferError::new(TransferErrorKind::Unsupported, "there is no image to take files from"))
+        last.ok_or_else(|| {
+            TransferError::new(
+                TransferErrorKind::Unsupported,
+                "there is no image to take files from",
+            )
+        })
     }
 }
 
@@ -113,7 +118,11 @@ impl FilesUpload {
         let out = BufWriter::with_capacity(1 << 20, out);
         let written = flatten(image.layers(), self.latest, out);
         let mut out = written.map_err(|error| {
-            TransferError::caused(TransferErrorKind::Local, "cannot write the files of the image", error)
+            TransferError::caused(
+                TransferErrorKind::Local,
+                "cannot write the files of the image",
+                error,
+            )
         })?;
         out.flush()
             .map_err(|error| failed("cannot write the files of the image", error))
@@ -129,7 +138,9 @@ impl FilesUpload {
             .tempfile_in(parent.unwrap_or_else(|| Path::new(".")))
             .map_err(|error| failed(&shown, error))?;
         self.write_tar(image, file.as_file_mut())?;
-        file.persist(path).map(drop).map_err(|error| failed(&shown, error.error))
+        file.persist(path)
+            .map(drop)
+            .map_err(|error| failed(&shown, error.error))
     }
 
     /// Puts the files into a directory, over what is there. They belong to whoever does it, as with any copy.
@@ -147,8 +158,14 @@ impl FilesUpload {
             refused: Refused::Skip,
             ..ExtractOptions::default()
         };
-        extract(tar, Some(Compression::None), directory.as_fd(), &options, &NoProgress)
-            .map_err(|error| TransferError::caused(TransferErrorKind::Local, &shown, error))?;
+        extract(
+            tar,
+            Some(Compression::None),
+            directory.as_fd(),
+            &options,
+            &NoProgress,
+        )
+        .map_err(|error| TransferError::caused(TransferErrorKind::Local, &shown, error))?;
         for (name, bytes) in &self.documents {
             std::fs::write(path.join(name), bytes).map_err(|error| failed(&shown, error))?;
         }

@@ -1,10 +1,12 @@
 //! The form of an image: compression, media types, annotations.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lifecycle_image::{DiffId, Family};
 use lifecycle_layers::Packing;
 
+use super::formed::Attest;
 use crate::failure::Failure;
 
 /// How an image is written. What is absent stays as it is.
@@ -19,6 +21,20 @@ pub(crate) struct Form {
     pub(crate) annotations: Annotations,
     /// Layers that were not made in this build: they are not packed anew unless that is forced.
     pub(crate) base: Vec<DiffId>,
+    pub(crate) attach: Attach,
+}
+
+/// What is known about a result only when it is written.
+#[derive(Debug, Default)]
+pub(crate) struct Finish {
+    /// The latest time of files.
+    pub(crate) latest: Option<i64>,
+    /// Annotations besides those of the output.
+    pub(crate) annotations: Annotations,
+    /// Layers that were not made in this build.
+    pub(crate) base: Vec<DiffId>,
+    /// What is said about the result, and how it is tied to it.
+    pub(crate) attest: Option<Arc<dyn Attest>>,
     pub(crate) attach: Attach,
 }
 
@@ -41,6 +57,23 @@ pub(crate) enum Attach {
     Index,
     /// Referrers only: the image stays what it is.
     Referrers,
+}
+
+impl Form {
+    /// Whether images stay as they are.
+    pub(crate) fn is_plain(&self) -> bool {
+        self.packing.is_none() && self.family.is_none() && self.annotations == Annotations::default()
+    }
+
+    /// How a build packs its layers from the start. A table of contents is only added on the way out: it makes other
+    /// layers of them, and no later build would find those.
+    pub(crate) fn packing_of_builds(&self) -> Packing {
+        match self.packing {
+            Some(packing) if packing.stargz => Packing::default(),
+            Some(packing) => packing,
+            None => Packing::default(),
+        }
+    }
 }
 
 impl Annotations {

@@ -91,7 +91,14 @@ impl FormedUpload {
         let known = self.store.packed(&diff_id, &packing);
         let known = known.map_err(|error| local("cannot look for a layer", error))?;
         if let Some(known) = known {
-            return Ok(Arc::new(known));
+            let is_same = layer
+                .known()
+                .is_some_and(|own| known.known().is_some_and(|known| own.digest == known.digest));
+            return Ok(if is_same {
+                Arc::clone(layer)
+            } else {
+                Arc::new(known)
+            });
         }
         Ok(self.store.pack(
             Arc::new(RepackedLayer::new(Arc::clone(layer))),
@@ -112,7 +119,10 @@ impl FormedUpload {
             .map(|layer| self.repack(layer))
             .collect::<Result<_, _>>()?;
         let mut formed = image.clone();
-        let is_same = layers.iter().zip(image.layers()).all(|(new, old)| Arc::ptr_eq(new, old));
+        let is_same = layers
+            .iter()
+            .zip(image.layers())
+            .all(|(new, old)| Arc::ptr_eq(new, old));
         if !is_same {
             formed = mutate::exchange_layers(formed, layers);
         }
@@ -141,7 +151,8 @@ impl FormedUpload {
                 artifact_type: carrier.artifact_type().map(str::to_owned),
                 ..carrier.encode_manifest()?.descriptor
             };
-            self.statements.push(statement_member(&document, &descriptor.digest));
+            self.statements
+                .push(statement_member(&document, &descriptor.digest));
         }
         self.members.push(Descriptor {
             platform: Some(image.platform()),
@@ -186,12 +197,19 @@ impl FormedUpload {
 
 impl Upload for FormedUpload {
     fn layer(&mut self, layer: Arc<dyn Layer>) {
-        // A layer whose form has to be looked up is looked up once more when the image is finished, which then says
-        // what is wrong. One in the making must not be waited for here.
-        if self.form.packing.is_none() || layer.known().is_none() {
+        if layer.known().is_some() {
+            // What goes wrong here is said when the image is finished.
+            if let Ok(formed) = self.repack(&layer) {
+                self.upload.layer(formed);
+            }
+            return;
+        }
+        // One in the making must not be waited for. The build packs it as it is wanted, but for a table of contents.
+        let is_wanted = self.form.packing.is_none_or(|packing| {
+            !packing.stargz && layer.media_type().compression() == Some(packing.compression)
+        });
+        if is_wanted {
             self.upload.layer(layer);
-        } else if let Ok(formed) = self.repack(&layer) {
-            self.upload.layer(formed);
         }
     }
 

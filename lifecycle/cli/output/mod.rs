@@ -20,8 +20,9 @@ use crate::place::Place;
 use crate::session::{Destination, Session};
 
 use self::files::{FilesSink, FilesTo};
-pub(crate) use self::form::{Annotations, Attach, Form};
-pub(crate) use self::formed::{Attest, FormedSink};
+pub(crate) use self::form::{Annotations, Attach, Finish, Form};
+pub(crate) use self::formed::Attest;
+use self::formed::FormedSink;
 
 /// What `--output` says, for messages.
 const HELP: &str = "--output is store, registry, oci:DIR, oci-archive:FILE, docker-archive:FILE, or attributes: \
@@ -74,12 +75,12 @@ impl Output {
         let mut attributes = Attributes::parse("--output", text)?;
         let kind = attributes.need("type")?;
         let place = match kind.as_str() {
-            "image" => match attributes.flag("push")?.unwrap_or(false) {
-                true => To::Registry,
-                false => To::Store,
-            },
+            "image" if attributes.flag("push")?.unwrap_or(false) => To::Registry,
+            "image" => To::Store,
             "registry" => match attributes.flag("push")? {
-                Some(false) => return Err(attributes.wrong("type=registry pushes; without that it is type=image")),
+                Some(false) => {
+                    return Err(attributes.wrong("type=registry pushes; without that it is type=image"));
+                }
                 _ => To::Registry,
             },
             "oci" => {
@@ -143,11 +144,11 @@ impl Output {
         matches!(self.place, To::Files(FilesTo::Stdout))
     }
 
-    /// Makes ready to write. `latest` is the latest time of files.
+    /// Makes ready to write.
     pub(crate) fn open(
         &self,
         names: &[Reference],
-        latest: Option<i64>,
+        finish: Finish,
         session: &Session,
     ) -> Result<Destination, Failure> {
         let progress = session.progress();
@@ -186,14 +187,38 @@ impl Output {
             }
             To::Files(to) => Box::new(FilesSink::new(
                 to.clone(),
-                latest,
+                finish.latest,
                 session.environment.temporary_directory(),
             )),
         };
         if names.is_empty() && (self.is_store() || self.is_registry()) {
             return Err(Failure::new("name", "the image has no name").help("name it with --tag NAME"));
         }
-        Ok(Destination { sink, names })
+        let mut form = self.form.clone();
+        form.annotations.extend(&finish.annotations);
+        form.base = finish.base;
+        form.attach = finish.attach;
+        let attest = finish.attest;
+        if attest.is_some() && form.attach == Attach::Referrers && !self.is_registry() {
+            return Err(Failure::new(
+                "output",
+                "only a registry lists what refers to an image; attach=referrer needs --output registry",
+            ));
+        }
+        if form.is_plain() && attest.is_none() {
+            return Ok(Destination { sink, names });
+        }
+        let formed = FormedSink {
+            sink,
+            form,
+            attest,
+            store: session.store()?.clone(),
+            progress: session.progress(),
+        };
+        Ok(Destination {
+            sink: Box::new(formed),
+            names,
+        })
     }
 }
 
@@ -229,18 +254,19 @@ fn take_form(attributes: &mut Attributes) -> Result<Form, Failure> {
     if form.force && form.packing.is_none() {
         form.packing = Some(Packing::default());
     }
-    form.family = attributes.flag("oci-mediatypes")?.map(|oci| match oci {
-        true => Family::Oci,
-        false => Family::Docker,
-    });
-    let kinds: [(&'static str, fn(&mut Annotations) -> &mut _); 4] = [
-        ("annotation.", |all| &mut all.manifest),
-        ("annotation-manifest.", |all| &mut all.manifest),
-        ("annotation-manifest-descriptor.", |all| &mut all.descriptor),
-        ("annotation-index.", |all| &mut all.index),
-    ];
-    for (prefix, of) in kinds {
-        of(&mut form.annotations).extend(attributes.take_prefixed(prefix));
-    }
+    let is_oci = attributes.flag("oci-mediatypes")?;
+    form.family = is_oci.map(|is_oci| if is_oci { Family::Oci } else { Family::Docker });
+    let annotations = &mut form.annotations;
+    annotations
+        .manifest
+        .extend(attributes.take_prefixed("annotation."));
+    annotations
+        .manifest
+        .extend(attributes.take_prefixed("annotation-manifest."));
+    let descriptor = attributes.take_prefixed("annotation-manifest-descriptor.");
+    annotations.descriptor.extend(descriptor);
+    annotations
+        .index
+        .extend(attributes.take_prefixed("annotation-index."));
     Ok(form)
 }

@@ -20,6 +20,11 @@ impl BuildArgs {
         self.0.get(name).map(String::as_str)
     }
 
+    /// All arguments that were given, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// The predefined proxy variables that were given (E7), for RUN only: each in the upper and the lower case
     /// name. They belong neither to cache key nor to configuration or history.
     pub fn proxies(&self) -> Vec<(String, String)> {

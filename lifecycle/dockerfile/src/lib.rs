@@ -68,7 +68,7 @@ pub use instruction::{
     HealthcheckTest, Instruction, Mount, MountKind, Network, Onbuild, Pair, Run, Security, Sharing,
 };
 pub use line::Word;
-pub use lint::{CheckOptions, LintOptions, Rule, RuleSet, lint};
+pub use lint::{CheckOptions, LintOptions, Rule, RuleSet, is_secret_name, lint};
 pub use outline::{Outline, OutlineArg, OutlineMount, Target};
 pub use pattern::PatternError;
 pub use plan::{Origin, Plan, PlanOptions, PlannedStage, StageBase};

@@ -54,6 +54,14 @@ impl BuildReport {
         Ok(self.image)
     }
 
+    /// Waits until every result is remembered, for whoever builds on with the same store.
+    ///
+    /// # Errors
+    /// When a result cannot be remembered.
+    pub fn settle(&self) -> Result<(), StoreError> {
+        self.recorder.finish()
+    }
+
     /// A cache that turned out to be broken only when its layers were read, and why. Whatever was made of the image is
     /// worth nothing then; the same build without [`Options::imports`](crate::Options::imports) does without it.
     pub fn broken_cache(&self) -> Option<(&str, &str)> {

@@ -12,17 +12,20 @@ use lifecycle_executor::{
     BuildContext, BuildReport, Cancellation, Entitlements, ExecutorError, IgnoreFile, NamedContext,
     NetworkMode, NoCache, Options, Reporter, Secret, StepName, StepOutcome,
 };
-use lifecycle_image::{Platform, Progress, Receipt, Reference, Source};
+use lifecycle_image::{Platform, Progress, Reference, Source};
 
+use super::writing::Writing;
 use super::{confinement, stack};
 use crate::arguments::{BuildArguments, DockerfileArguments, NetworkArgument, Power};
+use crate::attestations::{Attestations, now};
 use crate::caches::{self, Keeping};
 use crate::console::{Console, Event, human_duration, human_size};
 use crate::context::{Context, FoundDockerfile, LayoutImage, Location};
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::remote::Named;
-use crate::session::{Destination, Session};
-use crate::{transfer, variables};
+use crate::session::Session;
+use crate::variables;
 
 /// The usual names, in the order in which they are looked for (J8).
 const NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
@@ -89,30 +92,54 @@ pub(super) fn run(
     if stack::is_mentioned(&options.dockerfile) {
         stack::add(stack, &mut options.contexts, session)?;
     }
-    let destination = session.output(arguments.output(), &names)?;
+    let output = Output::parse(arguments.output())?;
+    options.packing = output.form.packing_of_builds();
+    if output.rewrite_timestamp == Some(false) {
+        return Err(Failure::new(
+            "output",
+            "times are always rewritten when SOURCE_DATE_EPOCH is set",
+        )
+        .help("leave out rewrite-timestamp=false, or SOURCE_DATE_EPOCH"));
+    }
     let keepings = arguments.dockerfile.cache_to.iter();
     let keepings: Vec<Keeping> = keepings
         .map(|text| caches::keeping(text, session))
         .collect::<Result<_, _>>()?;
+    let work = Writing {
+        arguments,
+        names: &names,
+        output: &output,
+        wanted: Attestations::parse(&arguments.result)?,
+        keepings: &keepings,
+        started: now(),
+    };
     let told = session.interruption.during({
         let cancellation = options.cancellation.clone();
         move || cancellation.cancel()
     });
+    let each = for_platforms(&options, &arguments.platforms)?;
     let images = session.images()?;
-    let (report, receipt) = build(&options, &images, session, &|report| {
-        write(report, &keepings, &destination)
+    let (reports, (receipt, config)) = build(&each, &images, session, &|reports| {
+        work.write(&options, reports, session)
     })?;
     drop(told);
-    let (executed, cached) = (report.executed, report.cached);
-    let image = names.first().filter(|_| arguments.output() == "registry");
-    caches::keep(keepings, &[&report], image.map(Reference::repository), session)?;
-    report.finish()?;
-    super::record(arguments, &receipt, session)?;
+    let executed: usize = reports.iter().map(|report| report.executed).sum();
+    let cached: usize = reports.iter().map(|report| report.cached).sum();
+    let image = receipt.names.first().filter(|_| output.is_registry());
+    let all: Vec<&BuildReport> = reports.iter().collect();
+    caches::keep(keepings, &all, image.map(Reference::repository), session)?;
+    for report in reports {
+        report.finish()?;
+    }
+    super::record(arguments, &receipt, config.as_ref(), session)?;
     session.console.info(format!(
         "Time: {}; {executed} steps carried out, {cached} taken from earlier builds; sent {}",
         human_duration(start.elapsed()),
         human_size(receipt.sent),
     ));
+    if output.takes_stdout() {
+        return Ok(ExitCode::SUCCESS);
+    }
     for name in &receipt.names {
         session
             .console
@@ -121,52 +148,69 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Builds and writes. A cache that turns out to be broken only while the image is written costs a second attempt.
-pub(crate) fn build<T>(
-    options: &Options,
-    images: &dyn Source,
-    session: &Session,
-    write: &dyn Fn(&BuildReport) -> Result<T, Failure>,
-) -> Result<(BuildReport, T), Failure> {
-    let watcher = Watcher(session.console.clone());
-    let agent = options.ssh.get("default").cloned();
-    let report = lifecycle_executor::build(
-        options,
-        images,
-        &Named::new(session.remote()?, &options.secrets, agent),
-        session.store()?,
-        &watcher,
-    );
-    let report = report.map_err(|error| failure_of(&error, &session.console))?;
-    match write(&report) {
-        Ok(written) => Ok((report, written)),
-        Err(failure) => {
-            let Some((name, reason)) = report.broken_cache() else {
-                return Err(failure);
-            };
-            session.console.warning(format!(
-                "the cache {name} is broken, building without it: {reason}"
-            ));
-            let without = Options {
-                imports: Vec::new(),
-                ..options.clone()
-            };
-            drop(report);
-            build(&without, images, session, write)
+/// The options for each platform. What is the same for all is built once (F12).
+fn for_platforms(options: &Options, platforms: &[Platform]) -> Result<Vec<Options>, Failure> {
+    let Some((_, [_, ..])) = platforms.split_first() else {
+        return Ok(vec![options.clone()]);
+    };
+    let session = lifecycle_executor::Session::default();
+    let mut each: Vec<Options> = Vec::new();
+    for platform in platforms {
+        let target = dockerfile_platform(platform);
+        if each.iter().any(|other| other.platforms.target == target) {
+            let message = format!("--platform names {platform} twice");
+            return Err(Failure::new("platform", message));
         }
+        let mut own = options.clone();
+        own.platforms.target = target;
+        own.session = Some(session.clone());
+        each.push(own);
     }
+    Ok(each)
 }
 
-/// Writes the image, while its layers are still being made.
-fn write(report: &BuildReport, keepings: &[Keeping], destination: &Destination) -> Result<Receipt, Failure> {
-    let mut upload = destination.sink.begin(&destination.names)?;
-    transfer::send_layers(&mut *upload, &report.image);
-    let image = if keepings.iter().any(|keeping| matches!(keeping, Keeping::Inline)) {
-        report.with_inline_cache()?
-    } else {
-        report.image.clone()
+/// Carries out one build after the other and writes what they came to. A cache that turns out to be broken only while the
+/// images are written costs a second attempt.
+pub(crate) fn build<T>(
+    options: &[Options],
+    images: &dyn Source,
+    session: &Session,
+    write: &dyn Fn(&[BuildReport]) -> Result<T, Failure>,
+) -> Result<(Vec<BuildReport>, T), Failure> {
+    let watcher = Watcher(session.console.clone());
+    let mut reports: Vec<BuildReport> = Vec::new();
+    for options in options {
+        // What the last one made must be found by this one.
+        if let Some(last) = reports.last() {
+            last.settle()?;
+        }
+        let agent = options.ssh.get("default").cloned();
+        let report = lifecycle_executor::build(
+            options,
+            images,
+            &Named::new(session.remote()?, &options.secrets, agent),
+            session.store()?,
+            &watcher,
+        );
+        reports.push(report.map_err(|error| failure_of(&error, &session.console))?);
+    }
+    let failure = match write(&reports) {
+        Ok(written) => return Ok((reports, written)),
+        Err(failure) => failure,
     };
-    Ok(upload.finish(&image)?)
+    let Some((name, reason)) = reports.iter().find_map(BuildReport::broken_cache) else {
+        return Err(failure);
+    };
+    session.console.warning(format!(
+        "the cache {name} is broken, building without it: {reason}"
+    ));
+    let without = |options: &Options| Options {
+        imports: Vec::new(),
+        ..options.clone()
+    };
+    let without: Vec<Options> = options.iter().map(without).collect();
+    drop(reports);
+    build(&without, images, session, write)
 }
 
 fn options(
@@ -179,7 +223,11 @@ fn options(
     let given = &arguments.dockerfile;
     let mut dockerfile = find(file, context)?;
     dockerfile.ignore.get_or_insert_with(|| context.ignore());
-    let platform = super::platform(arguments)?;
+    let platform = arguments
+        .platforms
+        .first()
+        .cloned()
+        .unwrap_or_else(Platform::host);
     let epoch = super::created(arguments, session)?;
     let mut options = usual_options(dockerfile, context.files(), &platform, epoch);
     options.build_args = build_args(&given.build_args, session)?;

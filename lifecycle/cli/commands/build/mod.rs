@@ -8,6 +8,7 @@ mod previous;
 mod project;
 mod stack;
 mod summary;
+mod writing;
 
 pub(crate) use self::dockerfile::{
     build as build_dockerfile, build_args, dockerfile_platform, failure_of, secrets, usual_options,
@@ -20,8 +21,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use lifecycle_image::{Platform, Receipt, Reference};
-use lifecycle_layers::Packing;
+use lifecycle_image::{Digest, Platform, Receipt, Reference};
 use lifecycle_phases::{Access, Cancellation, Identifiers, Images, Reporter};
 use lifecycle_platform::{BuildOptions, BuildReport, RunImages};
 use lifecycle_sandbox::Network;
@@ -32,12 +32,14 @@ use self::builder::Builder;
 use self::modules::{Asked, Wanted};
 use self::previous::{BuildSource, Writable};
 use crate::arguments::{BuildArguments, NetworkArgument, On};
+use crate::attestations::Attestations;
 use crate::cluster;
 use crate::commands::builder::own_program;
 use crate::commands::sbom;
 use crate::context::Location;
 use crate::failure::Failure;
 use crate::isolation;
+use crate::output::{Annotations, Finish, Output};
 use crate::place::Place;
 use crate::session::Session;
 use crate::variables::{self, Variables};
@@ -93,6 +95,12 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         return Err(Failure::new("no-run-image", message).help("name one with --run-image"));
     }
     let platform = platform(arguments)?;
+    let output = Output::parse(arguments.output())?;
+    if output.is_files() {
+        return Err(Failure::new("output", "buildpacks make images, not files")
+            .help("use --output oci:DIR or another place for images"));
+    }
+    let wanted = Attestations::parse(&arguments.result)?;
     let program = own_program();
     let cache = cache(arguments, name, session)?;
     let options = BuildOptions {
@@ -123,7 +131,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
             NetworkArgument::Default => Network::Host,
             NetworkArgument::None => Network::None,
         },
-        packing: Packing::default(),
+        packing: output.form.packing_of_builds(),
         program: &program,
         debug: session.console.is_verbose(),
         color: session.console.is_colored(),
@@ -132,9 +140,15 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         return summary::plan(&options, &session.console).map(|()| ExitCode::SUCCESS);
     }
 
-    let destination = session.output(arguments.output(), &names)?;
-    let source = BuildSource::new(arguments.output(), &options, session)?;
-    let writable = Writable::of(arguments.output(), session)?;
+    let finish = Finish {
+        annotations: annotations(arguments)?,
+        attest: wanted.of_app(options.created, session)?,
+        attach: wanted.attach,
+        ..Finish::default()
+    };
+    let destination = output.open(&names, finish, session)?;
+    let source = BuildSource::new(&output, &options, session)?;
+    let writable = Writable::of(&output, session)?;
     let images = Images {
         source: &source,
         sink: &*destination.sink,
@@ -164,7 +178,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         let code = u8::try_from(error.exit_code()).unwrap_or(1);
         Failure::from(error).with_code(code)
     })?;
-    record(arguments, &report.export.receipt, session)?;
+    record(arguments, &report.export.receipt, None, session)?;
     save_reports(arguments, &report, session)?;
     summary::tell(&report, start.elapsed(), &session.console);
     for name in &report.export.receipt.names {
@@ -173,6 +187,15 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
             .result(&name.repository().at(&report.export.receipt.digest).to_string())?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `--annotation`
+fn annotations(arguments: &BuildArguments) -> Result<Annotations, Failure> {
+    let mut annotations = Annotations::default();
+    for text in &arguments.result.annotations {
+        annotations.add(text)?;
+    }
+    Ok(annotations)
 }
 
 /// Saves what `--report-output-dir` and `--sbom-output-dir` ask for.
@@ -231,21 +254,35 @@ fn platform(arguments: &BuildArguments) -> Result<Platform, Failure> {
     match arguments.platforms.as_slice() {
         [] => Ok(Platform::host()),
         [platform] => Ok(platform.clone()),
-        _ => Err(
-            Failure::new("platform", "this machine builds for one platform at a time")
-                .help("with --on kubernetes there is one Job for each platform, and an index at the end"),
-        ),
+        _ => Err(Failure::new(
+            "platform",
+            "buildpacks build for one platform at a time, that of the builder",
+        )
+        .help("with --on kubernetes there is one Job for each platform, and an index at the end")),
     }
 }
 
 /// Where containers leave their last words, in a pod.
 const TERMINATION_LOG: &str = "/dev/termination-log";
 
-/// Leaves the digest where the caller looks for it: in a file, and for the kubelet in the termination message (JC-23).
-fn record(arguments: &BuildArguments, receipt: &Receipt, session: &Session) -> Result<(), Failure> {
+/// Leaves the digest where the caller looks for it: in the files of `--digest-file`, `--iidfile` and `--metadata-file` (O6),
+/// and for the kubelet in the termination message (JC-23). `config` is the image's configuration, where the result is one
+/// image.
+fn record(
+    arguments: &BuildArguments,
+    receipt: &Receipt,
+    config: Option<&Digest>,
+    session: &Session,
+) -> Result<(), Failure> {
     let digest = receipt.digest.as_str();
     if let Some(path) = &arguments.digest_file {
         fs_err::write(path, digest)?;
+    }
+    if let Some(path) = &arguments.result.iidfile {
+        fs_err::write(path, config.unwrap_or(&receipt.digest).as_str())?;
+    }
+    if let Some(path) = &arguments.result.metadata_file {
+        fs_err::write(path, format!("{:#}\n", metadata(receipt, config)))?;
     }
     let message = || {
         let tags = receipt.names.iter().map(ToString::to_string).collect();
@@ -262,6 +299,21 @@ fn record(arguments: &BuildArguments, receipt: &Receipt, session: &Session) -> R
         }
     }
     Ok(())
+}
+
+/// What is known about a result, under BuildKit's names.
+fn metadata(receipt: &Receipt, config: Option<&Digest>) -> serde_json::Value {
+    let digest = receipt.digest.as_str();
+    let names: Vec<String> = receipt.names.iter().map(ToString::to_string).collect();
+    let mut metadata = serde_json::json!({
+        "containerimage.digest": digest,
+        "containerimage.descriptor": { "digest": digest, "size": receipt.manifest_size },
+        "image.name": names.join(","),
+    });
+    if let Some(config) = config {
+        metadata["containerimage.config.digest"] = config.as_str().into();
+    }
+    metadata
 }
 
 /// Variables for the buildpacks of a project that lies here.

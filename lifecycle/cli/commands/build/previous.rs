@@ -7,6 +7,7 @@ use lifecycle_registry::Registry;
 use lifecycle_store::Store;
 
 use crate::failure::Failure;
+use crate::output::Output;
 use crate::session::{Nearest, Session};
 
 /// The images of one build.
@@ -29,15 +30,21 @@ enum OutputPlace {
 }
 
 impl BuildSource {
-    pub(super) fn new(output: &str, options: &BuildOptions<'_>, session: &Session) -> Result<Self, Failure> {
+    pub(super) fn new(
+        output: &Output,
+        options: &BuildOptions<'_>,
+        session: &Session,
+    ) -> Result<Self, Failure> {
         let own = [&options.name]
             .into_iter()
             .chain(&options.more_names)
             .chain(&options.previous);
-        let place = match output {
-            "store" => OutputPlace::Store(session.store()?.clone()),
-            "registry" => OutputPlace::Registry(session.registry()?.clone()),
-            _ => OutputPlace::New,
+        let place = if output.is_store() {
+            OutputPlace::Store(session.store()?.clone())
+        } else if output.is_registry() {
+            OutputPlace::Registry(session.registry()?.clone())
+        } else {
+            OutputPlace::New
         };
         Ok(Self {
             own: own.cloned().collect(),
@@ -83,10 +90,11 @@ pub(super) struct Writable(Registry);
 
 impl Writable {
     /// For an output that can refuse: a registry.
-    pub(super) fn of(output: &str, session: &Session) -> Result<Option<Self>, Failure> {
-        match output {
-            "registry" => Ok(Some(Self(session.registry()?.clone()))),
-            _ => Ok(None),
+    pub(super) fn of(output: &Output, session: &Session) -> Result<Option<Self>, Failure> {
+        if output.is_registry() {
+            Ok(Some(Self(session.registry()?.clone())))
+        } else {
+            Ok(None)
         }
     }
 }

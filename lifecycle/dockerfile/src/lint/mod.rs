@@ -14,7 +14,8 @@ use lifecycle_diagnostics::{Diagnostic, Severity, Span};
 pub use check::{LintOptions, lint};
 pub use options::{CheckOptions, RuleSet};
 pub use rules::Rule;
-pub(crate) use rules::{is_secret_name, uses_odd_case};
+pub use rules::is_secret_name;
+pub(crate) use rules::uses_odd_case;
 pub(crate) use written::check_written;
 
 /// More than this many findings help nobody.

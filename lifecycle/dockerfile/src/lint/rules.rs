@@ -112,7 +112,7 @@ fn kebab_case(name: &str) -> String {
 
 /// Whether the name of a variable says that its value is secret (SecretsUsedInArgOrEnv): one of its `_`-separated
 /// words does, and none says that it is not.
-pub(crate) fn is_secret_name(name: &str) -> bool {
+pub fn is_secret_name(name: &str) -> bool {
     const SECRET: [&str; 10] = [
         "apikey",
         "auth",
