@@ -49,7 +49,7 @@ pub(crate) struct BuilderCreateArguments {
 /// What images of modules have in common.
 #[derive(Debug, Args)]
 pub(crate) struct ImageOptions {
-    /// What the image is for, os/arch[/variant][:distro@version]; several make an index [default: what the document says]
+    /// What the image is for, as linux/arm64 or linux/arm64/v8:debian@12; several make an index [default: what the document says]
     #[arg(long = "target", value_name = "TARGET", value_parser = parse_target)]
     pub(crate) targets: Vec<Target>,
     /// Label of the image
@@ -109,7 +109,7 @@ pub(crate) struct NewArguments {
     /// Its version
     #[arg(long, value_name = "VERSION", default_value = "1.0.0")]
     pub(crate) module_version: Version,
-    /// What it runs on, os/arch[/variant][:distro@version]; may be given several times
+    /// What it runs on, as linux/arm64 or linux/arm64/v8:debian@12; may be given several times
     #[arg(long = "targets", visible_alias = "target", short = 't', value_name = "TARGET", value_parser = parse_target)]
     pub(crate) targets: Vec<Target>,
 }
