@@ -95,7 +95,7 @@ impl Parcel {
         let mut session = None;
         if let Some(descriptor) = &known {
             // An image of this repository has it, so nobody needs to be asked.
-            let is_here = self.layer.origins().contains(repository);
+            let is_here = self.layer.home() == Some(repository);
             if is_here || exists(transport, &place, descriptor).await? {
                 meter.meter.finish(Outcome::Existed);
                 return Ok(Sent::Existed);
