@@ -317,7 +317,7 @@ pub(in super::super) const EXECUTOR: &[Flag] = &[
         "cache-ttl",
         Duration,
         |s, v| set(&mut s.cache_ttl, duration(v)?),
-        Same,
+        Differs("it is the age of results in --cache-repo; those of the local store have none"),
         "How old a result may be",
     ),
     flag(
