@@ -94,39 +94,38 @@ impl Server {
     }
 }
 
+/// Builds an app and asks it for its page; the next build has the same digest.
+fn is_built_and_answers(machine: &Machine, name: &str, text: &str, package: &str) -> Server {
+    let image = format!("real/{name}");
+    let source = app(name);
+    let words = ["build", source.to_str().unwrap(), "--tag", &image];
+    let build = machine.lifecycle(&words).with_network_settings();
+    build.succeeds();
+    let digest = machine.digest(&image);
+    let mut server = Server::start(machine, &image);
+    let page = server.page("/");
+    assert!(page.contains(text), "{page}");
+    build.succeeds();
+    assert_eq!(machine.digest(&image), digest, "{name} again");
+    let sbom = machine.lifecycle(&["sbom", &image]).succeeds().stdout();
+    assert!(sbom.to_lowercase().contains(package), "{sbom}");
+    server
+}
+
 #[test]
 fn django_and_node_apps_are_built_and_answer() {
     let machine = machine();
-    for (name, text) in [
-        ("django", "Hello from a row in SQLite"),
-        ("node", "Hello from Node"),
-    ] {
-        let image = format!("real/{name}");
-        let source = app(name);
-        let words = ["build", source.to_str().unwrap(), "--tag", &image];
-        let build = machine.lifecycle(&words).with_network_settings();
-        build.succeeds();
-        let digest = machine.digest(&image);
-        let mut server = Server::start(&machine, &image);
-        let page = server.page("/");
-        assert!(page.contains(text), "{page}");
-        if name == "django" {
-            let link = page.split('"').find(|part| part.starts_with("/static/")).unwrap();
-            assert!(!server.page(link).is_empty());
-        }
-        server.stop();
-        build.succeeds();
-        assert_eq!(machine.digest(&image), digest, "{name} again");
-        let sbom = machine.lifecycle(&["sbom", &image]).succeeds();
-        let package = if name == "django" {
-            "\"Django\""
-        } else {
-            "\"escape-html\""
-        };
-        assert!(
-            sbom.stdout().to_lowercase().contains(&package.to_lowercase()),
-            "{}",
-            sbom.stdout()
-        );
-    }
+    let mut django = is_built_and_answers(&machine, "django", "Hello from a row in SQLite", "\"django\"");
+    let page = django.page("/");
+    let link = page.split('"').find(|part| part.starts_with("/static/")).unwrap();
+    assert!(!django.page(link).is_empty());
+    django.stop();
+    is_built_and_answers(&machine, "node", "Hello from Node", "\"escape-html\"").stop();
+}
+
+#[test]
+fn go_and_java_apps_are_built_and_answer() {
+    let machine = machine();
+    is_built_and_answers(&machine, "go", "communicate by sharing memory", "rsc.io/quote").stop();
+    is_built_and_answers(&machine, "java-maven", "Hello from Java", "commons-lang3").stop();
 }
