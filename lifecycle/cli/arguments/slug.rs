@@ -140,7 +140,7 @@ pub(crate) struct SlugRunArguments {
     pub(crate) words: Vec<OsString>,
     #[command(flatten)]
     pub(crate) stack: SlugStackArguments,
-    /// PORT of the first process type [default: 5000]
+    /// PORT of the first process; the next of its type has the one above, the next type 100 above [default: 5000]
     #[arg(long, short, value_name = "PORT")]
     pub(crate) port: Option<u16>,
     /// Config var; without a value it is taken from the environment

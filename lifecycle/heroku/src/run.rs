@@ -16,7 +16,7 @@ use crate::shell::{Profiles, start, with_exec};
 use crate::workshop::{bind, give};
 use crate::{Console, HerokuError, Keep, Procfile, Rooms, Stack, slug};
 
-/// What each further process type's port is higher by.
+/// What each further process type's port is higher by; each further process of a type has the next one.
 const PORT_STEP: u16 = 100;
 /// How long processes may take to end when another one has.
 const GRACE: Duration = Duration::from_secs(10);
@@ -120,8 +120,10 @@ pub fn run(options: RunOptions, rooms: &dyn Rooms) -> Result<Running, HerokuErro
                     .ok()
                     .and_then(|index| index.checked_mul(PORT_STEP));
                 let port = port.saturating_add(step.unwrap_or(u16::MAX));
-                for number in 1..=*count {
-                    let label = several.then(|| format!("{name}.{number}"));
+                for index in 0..*count {
+                    let label = several.then(|| format!("{name}.{}", index + 1));
+                    // All share this machine's network, so that each needs a port of its own.
+                    let port = port.saturating_add(u16::try_from(index).unwrap_or(u16::MAX));
                     commands.push((label, vec![command.clone().into()], port));
                 }
             }

@@ -150,7 +150,7 @@ fn several_processes_have_prefixes_and_end_together() {
     lines.sort_unstable();
     assert_eq!(
         lines,
-        ["web.1    | on 5000", "web.2    | on 5000", "worker.1 | on 5100"]
+        ["web.1    | on 5000", "web.2    | on 5001", "worker.1 | on 5100"]
     );
 }
 
