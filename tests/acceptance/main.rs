@@ -17,6 +17,7 @@ mod modules;
 mod outputs;
 mod phases;
 mod platforms;
+mod pods;
 mod real;
 mod rebase;
 mod registry;

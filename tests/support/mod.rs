@@ -13,6 +13,11 @@ pub(crate) mod accounts;
 pub(crate) mod daemon;
 #[expect(
     dead_code,
+    reason = "shared with the cluster's own tests, which use other parts of it"
+)]
+pub(crate) mod fake_cluster;
+#[expect(
+    dead_code,
     reason = "shared with the registry's own tests, which use other parts of it"
 )]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
@@ -20,6 +25,7 @@ pub(crate) mod fake_registry;
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 pub(crate) mod file_server;
 pub(crate) mod images;
+pub(crate) mod kubelet;
 mod machine;
 pub(crate) mod peers;
 pub(crate) mod pod;

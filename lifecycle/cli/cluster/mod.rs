@@ -73,3 +73,78 @@ pub(crate) fn termination_message(digest: &str, tags: Vec<String>) -> String {
     let digest = digest.to_owned();
     BuildResult { digest, tags }.to_message()
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::arguments::Arguments;
+
+    /// The command lines in a file of `deploy`: lists under `command:`, and lines of scripts.
+    fn command_lines(text: &str) -> Vec<Vec<String>> {
+        let mut lines = text.lines().map(str::trim).peekable();
+        let mut found = Vec::new();
+        while let Some(line) = lines.next() {
+            if line == "command:" {
+                let mut words = Vec::new();
+                while let Some(word) = lines.next_if(|line| line.starts_with("- ")) {
+                    words.push(word[2..].trim_matches('"').to_owned());
+                }
+                found.push(words);
+            }
+            let script = line
+                .strip_prefix("- run: ")
+                .or(line.strip_prefix("- "))
+                .unwrap_or(line);
+            if script.starts_with("lifecycle ") {
+                let words = script
+                    .split_whitespace()
+                    .map(|word| word.trim_matches('"').to_owned());
+                found.push(words.collect());
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn command_lines_that_people_copy_are_ones_that_we_take() {
+        let deploy = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+        let mut checked = 0;
+        for folder in fs_err::read_dir(deploy).unwrap() {
+            for file in fs_err::read_dir(folder.unwrap().path()).unwrap() {
+                let path = file.unwrap().path();
+                let lines = command_lines(&fs_err::read_to_string(&path).unwrap());
+                // Phases have flags of their own.
+                let ours = lines.iter().filter(|words| words[0].ends_with("lifecycle"));
+                for words in ours {
+                    let parsed = Arguments::try_parse_from(words);
+                    assert!(
+                        parsed.is_ok(),
+                        "{}: {words:?}\n{}",
+                        path.display(),
+                        parsed.unwrap_err()
+                    );
+                    checked += 1;
+                }
+            }
+        }
+        assert!(checked >= 12, "only {checked} were found");
+    }
+
+    #[test]
+    fn kubeconfigs_are_where_kubectl_looks_for_them() {
+        let arguments = ClusterArguments {
+            kubeconfig: None,
+            kube_context: None,
+            namespace: None,
+        };
+        let several = Environment::from_pairs(&[("KUBECONFIG", "/a:/b"), ("HOME", "/nowhere")]);
+        assert_eq!(
+            kubeconfig(&arguments, &several),
+            [PathBuf::from("/a"), "/b".into()]
+        );
+        let none = Environment::from_pairs(&[("HOME", "/nowhere")]);
+        assert_eq!(kubeconfig(&arguments, &none), Vec::<PathBuf>::new());
+    }
+}

@@ -81,6 +81,7 @@ fn from_artifact(artifact: &Reference, into: &Path, session: &Session) -> Result
 
 /// Unpacks beneath a directory; everything belongs to the present user.
 fn unpack(stored: impl Read + Send, into: &Path) -> Result<(), Failure> {
+    fs_err::create_dir_all(into)?;
     let directory = fs_err::File::open(into)?;
     let options = ExtractOptions {
         ownership: Ownership::Squash,
@@ -145,6 +146,7 @@ fn from_elsewhere(address: &str, into: &Path, session: &Session) -> Result<(), F
             format!("{address} is a single file, not a source"),
         ));
     };
+    fs_err::create_dir_all(into)?;
     let files = copy_source(directory, &Selection::All, into, None)?;
     session
         .console

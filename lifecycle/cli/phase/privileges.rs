@@ -45,19 +45,24 @@ impl User {
 /// present one (KB-08).
 pub(super) fn assume(user: User, directories: &[PathBuf], log: Log) -> Result<(), PhaseError> {
     let present = User::present();
-    if present != user {
-        if present.uid == 0 {
-            for directory in directories.iter().filter(|directory| directory.exists()) {
-                give(directory, user, log).map_err(|cause| {
-                    let text = format!("{}: {cause}", directory.display());
-                    PhaseError::new("chown volumes", text, ExitCode::Generic)
-                })?;
-            }
+    if present != user && present.uid == 0 {
+        for directory in directories.iter().filter(|directory| directory.exists()) {
+            give(directory, user, log).map_err(|cause| {
+                let text = format!("{}: {cause}", directory.display());
+                PhaseError::new("chown volumes", text, ExitCode::Generic)
+            })?;
         }
         lifecycle_sandbox::assume_user(user.uid, user.gid).map_err(|cause| {
             let action = format!("exec as user {}:{}", user.uid, user.gid);
             PhaseError::new(action, cause.to_string(), ExitCode::Generic)
         })?;
+    } else if present != user {
+        // Clusters give pods users of their own. Nobody but root may become another, and need not: what is exported
+        // belongs to the user that was asked for (PS-02).
+        log.debug(&format!(
+            "running as {}:{} in place of {}:{}",
+            present.uid, present.gid, user.uid, user.gid
+        ));
     }
     // Buildpacks run as the same user; what registries are told is in this process's environment.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)

@@ -170,7 +170,15 @@ impl Server {
             loop {
                 pump.follow(self, &build.pods);
                 let state = build.state(&notices);
-                if let State::Finished(outcome) = state {
+                if let State::Finished(mut outcome) = state {
+                    // The watch of Jobs may be ahead of that of pods, which know how it ended.
+                    if let Some(fresh) = self.look_up(id).await? {
+                        build = fresh;
+                        pump.follow(self, &build.pods);
+                        if let State::Finished(known) = build.state(&notices) {
+                            outcome = known;
+                        }
+                    }
                     pump.finish(&build.pods);
                     drain(&mut said, tell).await;
                     self.keep_result(&build, &outcome).await;

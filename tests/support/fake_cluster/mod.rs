@@ -136,6 +136,19 @@ impl FakeCluster {
             .push_back((method.to_owned(), target.to_owned(), fault));
     }
 
+    /// Waits for a Job that may run, and gives its name.
+    pub(crate) fn job(&self) -> String {
+        for _ in 0..6000 {
+            let ready = |job: &&Value| job["spec"]["suspend"] != true;
+            let name = |job: &Value| job["metadata"]["name"].as_str().unwrap().to_owned();
+            if let Some(name) = self.world().of("jobs").find(ready).map(name) {
+                return name;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("no Job was submitted");
+    }
+
     /// The server goes away, with all connections.
     pub(crate) fn stop(&self) {
         self.change(|world| world.is_down = true);

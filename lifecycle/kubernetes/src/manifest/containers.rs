@@ -7,8 +7,8 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 use super::volumes::{
-    AUTHORITIES, CACHE, CREDENTIALS, LAYERS, ORDER, PLATFORM, SECRETS, STORE, WORKSPACE, mount,
-    mount_to_read, scratch,
+    self, AUTHORITIES, CACHE, CREDENTIALS, LAYERS, ORDER, PLATFORM, SECRETS, SOURCE, SOURCE_VOLUME, STORE,
+    WORKSPACE, mount, mount_to_read, scratch,
 };
 use crate::submission::{CacheAt, Credentials, Phases, PodSecurity, Recipe, SourceAt, Submission};
 
@@ -49,7 +49,7 @@ const REPORT: &str = "/layers/report.toml";
 /// Brings the source.
 fn source(submission: &Submission) -> Container {
     let mut step = Step::executor(submission, "source");
-    step.argue(["pod", "source", WORKSPACE]);
+    step.argue(["pod", "source", &format!("{SOURCE_VOLUME}/{SOURCE}")]);
     match &submission.source {
         SourceAt::Artifact(artifact) => {
             step.argue(["--artifact", &artifact.to_string()]);
@@ -61,7 +61,7 @@ fn source(submission: &Submission) -> Container {
             step.speak_to_registries(false);
         }
     }
-    step.mounts.push(mount("workspace", WORKSPACE));
+    step.mounts.push(mount("workspace", SOURCE_VOLUME));
     step.container()
 }
 
@@ -97,13 +97,14 @@ fn dockerfile<'a>(
         CacheAt::Volume(_) => ("cache", CACHE),
         CacheAt::None | CacheAt::Image(_) => ("store", STORE),
     };
-    step.argue(["--store", store]);
+    // The volume itself is root's, and a store belongs to its user.
+    step.argue(["--store", &format!("{store}/lifecycle")]);
     if let CacheAt::Image(image) = &submission.cache {
         let cache = format!("type=registry,ref={image}");
         step.argue(["--cache-from", &cache, "--cache-to", &format!("{cache},mode=max")]);
     }
     step.mounts.push(mount(volume, store));
-    step.mounts.push(mount("workspace", WORKSPACE));
+    step.mounts.push(volumes::source());
     step.mounts.push(mount("layers", LAYERS));
     step.speak_to_registries(true);
     step.container()
@@ -116,7 +117,7 @@ fn phases(submission: &Submission, phases: &Phases) -> Vec<Container> {
         let mut step = Step::new(submission, name, phases.builder.clone());
         step.arguments = vec![format!("/cnb/lifecycle/{program}")];
         step.set("CNB_PLATFORM_API", &phases.api);
-        step.mounts.push(mount("workspace", WORKSPACE));
+        step.mounts.push(volumes::source());
         step.mounts.push(mount("layers", LAYERS));
         step
     };

@@ -10,6 +10,11 @@ use crate::submission::{CacheAt, Credentials, Recipe, Submission};
 
 /// The source.
 pub(super) const WORKSPACE: &str = "/workspace";
+/// Where the step that brings the source sees the volume. The volume itself is root's, so that the source gets a
+/// directory of its own in it, which the other steps see as [`WORKSPACE`].
+pub(super) const SOURCE_VOLUME: &str = "/volume";
+/// That directory.
+pub(super) const SOURCE: &str = "source";
 /// What the steps tell each other, and the layers of buildpacks.
 pub(super) const LAYERS: &str = "/layers";
 /// Where a cache volume is.
@@ -139,6 +144,14 @@ pub(super) fn mount_to_read(name: &str, path: &str) -> VolumeMount {
     VolumeMount {
         read_only: Some(true),
         ..mount(name, path)
+    }
+}
+
+/// The source, for the steps after the one that brought it.
+pub(super) fn source() -> VolumeMount {
+    VolumeMount {
+        sub_path: Some(SOURCE.to_owned()),
+        ..mount("workspace", WORKSPACE)
     }
 }
 

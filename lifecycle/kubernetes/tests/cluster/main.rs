@@ -2,6 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod deploy;
+#[expect(
+    dead_code,
+    reason = "shared with the acceptance tests, which use other parts of it"
+)]
 #[path = "../../../../tests/support/fake_cluster/mod.rs"]
 mod fake_cluster;
 mod faults;

@@ -144,7 +144,7 @@ fn objects_are_as_in_the_golden_files_jc_18() {
 }
 
 /// Reads an object as the type it says it is, and writes it again: what the type does not know would be missing then.
-fn strict<T: DeserializeOwned + Serialize>(value: &serde_json::Value) {
+pub(crate) fn strict<T: DeserializeOwned + Serialize>(value: &serde_json::Value) {
     let typed: T = serde_json::from_value(value.clone()).unwrap();
     assert_eq!(&serde_json::to_value(typed).unwrap(), value);
 }
