@@ -86,7 +86,7 @@ mod tests {
         let mut lines = text.lines().map(str::trim).peekable();
         let mut found = Vec::new();
         while let Some(line) = lines.next() {
-            if line == "command:" {
+            if line.trim_start_matches("- ") == "command:" {
                 let mut words = Vec::new();
                 while let Some(word) = lines.next_if(|line| line.starts_with("- ")) {
                     words.push(word[2..].trim_matches('"').to_owned());
