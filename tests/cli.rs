@@ -146,9 +146,85 @@ error[failed]: "Upper" does not name an image: the repository must be in lower c
     run("builder create -t b -o nowhere debian-12").stderr_eq(str![[r#"
 error[output]: "nowhere" is no place for an image
  |
- = help: --output is store, registry, oci:DIR, oci-archive:FILE or docker-archive:FILE; --tag names the image
+ = help: --output is store, registry, oci:DIR, oci-archive:FILE, docker-archive:FILE, or attributes: type=image|registry|oci|docker|local|tar,…; --tag names the image
 
 "#]]);
+}
+
+/// An app with a Dockerfile that needs no command, and that has the two stages of the example.
+fn dockerfile(directory: &Path) {
+    let text =
+        "FROM scratch AS final\nARG VERSION\nENV RELEASE=$VERSION\nCOPY a.txt /\nFROM scratch\nCOPY none /\n";
+    fs_err::write(directory.join("Dockerfile"), text).unwrap();
+    fs_err::write(directory.join("a.txt"), "content\n").unwrap();
+}
+
+#[test]
+fn the_example_of_a_dockerfile_works_as_help_shows_it() {
+    let directory = scratch();
+    dockerfile(directory.path());
+    let example = "build . -t demo --dockerfile --build-arg VERSION=1 --target final";
+    let help = lifecycle(directory.path())
+        .args(["build", "--help"])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(help.stdout).unwrap().contains(example));
+    lifecycle(directory.path())
+        .args(example.split(' '))
+        .assert()
+        .success();
+    let inspected = lifecycle(directory.path())
+        .args(["inspect", "demo", "--output", "json"])
+        .output()
+        .unwrap();
+    assert!(
+        String::from_utf8(inspected.stdout)
+            .unwrap()
+            .contains(r#""RELEASE=1""#)
+    );
+}
+
+#[test]
+fn an_option_of_another_kind_of_build_is_an_error() {
+    let directory = scratch();
+    fs_err::create_dir(directory.path().join("app")).unwrap();
+    dockerfile(directory.path());
+    let refused = |words: &[&str], message: &str| {
+        let assert = lifecycle(directory.path())
+            .args(["build", "-t", "demo"])
+            .args(words)
+            .assert();
+        assert.code(2).stdout_eq("").stderr_eq(message.to_owned());
+    };
+    refused(
+        &["app", "--label", "a=b"],
+        "error[option]: --label means nothing to a build with buildpacks
+ |
+ = help: it is for builds of a Dockerfile: --dockerfile asks for one
+",
+    );
+    refused(
+        &[".", "--env", "A=b"],
+        "building ./Dockerfile; --buildpacks-only uses buildpacks instead
+error[option]: --env means nothing to a build of a Dockerfile
+ |
+ = help: it is for builds with buildpacks: --buildpacks-only asks for one
+",
+    );
+    refused(
+        &[".", "-f", "Dockerfile", "--on", "kubernetes", "--ssh", "default"],
+        "error[option]: --ssh means nothing to a build of a Dockerfile on a cluster
+ |
+ = help: it is for builds of a Dockerfile on this machine: leave out --on kubernetes for one
+",
+    );
+    refused(
+        &["app", "--namespace", "builds"],
+        "error[option]: --namespace means nothing to a build with buildpacks
+ |
+ = help: it is for builds on a cluster: --on kubernetes asks for one
+",
+    );
 }
 
 #[test]

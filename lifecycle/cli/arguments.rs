@@ -1,6 +1,7 @@
 //! The command line. One struct for each command; `--help` texts come from here.
 
 mod confinement;
+mod flows;
 mod kubernetes;
 mod modules;
 mod output;
@@ -19,6 +20,7 @@ use lifecycle_spec::ExecEnv;
 use crate::console::LogFormat;
 
 pub(crate) use self::confinement::ConfinementArguments;
+pub(crate) use self::flows::Flow;
 pub(crate) use self::kubernetes::{
     ClusterArguments, JobsCommand, KubernetesArguments, On, OnInterrupt, PodCommand, SendSource,
 };
@@ -205,6 +207,9 @@ pub(crate) enum Command {
     Without --builder the embedded builder is used; it makes its stack on first use (see `lifecycle stack`).\n\
     A Dockerfile is used when it is named, or when the source has one and no buildpack or builder is asked for.")]
 pub(crate) struct BuildArguments {
+    // Before the others, which take their values away.
+    #[command(flatten)]
+    pub(crate) given: flows::Given,
     /// Directory with the application's source; a Dockerfile's context may also be a tar, an address, or `-` for
     /// standard input [default: .]
     pub(crate) source: Option<String>,

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use crate::arguments::{BuildArguments, ClusterArguments, JobsCommand, OutputForm, PodCommand};
+use crate::context::Location;
 use crate::failure::Failure;
 use crate::session::Session;
 
@@ -14,7 +15,7 @@ fn absent() -> Failure {
     .help("build it with the cargo feature `kubernetes`, which is on by default")
 }
 
-pub(crate) fn build(_: &BuildArguments, _: &Session) -> Result<ExitCode, Failure> {
+pub(crate) fn build(_: &BuildArguments, _: &Location, _: bool, _: &Session) -> Result<ExitCode, Failure> {
     Err(absent())
 }
 

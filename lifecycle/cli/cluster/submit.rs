@@ -32,9 +32,15 @@ const NONROOT: (i64, i64) = (65532, 65532);
 /// How long a source may take into a pod.
 const STREAM_LIMIT: Duration = Duration::from_mins(10);
 
-pub(crate) fn build(arguments: &BuildArguments, session: &Session) -> Result<ExitCode, Failure> {
-    refuse_what_stays_here(arguments)?;
-    let planned = Plan::of(arguments, session)?;
+/// Builds there what `source` is.
+pub(crate) fn build(
+    arguments: &BuildArguments,
+    source: &Location,
+    is_dockerfile: bool,
+    session: &Session,
+) -> Result<ExitCode, Failure> {
+    refuse_places_of_this_machine(arguments)?;
+    let planned = Plan::of(arguments, source, is_dockerfile, session)?;
     if arguments.dry_run {
         return planned.print(session);
     }
@@ -43,25 +49,8 @@ pub(crate) fn build(arguments: &BuildArguments, session: &Session) -> Result<Exi
     planned.run(&cluster, session)
 }
 
-/// What a pod would not find, or could not leave behind.
-fn refuse_what_stays_here(arguments: &BuildArguments) -> Result<(), Failure> {
-    let given = &arguments.dockerfile;
-    let refused = [
-        (!arguments.volume.is_empty(), "--volume"),
-        (!given.ssh.is_empty(), "--ssh"),
-        (!given.contexts.is_empty(), "--build-context"),
-        (!arguments.extensions.is_empty(), "--extension"),
-        (!arguments.pre_buildpacks.is_empty(), "--pre-buildpack"),
-        (!arguments.post_buildpacks.is_empty(), "--post-buildpack"),
-        (given.check, "--check"),
-    ];
-    if let Some((_, option)) = refused.iter().find(|(is_given, _)| *is_given) {
-        return Err(Failure::new(
-            "on-kubernetes",
-            format!("{option} has no meaning with --on kubernetes"),
-        )
-        .help("it names something of this machine; leave it out, or build here"));
-    }
+/// A pod can leave its image nowhere but in a registry.
+fn refuse_places_of_this_machine(arguments: &BuildArguments) -> Result<(), Failure> {
     match arguments.output() {
         "store" | "registry" => Ok(()),
         "yaml" | "json" | "name" if arguments.dry_run => Ok(()),
@@ -85,7 +74,12 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn of(arguments: &'a BuildArguments, session: &Session) -> Result<Self, Failure> {
+    fn of(
+        arguments: &'a BuildArguments,
+        location: &Location,
+        is_dockerfile: bool,
+        session: &Session,
+    ) -> Result<Self, Failure> {
         let tags: Vec<Reference> = arguments
             .tags
             .iter()
@@ -95,9 +89,7 @@ impl<'a> Plan<'a> {
             return Err(Failure::new("name", "the image has no name").help("name it with --tag NAME"));
         };
         let source = arguments.source();
-        let location = Location::parse(source)?;
-        let is_dockerfile = build::is_dockerfile_asked_for(arguments, &location, &session.console);
-        let (files, at) = match &location {
+        let (files, at) = match location {
             Location::Directory(directory) => {
                 let files = files(arguments, directory, is_dockerfile, session)?;
                 // The digest is known when it is there; until then, and for a dry run, the client sends.

@@ -32,7 +32,7 @@ const NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
 
 /// Whether a Dockerfile is to be built: one is named, or the source has one or is none but a Dockerfile's, and nothing
 /// else is asked for.
-pub(crate) fn is_asked_for(arguments: &BuildArguments, source: &Location, console: &Console) -> bool {
+pub(super) fn is_asked_for(arguments: &BuildArguments, source: &Location, console: &Console) -> bool {
     if arguments.dockerfile.file.is_some() {
         return true;
     }

@@ -31,7 +31,7 @@ use lifecycle_store::{Cache, Sharing};
 use self::builder::Builder;
 use self::modules::{Asked, Wanted};
 use self::previous::{BuildSource, Writable};
-use crate::arguments::{BuildArguments, NetworkArgument, On};
+use crate::arguments::{BuildArguments, Flow, NetworkArgument, On};
 use crate::attestations::Attestations;
 use crate::cluster;
 use crate::commands::builder::own_program;
@@ -44,16 +44,18 @@ use crate::place::Place;
 use crate::session::Session;
 use crate::variables::{self, Variables};
 
-pub(crate) use self::dockerfile::is_asked_for as is_dockerfile_asked_for;
 pub(crate) use self::project::Project;
 
 pub(crate) fn run(arguments: &BuildArguments, session: &Session) -> Result<ExitCode, Failure> {
-    if arguments.kubernetes.on == Some(On::Kubernetes) {
-        return cluster::build(arguments, session);
-    }
     let source = arguments.source();
     let location = Location::parse(source)?;
-    if dockerfile::is_asked_for(arguments, &location, &session.console) {
+    let is_dockerfile = dockerfile::is_asked_for(arguments, &location, &session.console);
+    let is_on_cluster = arguments.kubernetes.on == Some(On::Kubernetes);
+    arguments.given.suit(Flow::of(is_dockerfile, is_on_cluster))?;
+    if is_on_cluster {
+        return cluster::build(arguments, &location, is_dockerfile, session);
+    }
+    if is_dockerfile {
         let file = arguments.dockerfile.file.as_deref();
         let file = file.filter(|file| !file.as_os_str().is_empty());
         return dockerfile::run(arguments, file, &location, session);
