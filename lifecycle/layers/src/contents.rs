@@ -35,6 +35,8 @@ use crate::{Entry, Kind, Owners, PackError, Style, TarWriter, xattrs};
 
 /// How much of a file is read at a time.
 const PIECE: usize = 256 << 10;
+/// On a directory: what is made in it gets its group, and new directories this bit.
+const SET_GROUP_ID: u32 = 0o2000;
 
 /// Writes what a walk finds as the entries of a layer.
 pub(crate) struct LayerWriter<'a> {
@@ -43,6 +45,8 @@ pub(crate) struct LayerWriter<'a> {
     owners: &'a Owners,
     /// Where the tree lies on disk, for messages.
     disk: &'a Path,
+    /// Whether directories inherited their set-group-ID bit.
+    shared: bool,
     /// The files with several names, and the first of them.
     links: HashMap<Identity, Vec<u8>>,
     buffer: Vec<u8>,
@@ -55,9 +59,15 @@ impl<'a> LayerWriter<'a> {
             style,
             owners,
             disk,
+            shared: false,
             links: HashMap::new(),
             buffer: vec![0; PIECE],
         }
+    }
+
+    /// Leaves out the set-group-ID bit of directories, which they inherited.
+    pub(crate) fn shared(self, shared: bool) -> Self {
+        Self { shared, ..self }
     }
 
     /// Writes an entry without data.
@@ -83,11 +93,17 @@ impl<'a> LayerWriter<'a> {
         self.tar.entry(&entry)
     }
 
-    /// Writes the directory that the tree begins with, which no walk finds.
-    pub(crate) fn root(&mut self, path: &[u8], root: BorrowedFd<'_>) -> Result<(), PackError> {
+    /// Writes the directory that the tree begins with, which no walk finds, as it is or with another mode.
+    pub(crate) fn root(
+        &mut self,
+        path: &[u8],
+        root: BorrowedFd<'_>,
+        mode: Option<u32>,
+    ) -> Result<(), PackError> {
         let fail = |error: io::Error| io_error(self.disk, b"", error);
         let stat = fstat(root).map_err(|error| fail(error.into()))?;
         let mut entry = self.describe(path, Kind::Directory, &stat);
+        entry.mode = mode.unwrap_or(entry.mode);
         if self.carries_xattrs() {
             entry.xattrs = xattrs::read(root).map_err(fail)?;
         }
@@ -133,10 +149,15 @@ impl<'a> LayerWriter<'a> {
     }
 
     fn describe<'e>(&self, path: &'e [u8], kind: Kind<'e>, stat: &Stat) -> Entry<'e> {
+        let inherited = if self.shared && kind == Kind::Directory {
+            SET_GROUP_ID
+        } else {
+            0
+        };
         Entry {
             path: path.into(),
             kind,
-            mode: walk::mode(stat),
+            mode: walk::mode(stat) & !inherited,
             owner: self.owners.of(path, walk::owner(stat)),
             mtime: mtime(stat),
             xattrs: Vec::new(),

@@ -1,5 +1,6 @@
 //! Directories with two paths.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// A directory: where it lies here, and where the image (and the build inside it) shows it.
@@ -32,5 +33,11 @@ impl Place {
             here: self.here.join(&path),
             shown: self.shown.join(&path),
         }
+    }
+
+    /// Whether it has the set-group-ID bit, as volumes of pods that share them by a group do (`fsGroup`): what is made in
+    /// it inherits group and bit.
+    pub(crate) fn is_shared(&self) -> bool {
+        fs_err::metadata(&self.here).is_ok_and(|metadata| metadata.mode() & 0o2000 != 0)
     }
 }

@@ -25,6 +25,7 @@ pub struct AppLayer {
     at: Vec<u8>,
     owners: Owners,
     parents: Parents,
+    shared: bool,
     slices: Arc<[Vec<Glob>]>,
     /// Which slice this is; the number of slices stands for the rest.
     index: usize,
@@ -38,6 +39,7 @@ impl AppLayer {
             at: image_path(at),
             owners: Owners::Keep,
             parents: Parents::OnDisk,
+            shared: false,
             slices: Arc::from([]),
             index: 0,
         }
@@ -53,6 +55,15 @@ impl AppLayer {
     #[must_use]
     pub fn parents(self, parents: Parents) -> Self {
         Self { parents, ..self }
+    }
+
+    /// Says whether the directory lies on a volume that a group shares, as [`DirectoryLayer::shared`] does. The mode of
+    /// the application's own directory is that of the volume then, and the layer has 0755.
+    ///
+    /// [`DirectoryLayer::shared`]: crate::DirectoryLayer::shared
+    #[must_use]
+    pub fn shared(self, shared: bool) -> Self {
+        Self { shared, ..self }
     }
 
     /// Cuts the application by lists of patterns: one layer for each list, and a last one for the rest
@@ -135,13 +146,14 @@ impl Contents for AppLayer {
     fn write(&self, tar: &mut dyn Write) -> Result<(), PackError> {
         let sliced = !self.slices.is_empty();
         let directories = if sliced { self.directories()? } else { None };
-        let mut layer = LayerWriter::new(tar, Style::Reference, &self.owners, &self.directory);
+        let mut layer =
+            LayerWriter::new(tar, Style::Reference, &self.owners, &self.directory).shared(self.shared);
         if sliced && directories.is_none() {
             return layer.finish();
         }
         let root = open_directory(&self.directory)?;
         write_parents(&mut layer, &self.directory, &self.at, self.parents)?;
-        layer.root(&self.at, root.as_fd())?;
+        layer.root(&self.at, root.as_fd(), self.shared.then_some(0o755))?;
         let mut walk = Walk::new(root.as_fd(), Order::WholePath)
             .map_err(|error| io_error(&self.directory, b"", error))?;
         let mut path = Vec::new();

@@ -22,6 +22,15 @@ pub enum Parents {
         /// The owner.
         owner: Owner,
     },
+    /// The first so many as on disk, and those below like this.
+    FixedBelow {
+        /// How many are as on disk.
+        depth: usize,
+        /// Permission bits.
+        mode: u32,
+        /// The owner.
+        owner: Owner,
+    },
     /// They are not in the layer.
     Absent,
 }
@@ -37,6 +46,7 @@ pub struct DirectoryLayer {
     owners: Owners,
     parents: Parents,
     style: Style,
+    shared: bool,
 }
 
 impl DirectoryLayer {
@@ -49,6 +59,7 @@ impl DirectoryLayer {
             owners: Owners::Keep,
             parents: Parents::OnDisk,
             style: Style::Reference,
+            shared: false,
         }
     }
 
@@ -79,6 +90,13 @@ impl DirectoryLayer {
     pub fn style(self, style: Style) -> Self {
         Self { style, ..self }
     }
+
+    /// Says whether the directory lies where every new directory inherits the set-group-ID bit, as on volumes that a group
+    /// shares. The bit says nothing about the layer then, and directories do not have it there (platforms.md PS-05).
+    #[must_use]
+    pub fn shared(self, shared: bool) -> Self {
+        Self { shared, ..self }
+    }
 }
 
 impl Contents for DirectoryLayer {
@@ -88,10 +106,10 @@ impl Contents for DirectoryLayer {
 
     fn write(&self, tar: &mut dyn Write) -> Result<(), PackError> {
         let root = open_directory(&self.directory)?;
-        let mut layer = LayerWriter::new(tar, self.style, &self.owners, &self.directory);
+        let mut layer = LayerWriter::new(tar, self.style, &self.owners, &self.directory).shared(self.shared);
         write_parents(&mut layer, &self.directory, &self.at, self.parents)?;
         if !self.at.is_empty() {
-            layer.root(&self.at, root.as_fd())?;
+            layer.root(&self.at, root.as_fd(), None)?;
         }
         let mut walk = Walk::new(root.as_fd(), Order::DepthFirst)
             .map_err(|error| io_error(&self.directory, b"", error))?;
@@ -126,7 +144,8 @@ pub(super) fn write_parents(
         let (mode, owner, mtime) = match parents {
             Parents::Absent => return Ok(()),
             Parents::Fixed { mode, owner } => (mode, owner, 0),
-            Parents::OnDisk => match disk.get(at) {
+            Parents::FixedBelow { depth, mode, owner } if at >= depth => (mode, owner, 0),
+            Parents::OnDisk | Parents::FixedBelow { .. } => match disk.get(at) {
                 Some(path) => on_disk(path)?,
                 None => (0o755, Owner::ROOT, 0),
             },

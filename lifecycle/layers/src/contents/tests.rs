@@ -3,7 +3,7 @@ use std::io::Write as _;
 use std::os::unix::net::UnixListener;
 
 use super::*;
-use crate::Contents;
+use crate::{Contents, Owner};
 
 fn names(contents: &dyn Contents) -> Vec<String> {
     let mut tar = Vec::new();
@@ -141,6 +141,88 @@ fn hard_links_are_files_in_one_style_and_links_in_the_other_own_06() {
     let link = Kind::HardLink(b"l/a"[..].into());
     let oci = layer(root.path()).style(Style::Oci { latest: None });
     assert_eq!(kinds(oci), [Kind::Directory, file, link]);
+}
+
+#[test]
+fn what_a_shared_volume_gives_is_not_in_the_layer_ps_05() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let write = |contents: &dyn Contents| {
+        let mut tar = Vec::new();
+        contents.write(&mut tar).unwrap();
+        tar
+    };
+    let owner = Owner::new(1000, 1000);
+    let layers = |volume_mode: u32| {
+        let volume = tempfile::tempdir().unwrap();
+        let set = |path: &str, mode| {
+            fs::set_permissions(volume.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
+        };
+        set("", volume_mode);
+        fs::create_dir_all(volume.path().join("bp/layer/bin")).unwrap();
+        fs::write(volume.path().join("bp/layer/bin/tool"), "x").unwrap();
+        // A program's own bit is nothing that a volume gives.
+        set("bp/layer/bin/tool", 0o2755);
+        let shared = volume_mode & 0o2000 != 0;
+        assert_eq!(
+            fs::metadata(volume.path().join("bp/layer"))
+                .unwrap()
+                .permissions()
+                .mode()
+                & 0o2000,
+            volume_mode & 0o2000
+        );
+        let parents = Parents::FixedBelow {
+            depth: 0,
+            mode: 0o755,
+            owner,
+        };
+        let layer = DirectoryLayer::new(volume.path().join("bp/layer"), "/layers/bp/layer")
+            .owners(Owners::Fixed(owner))
+            .parents(parents)
+            .shared(shared);
+        let app = AppLayer::new(volume.path(), "/workspace")
+            .owners(Owners::Fixed(owner))
+            .parents(Parents::Absent)
+            .shared(shared);
+        (write(&layer), write(&app))
+    };
+    let (layer, app) = layers(0o755);
+    assert_eq!(layers(0o2777), (layer.clone(), app));
+    let mut reader = crate::TarReader::new(layer.as_slice());
+    let mut modes = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        modes.push(entry.mode);
+    }
+    assert_eq!(modes, [0o755, 0o755, 0o755, 0o755, 0o2755]);
+}
+
+#[test]
+fn parents_below_a_depth_are_fixed_and_those_above_as_on_disk_ps_05() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let root = tempfile::tempdir().unwrap();
+    let layer = root.path().join("srv/layers/bp");
+    fs::create_dir_all(&layer).unwrap();
+    for (path, mode) in [("srv", 0o711), ("srv/layers", 0o777)] {
+        fs::set_permissions(root.path().join(path), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let parents = Parents::FixedBelow {
+        depth: 1,
+        mode: 0o755,
+        owner: Owner::new(7, 8),
+    };
+    let mut tar = Vec::new();
+    DirectoryLayer::new(&layer, "/srv/layers/bp")
+        .parents(parents)
+        .write(&mut tar)
+        .unwrap();
+    let mut reader = crate::TarReader::new(tar.as_slice());
+    let mut found = Vec::new();
+    while let Some(entry) = reader.next_entry().unwrap() {
+        found.push((entry.mode, entry.owner == Owner::new(7, 8)));
+    }
+    assert_eq!(found[..2], [(0o711, false), (0o755, true)]);
 }
 
 #[test]

@@ -234,7 +234,8 @@ fn launch_layers(
 fn app_layers(options: &ExportOptions, inputs: &Inputs) -> Result<Vec<Part>, ExportError> {
     let app = AppLayer::new(&options.app.here, &options.app.shown)
         .owners(Owners::Fixed(options.owner))
-        .parents(parents(options, &options.app));
+        .parents(parents(options, &options.app))
+        .shared(options.app.is_shared());
     let was_there = match &inputs.analyzed.metadata.app {
         AppLayers::Layers(layers) => !layers.is_empty(),
         AppLayers::Other(_) => false,
@@ -289,20 +290,26 @@ pub(super) fn place_of(options: &ExportOptions, module: &GroupModule, name: &Lay
 pub(super) fn directory(options: &ExportOptions, place: &Place) -> Arc<dyn Contents> {
     let layer = DirectoryLayer::new(&place.here, &place.shown)
         .owners(Owners::Fixed(options.owner))
-        .parents(parents(options, place));
+        .parents(parents(options, place))
+        .shared(options.layers.is_shared());
     Arc::new(layer)
 }
 
-/// Directories above a layer are those of the builder image, where they are the same here and there (OWN-01). Where
-/// they are not, those above the layer here mean nothing, and the image gets what a builder image has.
+/// Directories above the app and above the layers directory are those of the builder image, where they are the same here
+/// and there (OWN-01). Where they are not, they mean nothing here, and the image gets what a builder image has.
+///
+/// So it does for the layers directory itself and a buildpack's directory in it: they show what volume the layers lie on,
+/// and as whom the phases run (PS-05).
 fn parents(options: &ExportOptions, place: &Place) -> Parents {
-    if place.here == place.shown {
-        Parents::OnDisk
+    let (mode, owner) = (0o755, options.owner);
+    if place.here != place.shown {
+        Parents::Fixed { mode, owner }
+    } else if place.shown.starts_with(&options.layers.shown) {
+        // Without the root and without the layers directory.
+        let depth = options.layers.shown.components().count().saturating_sub(2);
+        Parents::FixedBelow { depth, mode, owner }
     } else {
-        Parents::Fixed {
-            mode: 0o755,
-            owner: options.owner,
-        }
+        Parents::OnDisk
     }
 }
 
