@@ -4,7 +4,7 @@
 //! an image was built, in the shape of SLSA 1.0 as BuildKit fills it (dockerfile.md P1). [`packages()`] reads the package
 //! database of an image's own files, and [`spdx()`] makes an SPDX document of it.
 //!
-//! [`attach`] makes the manifest that carries statements: a member of an index next to its image, as BuildKit and its
+//! [`attach()`] makes the manifest that carries statements: a member of an index next to its image, as BuildKit and its
 //! users want it (P3), and at the same time a referrer of the image, as OCI registries list it.
 
 mod attach;
