@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use std::os::unix::process::ExitStatusExt;
@@ -101,11 +102,15 @@ impl Invocation {
     /// Starts it.
     pub(crate) fn start(&self) -> Running {
         let shown = self.shown();
-        let child = self
+        let mut child = self
             .command()
             .spawn()
             .unwrap_or_else(|cause| panic!("{shown}: {cause}"));
         Running {
+            outputs: Some([
+                drain(child.stdout.take().unwrap()),
+                drain(child.stderr.take().unwrap()),
+            ]),
             child: Some(child),
             shown,
         }
@@ -151,6 +156,8 @@ pub(crate) fn network_settings() -> Vec<(String, OsString)> {
 #[derive(Debug)]
 pub(crate) struct Running {
     child: Option<Child>,
+    /// stdout and stderr, read from the start: a service whose messages nobody reads stops when a pipe is full.
+    outputs: Option<[JoinHandle<Vec<u8>>; 2]>,
     shown: String,
 }
 
@@ -171,10 +178,7 @@ impl Running {
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Finished {
         let mut child = self.child.take().unwrap();
-        let (stdout, stderr) = (
-            drain(child.stdout.take().unwrap()),
-            drain(child.stderr.take().unwrap()),
-        );
+        let outputs = self.outputs.take().unwrap();
         let started = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -186,10 +190,11 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
+        let [stdout, stderr] = outputs.map(|output| output.join().unwrap());
         let output = Output {
             status,
-            stdout: stdout.join().unwrap(),
-            stderr: stderr.join().unwrap(),
+            stdout,
+            stderr,
         };
         Finished {
             shown: std::mem::take(&mut self.shown),
@@ -207,7 +212,7 @@ impl Drop for Running {
     }
 }
 
-fn drain(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+fn drain(mut from: impl std::io::Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         from.read_to_end(&mut bytes).unwrap();
