@@ -182,7 +182,7 @@ fn names_and_checksums_lt_05() {
 }
 
 #[test]
-fn a_tarball_lists_files_of_root_one_directory_deep_lci_01() {
+fn a_tarball_lists_files_of_root_one_directory_deep_lci_01_lci_04() {
     let listed = done(
         Command::new("tar")
             .args(["tvf"])

@@ -2,7 +2,7 @@
 
 use lifecycle_image::{Artifact, Image, Platform, Reference, Source};
 use lifecycle_spec::label::{self, BuilderLabel, ModuleLayers};
-use lifecycle_spec::{BuildpackId, ExecEnvs, OrderEntry, OrderGroup, OrderToml, Version};
+use lifecycle_spec::{BuildpackId, ExecEnvs, OrderEntry, OrderGroup, OrderToml, PlatformApi, Version};
 
 use crate::failure::Failure;
 use crate::session::Session;
@@ -108,13 +108,36 @@ impl Builder {
     }
 }
 
-/// The highest version that we give flags for.
+/// The highest version that we, too, know; the usual one for a list of none, whose lifecycle will say so itself.
 fn highest(supported: &[String]) -> String {
-    let known = [
-        "0.15", "0.14", "0.13", "0.12", "0.11", "0.10", "0.9", "0.8", "0.7",
-    ];
-    let found = known
+    let ours = PlatformApi::ALL.into_iter().map(PlatformApi::as_str).rev();
+    let found = ours
         .into_iter()
         .find(|api| supported.iter().any(|other| other == api));
     found.unwrap_or("0.12").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use lifecycle_spec::Apis;
+
+    use super::*;
+
+    #[test]
+    fn the_newest_api_that_both_know_is_chosen_lci_05() {
+        let list = |versions: &[&str]| {
+            versions
+                .iter()
+                .map(|&version| version.to_owned())
+                .collect::<Vec<_>>()
+        };
+        // What pack does with our list, and we with those of other lifecycles.
+        let ours = Apis::own().platform.supported;
+        for end in 1..=ours.len() {
+            assert_eq!(highest(&ours[..end]), ours[end - 1]);
+        }
+        assert_eq!(highest(&list(&["0.10", "0.9", "0.7"])), "0.10");
+        assert_eq!(highest(&list(&["0.3", "0.8", "0.99", "1.0"])), "0.8");
+        assert_eq!(highest(&list(&["0.3"])), "0.12");
+    }
 }

@@ -309,6 +309,30 @@ fn layer_environment_in_the_order_of_the_rules_emr_04() {
 }
 
 #[test]
+fn the_user_meets_buildpacks_at_launch_emr_07() {
+    let mut image = new_image().env_process("web", "acme/new");
+    // What a buildpack writes, and what becomes of `user` and of nothing.
+    let table = [
+        ("PLAIN", "", "layer", "layer"),
+        ("OVERRIDE", ".override", "layer", "layer"),
+        ("DEFAULT", ".default", "user", "layer"),
+        ("APPEND", ".append", "userlayer", "layer"),
+        ("PREPEND", ".prepend", "layeruser", "layer"),
+    ];
+    for (name, suffix, _, _) in table {
+        image = image.file(&format!("layers/acme_new/l/env.launch/{name}{suffix}"), "layer");
+    }
+    let mut given = image.command("web");
+    given.envs(table.map(|(name, ..)| (name, "user")));
+    let given = environment_in(&succeeded(given.output().unwrap()));
+    let absent = environment_in(&succeeded(image.command("web").output().unwrap()));
+    for (name, _, with_user, without) in table {
+        assert_eq!(value(&given, name), Some(with_user.into()), "{name}");
+        assert_eq!(value(&absent, name), Some(without.into()), "{name}");
+    }
+}
+
+#[test]
 fn bytes_that_are_not_utf8_reach_the_process() {
     let bytes = OsStr::from_bytes(b"x\xff\n");
     let image = new_image()

@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn suffixes_emr_03() {
+    fn suffixes_emr_03_emr_05_emr_08() {
         for (before, files, after) in [
             (None, &[("A", "x")][..], Some("x")),
             (Some("o"), &[("A", "x")], Some("x")),
@@ -351,7 +351,46 @@ mod tests {
     }
 
     #[test]
-    fn a_delimiter_counts_for_its_directory_then_for_its_layer_x_23() {
+    fn files_are_applied_in_the_order_of_their_names_emr_08() {
+        // Each row: the files as they were made, which is not the order of their names.
+        for (made, after) in [
+            (
+                &[("A.prepend", "4"), ("A.override", "3"), ("A.append", "1")][..],
+                "43",
+            ),
+            (&[("A.override", "3"), ("A.default", "2")], "3"),
+            (&[("A.prepend", "4"), ("A", "0")], "40"),
+            (&[("A.append", "1"), ("A", "0")], "01"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            for (name, value) in made {
+                std::fs::write(folder.path().join(name), value).unwrap();
+            }
+            for directory in [EnvDirectory::read(folder.path()).unwrap(), directory(made)] {
+                let mut env = environment(&[("A", "o")]);
+                env.apply_layer(&[directory]);
+                assert_eq!(env.get("A"), Some(OsStr::new(after)), "{made:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_value_gets_no_delimiter_emr_05() {
+        for before in [&[][..], &[("A", "")]] {
+            for suffix in ["append", "prepend"] {
+                let mut env = environment(before);
+                let file = format!("A.{suffix}");
+                env.apply_layer(&[directory(&[(&file, "x"), ("A.delim", ":")])]);
+                assert_eq!(env.get("A"), Some(OsStr::new("x")), "{before:?} {suffix}");
+                // What is there now is not empty, so the next one has it.
+                env.apply_layer(&[directory(&[(&file, "x"), ("A.delim", ":")])]);
+                assert_eq!(env.get("A"), Some(OsStr::new("x:x")), "{before:?} {suffix}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_delimiter_counts_for_its_directory_then_for_its_layer_emr_06_x_23() {
         let mut env = environment(&[("A", "o"), ("B", "o")]);
         env.apply_layer(&[
             directory(&[("A.delim", ":"), ("A.append", "1"), ("B.append", "1")]),
@@ -363,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn delimiters_do_not_reach_other_layers_emr_03() {
+    fn delimiters_do_not_reach_other_layers_emr_06() {
         let mut env = environment(&[("A", "o")]);
         env.apply_layer(&[directory(&[("A.delim", ":")])]);
         env.apply_layer(&[directory(&[("A.append", "x")])]);

@@ -1,5 +1,7 @@
 //! The rules of plans, in words.
 
+use lifecycle_spec::{Requirement, Value};
+
 use super::*;
 use crate::testing::Recorder;
 
@@ -22,22 +24,31 @@ fn plan(words: &str) -> String {
     toml
 }
 
-fn resolve(modules: &[&str]) -> (Option<Vec<usize>>, Vec<String>) {
+/// Modules in words: `? ` begins an optional buildpack, `x ` an extension.
+fn offers(modules: &[&str]) -> Vec<Offer<BuildPlan>> {
     let offer = |(at, module): (usize, &&str)| {
-        let (words, optional) = match module.strip_prefix("? ") {
-            Some(words) => (words, true),
-            None => (*module, false),
+        let (extension, words) = match module.strip_prefix("x ") {
+            Some(words) => (true, words),
+            None => (false, *module),
+        };
+        let (optional, words) = match words.strip_prefix("? ") {
+            Some(words) => (true, words),
+            None => (extension, words),
         };
         let text = plan(words);
         Offer {
             id: format!("m{at}").parse().unwrap(),
             version: "1".parse().unwrap(),
-            extension: false,
+            extension,
             optional,
             plan: BuildPlan::parse("plan.toml".as_ref(), text.as_bytes()).unwrap(),
         }
     };
-    let offers: Vec<_> = modules.iter().enumerate().map(offer).collect();
+    modules.iter().enumerate().map(offer).collect()
+}
+
+fn resolve(modules: &[&str]) -> (Option<Vec<usize>>, Vec<String>) {
+    let offers = offers(modules);
     let mut journal = Journal::default();
     let found = super::resolve(&offers, &mut journal)
         .ok()
@@ -48,7 +59,7 @@ fn resolve(modules: &[&str]) -> (Option<Vec<usize>>, Vec<String>) {
 }
 
 #[test]
-fn plans_resolve_2_8() {
+fn plans_resolve_pln_02_pln_03_pln_04_pln_05_pln_06_pln_09() {
     for (rule, modules, expected) in [
         ("PLN-02", &["+a", "-a"][..], Some(vec![0, 1])),
         ("PLN-02", &["-a", "+a"], None),
@@ -65,11 +76,85 @@ fn plans_resolve_2_8() {
         // PLN-04: an earlier alternative of an optional module must hold as written
         ("PLN-04", &["? +a | +b", "-b"], Some(vec![0, 1])),
         ("PLN-04", &["? +a | +b", "+c -c"], Some(vec![1])),
+        ("PLN-04", &["? -z | ", "+c -c"], Some(vec![0, 1])),
+        ("PLN-04", &["? +a | -z", "+c -c"], Some(vec![1])),
+        // PLN-06: what an extension provides is for buildpacks behind it, and it is left out like an optional one
+        ("PLN-06", &["x +a", "-a"], Some(vec![0, 1])),
+        ("PLN-06", &["x +a", "+b -b"], Some(vec![1])),
+        ("PLN-06", &["-a", "x +a"], None),
+        ("PLN-06", &["x +a", "? -a -z", "+b -b"], Some(vec![2])),
         ("PLN-09", &["? +a"], None),
+        ("PLN-09", &["? +a", "? -b"], None),
         ("PLN-09", &[""], Some(vec![0])),
     ] {
         assert_eq!(resolve(modules).0, expected, "{rule} {modules:?}");
     }
+}
+
+/// A name of the plan, who provides it, and how often it is required.
+type Entry<'a> = (&'a str, &'a [&'a str], usize);
+
+#[test]
+fn the_plan_has_one_entry_for_each_name_pln_07() {
+    let cases: [(&[&str], &[Entry<'_>]); 4] = [
+        (&["+b +a", "-a -b"], &[("b", &["m0"], 1), ("a", &["m0"], 1)]),
+        (
+            &["+a", "+b -b", "+a", "-a", "-a -b"],
+            &[("a", &["m0", "m2"], 2), ("b", &["m1"], 2)],
+        ),
+        // Who is left out is in no entry, neither with what it provides nor with what it requires.
+        (&["+a", "? +a -a -z", "-a"], &[("a", &["m0"], 1)]),
+        (&["x +a", "+a -a", "x +c"], &[("a", &["m0", "m1"], 1)]),
+    ];
+    for (modules, expected) in cases {
+        let offers = offers(modules);
+        let Ok(resolution) = super::resolve(&offers, &mut Journal::default()) else {
+            panic!("{modules:?} do not fit together");
+        };
+        let of = |entry: &PlanEntry| {
+            let providers: Vec<String> = entry
+                .providers
+                .iter()
+                .map(|provider| {
+                    assert_eq!(
+                        provider.extension,
+                        offers.iter().any(|o| o.id == provider.id && o.extension)
+                    );
+                    provider.id.to_string()
+                })
+                .collect();
+            let name = entry.requires[0].name.clone();
+            assert!(entry.requires.iter().all(|require| require.name == name));
+            (name, providers, entry.requires.len())
+        };
+        let entries: Vec<_> = resolution.entries.iter().map(of).collect();
+        let expected: Vec<_> = expected
+            .iter()
+            .map(|(name, providers, count)| {
+                let providers = providers.iter().map(|id| (*id).to_owned()).collect();
+                ((*name).to_owned(), providers, *count)
+            })
+            .collect();
+        assert_eq!(entries, expected, "{modules:?}");
+    }
+}
+
+#[test]
+fn requirements_are_collected_in_the_order_of_the_group_pln_07() {
+    let mut offers = offers(&["+a -a", "-a", "-a"]);
+    for (offer, number) in offers.iter_mut().zip(1..) {
+        let said = ("number".to_owned(), Value::Integer(number));
+        offer.plan.alternatives[0].requires[0].metadata = Some([said].into());
+    }
+    let Ok(resolution) = super::resolve(&offers, &mut Journal::default()) else {
+        panic!("they fit together");
+    };
+    let [entry] = &resolution.entries[..] else {
+        panic!("one name is one entry");
+    };
+    let said = |require: &Requirement| require.metadata.clone().unwrap().remove("number");
+    let numbers: Vec<Option<Value>> = entry.requires.iter().map(said).collect();
+    assert_eq!(numbers, [1, 2, 3].map(|number| Some(Value::Integer(number))));
 }
 
 #[test]
