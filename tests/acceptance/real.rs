@@ -129,3 +129,29 @@ fn go_and_java_apps_are_built_and_answer() {
     is_built_and_answers(&machine, "go", "communicate by sharing memory", "rsc.io/quote").stop();
     is_built_and_answers(&machine, "java-maven", "Hello from Java", "commons-lang3").stop();
 }
+
+/// A Dockerfile that compiles nginx from Debian's source package in one stage and puts it on a run image in the next.
+#[test]
+fn nginx_is_built_from_source_by_a_dockerfile_and_answers() {
+    let machine = machine();
+    let context = app("nginx");
+    let words = [
+        "build",
+        context.to_str().unwrap(),
+        "--dockerfile",
+        "--tag",
+        "real/nginx",
+    ];
+    let build = machine.lifecycle(&words).with_network_settings();
+    // The store remembers what an earlier run of this test has built.
+    let built = build.clone().argument("--no-cache").succeeds();
+    built.says("9 steps carried out, 0 taken from earlier builds");
+    let digest = machine.digest("real/nginx");
+    let mut server = Server::start(&machine, "real/nginx");
+    let page = server.page("/");
+    assert!(page.contains("Hello from nginx, compiled from source"), "{page}");
+    server.stop();
+    let again = build.succeeds();
+    again.says("0 steps carried out, 9 taken from earlier builds");
+    assert_eq!(machine.digest("real/nginx"), digest, "nginx again");
+}
