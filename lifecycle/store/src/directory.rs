@@ -197,6 +197,20 @@ impl Directory {
         self.put(path, &bytes)
     }
 
+    /// Writes a small document that costs work when it is gone, no more. It is not flushed: after a power cut it may be
+    /// there in part or empty, which no JSON object or list is. [`read_note`] reads it.
+    pub(crate) fn note_json(&self, path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+        let failed = |cause| StoreError::io("write", path, cause);
+        let mut file = self.temporary()?;
+        let bytes = serde_json::to_vec(value).map_err(|cause| failed(cause.into()))?;
+        file.write_all(&bytes).map_err(failed)?;
+        let temporary = file.into_temp_path();
+        self.rename(&temporary, path)?;
+        // It has another name now.
+        drop(temporary.keep());
+        Ok(())
+    }
+
     /// Gives a finished file its name.
     pub(crate) fn keep(&self, file: NamedTempFile, path: &Path) -> Result<(), StoreError> {
         let (file, temporary) = file.into_parts();
@@ -219,12 +233,16 @@ impl Directory {
         temporary: &Path,
         path: &Path,
     ) -> Result<(), StoreError> {
-        let failed = |cause| StoreError::io("write", path, cause);
-        self.flush(file).map_err(failed)?;
+        self.flush(file)
+            .map_err(|cause| StoreError::io("write", path, cause))?;
+        self.rename(temporary, path)
+    }
+
+    fn rename(&self, temporary: &Path, path: &Path) -> Result<(), StoreError> {
         // A prune that has seen an older file of this name must not take this one for it.
         let _lock = self.hold_off_prune()?;
         path.parent().map_or(Ok(()), create_private)?;
-        fs::rename(temporary, path).map_err(failed)
+        fs::rename(temporary, path).map_err(|cause| StoreError::io("write", path, cause))
     }
 
     /// Flushes the names in a directory: what is named elsewhere afterwards can rely on them.
@@ -380,6 +398,17 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, S
             path: path.to_owned(),
             reason: cause.to_string(),
         })
+}
+
+/// Reads a document that [`Directory::note_json`] wrote. One that is damaged is as good as none.
+pub(crate) fn read_note<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, StoreError> {
+    match read_json(path) {
+        Err(StoreError::Damaged { path, reason }) => {
+            tracing::warn!("ignoring {}: {reason}", path.display());
+            Ok(None)
+        }
+        read => read,
+    }
 }
 
 /// The entries of a directory, sorted; none when it is not there.

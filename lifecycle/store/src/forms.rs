@@ -9,7 +9,7 @@ use lifecycle_image::{Blobs, Compression, Descriptor, DiffId, StoredLayer};
 use lifecycle_layers::Packing;
 use serde::{Deserialize, Serialize};
 
-use crate::directory::{Directory, entries, file_name, read_json};
+use crate::directory::{Directory, entries, file_name, read_note};
 use crate::{Store, StoreError};
 
 /// A stored form of a layer.
@@ -63,14 +63,7 @@ impl Directory {
     fn forms(&self, diff_id: &DiffId) -> Result<Vec<Form>, StoreError> {
         let mut forms = Vec::new();
         for path in entries(&self.forms_path(diff_id))? {
-            match read_json(&path) {
-                Ok(form) => forms.extend(form),
-                // A record that cannot be read costs a compression, no more.
-                Err(StoreError::Damaged { path, reason }) => {
-                    tracing::warn!("ignoring {}: {reason}", path.display());
-                }
-                Err(error) => return Err(error),
-            }
+            forms.extend(read_note::<Form>(&path)?);
         }
         Ok(forms)
     }
@@ -84,10 +77,10 @@ impl Directory {
     ) -> Result<(), StoreError> {
         let path = self.forms_path(diff_id).join(file_name(&descriptor.digest));
         // What we packed ourselves stays known as such when it comes back from elsewhere.
-        if packing.is_none() && path.exists() {
+        if packing.is_none() && read_note::<Form>(&path)?.is_some() {
             return Ok(());
         }
-        self.put_json(
+        self.note_json(
             &path,
             &Form {
                 diff_id: diff_id.clone(),

@@ -47,7 +47,7 @@ impl Directory {
             }
         }
         let names: Vec<String> = latest.iter().take(MOST).map(ToString::to_string).collect();
-        self.put_json(&self.origins_path(digest), &names)
+        self.note_json(&self.origins_path(digest), &names)
     }
 
     /// Forgets where blobs came from that are gone.

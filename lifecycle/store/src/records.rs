@@ -4,7 +4,7 @@ use lifecycle_image::Descriptor;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::directory::{hashed_name, read_json, remove_file};
+use crate::directory::{hashed_name, read_note, remove_file};
 use crate::{Store, StoreError};
 
 /// What is remembered under a key.
@@ -24,7 +24,7 @@ impl Store {
     /// found can be relied on while this store is open.
     pub fn record(&self, key: &str) -> Result<Option<Record>, StoreError> {
         let path = self.directory().path("records").join(hashed_name(key));
-        let Some(record) = read_json::<Record>(&path)? else {
+        let Some(record) = read_note::<Record>(&path)? else {
             return Ok(None);
         };
         self.directory().pin(&path)?;
@@ -37,11 +37,11 @@ impl Store {
         Ok((record.key == key).then_some(record))
     }
 
-    /// Remembers something. The blobs must be in the store already.
+    /// Remembers something. The blobs must be in the store already. Of a power cut it may not survive: a record that is
+    /// damaged, or whose blobs are gone, is none.
     pub fn remember(&self, record: &Record) -> Result<(), StoreError> {
         let directory = self.directory();
-        directory.sync_names(&directory.path("blobs/sha256"))?;
-        directory.put_json(&directory.path("records").join(hashed_name(&record.key)), record)
+        directory.note_json(&directory.path("records").join(hashed_name(&record.key)), record)
     }
 
     /// Forgets what is remembered under `key`. Says whether there was something.

@@ -6,7 +6,7 @@ use lifecycle_image::{NoProgress, Source, TransferErrorKind};
 use lifecycle_layers::{Ownership, Refused, Whiteouts};
 
 use super::samples::{blob_path, files, image_of, linux, pack, read, reference, write};
-use crate::{Expected, Store, TreeForm};
+use crate::{Expected, Record, Store, TreeForm};
 
 #[test]
 fn damage_is_named_and_removed() {
@@ -91,4 +91,63 @@ fn a_name_whose_image_is_incomplete_is_damage() {
         std::fs::write(&path, bytes).unwrap();
     }
     assert_eq!(store.verify(false).unwrap().damage, []);
+}
+
+/// What a power cut leaves of documents that are not flushed: nothing, the beginning, or blocks that were never written.
+#[test]
+fn half_a_note_is_none_and_is_written_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let layer = pack(&store, files("a", "1"), Expected::New);
+    let (descriptor, diff_id) = (layer.descriptor().unwrap(), layer.diff_id().unwrap());
+    let repository = reference("r.test/app").repository().clone();
+    let record = Record {
+        key: "step".into(),
+        value: serde_json::json!({"diffId": diff_id.as_str()}),
+        blobs: vec![descriptor.clone()],
+    };
+    let remember = || {
+        store.remember(&record).unwrap();
+        store.remember_origin(&descriptor.digest, &repository).unwrap();
+        store.directory().remember(&diff_id, &descriptor, None).unwrap();
+    };
+    remember();
+    let found = |part: &str| {
+        let part = directory.path().join(part);
+        let mut entries = std::fs::read_dir(part).unwrap();
+        let path = entries.next().unwrap().unwrap().path();
+        assert!(entries.next().is_none());
+        path
+    };
+    let notes = [found("records"), found("origins"), {
+        let forms = found("layers");
+        let mut entries = std::fs::read_dir(forms).unwrap();
+        entries.next().unwrap().unwrap().path()
+    }];
+    let whole: Vec<Vec<u8>> = notes.iter().map(|path| std::fs::read(path).unwrap()).collect();
+    let cuts: [fn(&[u8]) -> Vec<u8>; 4] = [
+        |_| Vec::new(),
+        |whole| whole[..whole.len() - 1].to_vec(),
+        |whole| vec![0; whole.len()],
+        |whole| [&whole[..whole.len() / 2], &vec![0; whole.len() - whole.len() / 2]].concat(),
+    ];
+    for cut in cuts {
+        for (path, whole) in notes.iter().zip(&whole) {
+            std::fs::write(path, cut(whole)).unwrap();
+        }
+        assert_eq!(store.record("step").unwrap(), None);
+        assert!(store.layer(&diff_id).unwrap().is_none());
+        assert_eq!(store.directory().known_origins(&descriptor.digest), []);
+        remember();
+        assert_eq!(store.record("step").unwrap().as_ref(), Some(&record));
+        assert!(store.layer(&diff_id).unwrap().is_some());
+        assert_eq!(
+            store.directory().known_origins(&descriptor.digest),
+            [repository.clone()]
+        );
+    }
+    // Whole, but of a blob that the cut has taken.
+    std::fs::write(blob_path(&store, &descriptor.digest), "").unwrap();
+    assert_eq!(store.record("step").unwrap(), None);
+    assert!(store.layer(&diff_id).unwrap().is_none());
 }
