@@ -9,7 +9,7 @@
 #![expect(clippy::print_stdout, reason = "a tool for people and tests")]
 
 use std::collections::BTreeMap;
-use std::io::BufReader;
+use std::io::{BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use lifecycle_executor::{
     BuildContext, ExecutorError, IsolationMode, Offline, Options, Reporter, StepName, build,
 };
 use lifecycle_image::{History, Image, Layer, NoProgress, Platform, Reference, Sink as _, mutate};
-use lifecycle_layers::{FilesLayer, Packing, Style, TarReader};
+use lifecycle_layers::{Contents, Entry, FilesLayer, PackError, Packing, Style, TarReader, TarWriter};
 use lifecycle_sandbox::Rung;
 use lifecycle_store::{Expected, Store};
 
@@ -118,6 +118,22 @@ fn list(image: &Image) -> Result<(), Error> {
     Ok(())
 }
 
+/// A layer of an empty file that says nothing about the directory that it lies in.
+#[derive(Debug)]
+struct FileAlone(&'static str);
+
+impl Contents for FileAlone {
+    fn name(&self) -> String {
+        self.0.to_owned()
+    }
+
+    fn write(&self, tar: &mut dyn Write) -> Result<(), PackError> {
+        let mut writer = TarWriter::new(tar, Style::Oci { latest: None });
+        writer.entry(&Entry::file(self.0.as_bytes(), 0))?;
+        writer.finish().map(drop)
+    }
+}
+
 fn put_busybox(store: &Store) -> Result<(), Error> {
     let layer = FilesLayer::new("busybox", Style::Oci { latest: None })
         .copy("bin/busybox", 0o755, "/bin/busybox")
@@ -135,21 +151,27 @@ fn put_busybox(store: &Store) -> Result<(), Error> {
     let layer = applets.iter().fold(layer, |layer, applet| {
         layer.symlink(format!("bin/{applet}"), *b"busybox", 0o777)
     });
-    let layer: Arc<dyn Layer> = store.pack(
-        Arc::new(layer),
-        Packing::default(),
-        Expected::here(),
-        Arc::new(NoProgress),
-    );
-    let image = mutate::append(
-        Image::empty(&Platform::linux("amd64")),
-        Arc::clone(&layer),
-        History::default(),
-    );
+    let layer = layer.directory("shared", 0o3775);
+    let contents: [Arc<dyn Contents>; 2] = [Arc::new(layer), Arc::new(FileAlone("shared/more"))];
+    let layers = contents.map(|contents| -> Arc<dyn Layer> {
+        store.pack(
+            contents,
+            Packing::default(),
+            Expected::here(),
+            Arc::new(NoProgress),
+        )
+    });
+    let image = layers
+        .iter()
+        .fold(Image::empty(&Platform::linux("amd64")), |image, layer| {
+            mutate::append(image, Arc::clone(layer), History::default())
+        });
     let image = mutate::configure(image, |config| config.config.env = Some(vec!["PATH=/bin".into()]));
     let reference: Reference = "busybox".parse()?;
     let mut upload = store.begin(&[reference])?;
-    upload.layer(layer);
+    for layer in layers {
+        upload.layer(layer);
+    }
     upload.finish(&image)?;
     Ok(())
 }

@@ -413,7 +413,7 @@ impl Build<'_> {
     /// Says what could not be unpacked here.
     pub(crate) fn report_skipped(&self, trees: &[Arc<LayerTree>]) {
         let skipped = trees.iter().filter(|tree| tree.is_first_look());
-        for (path, what, reason) in skipped.flat_map(|tree| &tree.skipped) {
+        for (path, what, reason) in skipped.flat_map(|tree| &tree.tree.skipped) {
             let message = format!("/{path}: {what} left out: {reason}");
             self.reporter
                 .warn(&Diagnostic::new(Severity::Warning, "left-out", message));

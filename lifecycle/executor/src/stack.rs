@@ -7,13 +7,12 @@ use std::ffi::OsStr;
 use std::io::BufWriter;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lifecycle_image::{Compression, DiffId, Layer, NoProgress, Progress};
-use lifecycle_layers::{Contents, ExtractOptions, OwnerTable, extract};
-use lifecycle_store::{Scratch, Store};
+use lifecycle_layers::{Contents, ExtractOptions, Extracted, OwnerTable, extract};
+use lifecycle_store::{CoverTree, Scratch, Store, Tree};
 use rayon::prelude::*;
 
 use crate::cache::Import;
@@ -37,10 +36,7 @@ pub(crate) struct StackLayer {
 /// A layer's files in a directory, in the form that overlay mounts want.
 #[derive(Debug)]
 pub(crate) struct LayerTree {
-    pub(crate) path: PathBuf,
-    /// Owners that the files do not have themselves.
-    owners: OwnerTable,
-    pub(crate) skipped: Vec<(String, String, String)>,
+    pub(crate) tree: Tree,
     files: Arc<DiskFiles>,
     /// What was left out of it was told.
     told: AtomicBool,
@@ -132,7 +128,7 @@ impl StackLayer {
             let form = roots.powers.tree_form();
             let tree = roots.store.tree(&*self.layer, form, roots.progress);
             let tree = tree.map_err(|error| self.blame(error.into()))?;
-            LayerTree::new(tree.path, tree.owners, tree.skipped, None, roots.powers)?
+            LayerTree::new(tree, None, roots.powers)?
         });
         *known = Some(Arc::clone(&tree));
         Ok(tree)
@@ -154,25 +150,18 @@ impl StackLayer {
 }
 
 impl LayerTree {
-    pub(crate) fn new(
-        path: PathBuf,
-        owners: OwnerTable,
-        skipped: Vec<(String, String, String)>,
-        scratch: Option<Arc<Scratch>>,
-        powers: Powers,
-    ) -> Result<Self, StepError> {
+    pub(crate) fn new(tree: Tree, scratch: Option<Arc<Scratch>>, powers: Powers) -> Result<Self, StepError> {
         let known = if powers.gives_files_away {
             DiskOwners::Keep
         } else {
-            DiskOwners::Table(owners.clone())
+            DiskOwners::Table(tree.owners.clone())
         };
+        let path = &tree.path;
         let files =
-            DiskFiles::open(&path, known).map_err(StepError::io(format!("open {}", path.display())))?;
+            DiskFiles::open(path, known).map_err(StepError::io(format!("open {}", path.display())))?;
         Ok(Self {
-            path,
-            owners,
-            skipped,
-            files: Arc::new(files),
+            files: Arc::new(files.implying(tree.implied.clone())),
+            tree,
             told: AtomicBool::new(false),
             _scratch: scratch,
         })
@@ -185,12 +174,16 @@ impl LayerTree {
 
     /// Owners that the files do not have themselves.
     pub(crate) fn owners(&self) -> &OwnerTable {
-        &self.owners
+        &self.tree.owners
     }
 
     /// Whether the layer says something about a path.
     pub(crate) fn has(&self, path: &[u8]) -> bool {
-        self.path.join(OsStr::from_bytes(path)).symlink_metadata().is_ok()
+        self.tree
+            .path
+            .join(OsStr::from_bytes(path))
+            .symlink_metadata()
+            .is_ok()
     }
 }
 
@@ -209,8 +202,14 @@ impl Roots<'_> {
         let path = scratch.path().join("diff");
         std::fs::create_dir(&path).map_err(StepError::io(format!("create {}", path.display())))?;
         set_mode(&path, 0o755)?;
-        let owners = write_through(contents, &path, &self.powers.tree_form())?;
-        LayerTree::new(path, owners, Vec::new(), Some(scratch), self.powers)
+        let extracted = write_through(contents, &path, &self.powers.tree_form())?;
+        let tree = Tree {
+            path,
+            owners: extracted.owners,
+            implied: extracted.implied,
+            skipped: Vec::new(),
+        };
+        LayerTree::new(tree, Some(scratch), self.powers)
     }
 }
 
@@ -219,7 +218,7 @@ pub(crate) fn write_through(
     contents: &dyn Contents,
     into: &std::path::Path,
     form: &lifecycle_store::TreeForm<'_>,
-) -> Result<OwnerTable, StepError> {
+) -> Result<Extracted, StepError> {
     let (reader, writer) = std::io::pipe().map_err(StepError::io("make a pipe"))?;
     let directory = std::fs::File::open(into).map_err(StepError::io(format!("open {}", into.display())))?;
     let options = ExtractOptions {
@@ -251,7 +250,7 @@ pub(crate) fn write_through(
                 cause,
             }),
             (Err(error), Ok(_)) => Err(error.into()),
-            (Ok(()), Ok(extracted)) => Ok(extracted.owners),
+            (Ok(()), Ok(extracted)) => Ok(extracted),
         }
     })
 }
@@ -302,6 +301,18 @@ impl Stack {
     /// The extracted layers, lowest first.
     pub(crate) fn trees(&self, roots: &Roots<'_>) -> Result<Vec<Arc<LayerTree>>, StepError> {
         self.layers.par_iter().map(|layer| layer.tree(roots)).collect()
+    }
+
+    /// The extracted layers as an overlay shows them rightly, lowest first: with directories on top that a layer leaves
+    /// out and that it would hide.
+    pub(crate) fn overlay(&self, roots: &Roots<'_>) -> Result<Vec<Arc<LayerTree>>, StepError> {
+        let mut trees = self.trees(roots)?;
+        let layers: Vec<_> = trees.iter().map(|tree| tree.tree.overlay_layer()).collect();
+        if let Some(CoverTree { tree, scratch }) = roots.store.cover(&layers)? {
+            let top = LayerTree::new(tree, Some(Arc::new(scratch)), roots.powers)?;
+            trees.push(Arc::new(top));
+        }
+        Ok(trees)
     }
 
     /// `/etc/passwd` and `/etc/group` by these names. From indexes where they have them, else from the unpacked files.

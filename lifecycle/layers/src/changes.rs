@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, statat};
 
+pub(crate) use self::lower::show_through;
 pub use self::snapshot::Snapshot;
 
 use crate::contents::{LayerWriter, c_name, image_path, io_error, open_directory};

@@ -19,6 +19,7 @@ mod hostile;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::io::{self, BufRead as _, Read};
 use std::os::fd::BorrowedFd;
 use std::thread;
@@ -27,6 +28,8 @@ use lifecycle_image::{Compression, DiffId, Meter};
 
 pub use self::cached::{CachedLayer, restore};
 pub use self::stream::decoder;
+
+pub(crate) use self::place::times;
 
 use self::place::Placer;
 use self::stream::{BlockReader, decompress};
@@ -130,6 +133,9 @@ pub struct Extracted {
     pub bytes: u64,
     /// Owners other than root, when they were not given to the files themselves.
     pub owners: OwnerTable,
+    /// Directories that had to be made though the archive does not describe them, and the root (an empty path) if it
+    /// does not describe that.
+    pub implied: BTreeSet<Vec<u8>>,
     /// What was left out.
     pub skipped: Vec<Skipped>,
     /// The devices among that, for who writes another layer from this one.

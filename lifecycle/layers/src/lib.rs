@@ -10,6 +10,7 @@
 //!
 //! [`extract()`] unpacks a layer into a directory handle, whatever the archive tries; whiteouts are applied or
 //! become what overlay file systems understand, owners are kept, mapped or remembered in an [`OwnerTable`].
+//! A [`Cover`] keeps directories that an archive leaves out from hiding what lower layers of an overlay say about them.
 //! [`restore()`] does the same for a cached buildpack layer and puts it in place only once it is verified.
 //!
 //! A [`ChangeSet`] is what a build step changed, taken from an overlay's upper directory or from a
@@ -25,6 +26,7 @@ mod descent;
 mod entry;
 mod extract;
 mod flatten;
+mod overlay;
 mod owners;
 mod pack;
 mod root;
@@ -43,6 +45,7 @@ pub use extract::{
     Whiteouts, decoder, extract, restore,
 };
 pub use flatten::{FlattenError, flatten};
+pub use overlay::{Cover, OverlayLayer};
 pub use owners::{IdMap, IdRange, OwnerTable, Owners};
 pub use pack::{Contents, PackError, Packed, Packing, hash, pack};
 pub use tar::{FormatError, ReadEntry, Segment, Style, TarReader, TarWriter};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use lifecycle_image::{Compression, Image, Progress, Step};
 use lifecycle_layers::{ExtractOptions, Refused, Whiteouts, extract};
 use lifecycle_sandbox::{Changes, Overlay, Root, Users};
-use lifecycle_store::{Scratch, Store};
+use lifecycle_store::{CoverTree, Scratch, Store, Tree};
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat};
 
 use crate::{Isolation, PlatformError};
@@ -16,6 +16,8 @@ use crate::{Isolation, PlatformError};
 pub struct ImageRoot {
     /// The layers, uppermost first; empty where roots are unpacked.
     lower: Vec<PathBuf>,
+    /// The uppermost of them, if it is none of the image's.
+    _cover: Option<CoverTree>,
     image: Image,
     isolation: Isolation,
 }
@@ -49,8 +51,12 @@ impl ImageRoot {
     ) -> Result<Self, PlatformError> {
         Isolation::check_platform(image)?;
         let mut lower = Vec::new();
+        let mut cover = None;
         if isolation.has_overlay() {
             let trees = store.root(image, isolation.tree_form(), progress)?;
+            let layers: Vec<_> = trees.iter().map(Tree::overlay_layer).collect();
+            cover = store.cover(&layers)?;
+            lower.extend(cover.as_ref().map(|cover| cover.tree.path.clone()));
             // The kernel takes no directory twice. What an image has twice shows where it is topmost.
             for tree in trees.into_iter().rev() {
                 if !lower.contains(&tree.path) {
@@ -64,6 +70,7 @@ impl ImageRoot {
         }
         Ok(Self {
             lower,
+            _cover: cover,
             image: image.clone(),
             isolation: isolation.clone(),
         })

@@ -9,7 +9,8 @@
 //!   their bytes are already being read, and by [`Store::fetch`], which copies them from anywhere.
 //! - Images come in and go out through the store's [`Source`](lifecycle_image::Source) and
 //!   [`Sink`](lifecycle_image::Sink).
-//! - [`Store::root`] gives the directories that an image's layers are extracted to.
+//! - [`Store::root`] gives the directories that an image's layers are extracted to, [`Store::cover`] what has to be
+//!   laid over them in an overlay.
 //! - [`Store::cache`] and [`Store::record`] keep what builds want to remember.
 //! - [`Store::prune`] takes away what nobody needs, [`Store::verify`] finds damage, [`Store::usage`] counts.
 //!
@@ -48,6 +49,6 @@ pub use prune::{Prune, Pruned};
 pub use records::Record;
 pub use scratch::Scratch;
 pub use store::Store;
-pub use trees::{Tree, TreeForm};
+pub use trees::{CoverTree, Tree, TreeForm};
 pub use usage::{Amount, Usage};
 pub use verify::{Damage, Verification};

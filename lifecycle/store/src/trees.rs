@@ -1,8 +1,10 @@
 //! Extracted layers.
 //!
 //! One directory for each layer, not for each chain of layers: in the form that overlay mounts want, a layer's
-//! files do not depend on what lies below, so images that share a layer share its directory in whatever order.
+//! files do not depend on what lies below, so images that share a layer share its directory in whatever order. What
+//! a layer's archive leaves out does depend on that: who mounts an overlay lays a [`CoverTree`] on top.
 
+use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,12 +15,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use fs_err::{self as fs, File};
 use lifecycle_image::{DiffId, Digest, Image, Layer, Outcome, Progress, Step};
 use lifecycle_layers::{
-    ExtractOptions, Extracted, Limits, OpaqueXattr, Owner, OwnerTable, Ownership, Refused, Whiteouts,
+    Cover, ExtractOptions, Extracted, Limits, OpaqueXattr, OverlayLayer, Owner, OwnerTable, Ownership,
+    Refused, Whiteouts,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::directory::{Directory, file_name, read_json};
-use crate::{Store, StoreError};
+use crate::{Scratch, Store, StoreError};
 
 /// The file that says what a tree is. It is written last.
 pub(crate) const RECORD: &str = "tree.json";
@@ -77,8 +80,31 @@ pub struct Tree {
     pub path: PathBuf,
     /// Owners that the files do not have themselves, with [`Ownership::Squash`].
     pub owners: OwnerTable,
+    /// Directories that the layer's archive does not describe; an empty path is the root.
+    pub implied: BTreeSet<Vec<u8>>,
     /// What was left out, with [`Refused::Skip`]: path, what about it, and why.
     pub skipped: Vec<(String, String, String)>,
+}
+
+impl Tree {
+    /// The tree as a layer of an overlay.
+    pub fn overlay_layer(&self) -> OverlayLayer<'_> {
+        OverlayLayer {
+            path: &self.path,
+            implied: &self.implied,
+            owners: &self.owners,
+        }
+    }
+}
+
+/// Empty directories to lay over an overlay's other layers, which leave out what these are. They go when this is
+/// dropped.
+#[derive(Debug)]
+pub struct CoverTree {
+    /// The overlay's topmost lower directory.
+    pub tree: Tree,
+    /// What keeps it.
+    pub scratch: Scratch,
 }
 
 /// The document [`RECORD`].
@@ -92,6 +118,8 @@ pub(crate) struct TreeRecord {
     pub(crate) bytes: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     owners: Vec<(Vec<u8>, u32, u32)>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    implied: BTreeSet<Vec<u8>>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     skipped: Vec<(String, String, String)>,
 }
@@ -131,7 +159,7 @@ impl Store {
         Ok(record.tree(&path))
     }
 
-    /// The directories of all layers of `image`, lowest first.
+    /// The directories of all layers of `image`, lowest first. An overlay of them needs their [`Store::cover`].
     pub fn root(
         &self,
         image: &Image,
@@ -167,6 +195,30 @@ impl Store {
         let mut trees = trees.into_inner().unwrap_or_else(PoisonError::into_inner);
         trees.sort_by_key(|(number, _)| *number);
         trees.into_iter().map(|(_, tree)| tree).collect()
+    }
+
+    /// What has to be laid over these layers, lowest first, so that directories that an archive leaves out show as
+    /// lower layers describe them. Mostly nothing: archives seldom leave out what is not as it would be made anyway.
+    ///
+    /// # Errors
+    /// When a layer cannot be read or there is no space.
+    pub fn cover(&self, layers: &[OverlayLayer<'_>]) -> Result<Option<CoverTree>, StoreError> {
+        let failed = |cause| StoreError::io("look at directories of layers in", self.path(), cause);
+        let Some(cover) = Cover::of(layers).map_err(failed)? else {
+            return Ok(None);
+        };
+        let scratch = self.scratch()?;
+        let path = scratch.path().join(FILES);
+        let failed = |cause| StoreError::io("write", &path, cause);
+        fs::create_dir(&path).map_err(failed)?;
+        let owners = cover.make(layers, &path).map_err(failed)?;
+        let tree = Tree {
+            path,
+            owners,
+            implied: BTreeSet::new(),
+            skipped: Vec::new(),
+        };
+        Ok(Some(CoverTree { tree, scratch }))
     }
 }
 
@@ -224,6 +276,7 @@ impl TreeRecord {
             owners: owners
                 .map(|(path, owner)| (path.to_vec(), owner.uid, owner.gid))
                 .collect(),
+            implied: extracted.implied,
             skipped: skipped
                 .map(|skipped| (skipped.path, skipped.what, skipped.reason))
                 .collect(),
@@ -246,6 +299,7 @@ impl TreeRecord {
         Tree {
             path: path.join(FILES),
             owners,
+            implied: self.implied.clone(),
             skipped: self.skipped.clone(),
         }
     }

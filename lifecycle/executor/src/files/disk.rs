@@ -1,5 +1,6 @@
 //! Files in a directory of this machine: a build context, or an extracted layer.
 
+use std::collections::BTreeSet;
 use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -21,6 +22,8 @@ use crate::copy::known::Stamp;
 pub(crate) struct DiskFiles {
     root: Arc<OwnedFd>,
     owners: DiskOwners,
+    /// Directories that nobody described.
+    implied: BTreeSet<Vec<u8>>,
 }
 
 /// Who owns the files.
@@ -43,6 +46,9 @@ pub(crate) enum Said {
     Gone,
     /// What it is.
     Node(Node),
+    /// That it is a directory, because something is in it. What it looks like is for lower layers to say; only if none
+    /// does, it is this.
+    Implied(Node),
 }
 
 pub(super) const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW);
@@ -62,7 +68,13 @@ impl DiskFiles {
         Self {
             root: Arc::new(root),
             owners,
+            implied: BTreeSet::new(),
         }
+    }
+
+    /// These directories are there only because something is in them.
+    pub(crate) fn implying(self, implied: BTreeSet<Vec<u8>>) -> Self {
+        Self { implied, ..self }
     }
 
     pub(crate) fn handle(&self, path: &[u8]) -> FileHandle {
@@ -76,9 +88,18 @@ impl DiskFiles {
         Ok(open_beneath(&*self.root, b"", DIRECTORY)?)
     }
 
-    /// The directory itself as a node.
-    pub(super) fn root_node(&self) -> io::Result<Node> {
-        self.node(b"", &fstat(&*self.root)?, || Ok(Vec::new()))
+    /// What is said about the directory itself.
+    pub(super) fn say_root(&self) -> io::Result<Said> {
+        let node = self.node(b"", &fstat(&*self.root)?, || Ok(Vec::new()))?;
+        Ok(self.said(b"", node))
+    }
+
+    fn said(&self, path: &[u8], node: Node) -> Said {
+        if self.implied.contains(path) {
+            Said::Implied(node)
+        } else {
+            Said::Node(node)
+        }
     }
 
     pub(super) fn say(&self, directory: BorrowedFd<'_>, path: &[u8], name: &[u8]) -> io::Result<Said> {
@@ -92,7 +113,7 @@ impl DiskFiles {
             return Ok(Said::Gone);
         }
         let target = || Ok(readlinkat(directory, name.as_c_str(), Vec::new())?.into_bytes());
-        self.node(path, &stat, target).map(Said::Node)
+        Ok(self.said(path, self.node(path, &stat, target)?))
     }
 
     fn node(&self, path: &[u8], stat: &Stat, target: impl Fn() -> io::Result<Vec<u8>>) -> io::Result<Node> {

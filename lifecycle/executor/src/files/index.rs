@@ -17,6 +17,8 @@ use super::resolve::clean;
 #[derive(Debug, Default)]
 pub(crate) struct LayerIndex {
     nodes: BTreeMap<Vec<u8>, Node>,
+    /// Directories among them that only something in them tells of.
+    implied: BTreeSet<Vec<u8>>,
     gone: BTreeSet<Vec<u8>>,
     opaque: BTreeSet<Vec<u8>>,
     /// The contents of `/etc/passwd` and `/etc/group`, where they are regular files.
@@ -140,6 +142,7 @@ impl LayerIndex {
             Some(content) => self.accounts.insert(path.clone(), content),
             None => self.accounts.remove(&path),
         };
+        self.implied.remove(&path);
         self.nodes.insert(path, node);
     }
 
@@ -157,6 +160,7 @@ impl LayerIndex {
                 xattrs: Vec::new(),
             };
             self.nodes.insert(above.to_vec(), node);
+            self.implied.insert(above.to_vec());
             above = split(above).0;
         }
     }
@@ -165,13 +169,14 @@ impl LayerIndex {
     pub(crate) fn given_to_root(&self) -> Vec<Vec<u8>> {
         let nodes = self.nodes.iter();
         nodes
-            .filter(|(_, node)| node.owner == Owner::ROOT)
+            .filter(|(path, node)| node.owner == Owner::ROOT && !self.implied.contains(*path))
             .map(|(path, _)| path.clone())
             .collect()
     }
 
     pub(super) fn say(&self, path: &[u8]) -> Said {
         match self.nodes.get(path) {
+            Some(node) if self.implied.contains(path) => Said::Implied(node.clone()),
             Some(node) => Said::Node(node.clone()),
             None if self.gone.contains(path) => Said::Gone,
             None => Said::Nothing,

@@ -91,14 +91,21 @@ impl View {
         })
     }
 
-    /// The root as an entry: that of the topmost layer that is a directory on disk, else a plain one.
+    /// The root as an entry: as the topmost layer that describes it says, else a plain one.
     pub(crate) fn root_node(&self) -> Result<Node, FilesError> {
+        let mut implied = None;
         for files in &self.layers {
-            if let Files::Disk(files) = files {
-                return files.root_node().map_err(|cause| failed(b"", cause));
+            let said = match files {
+                Files::Disk(files) => files.say_root().map_err(|cause| failed(b"", cause))?,
+                Files::Index(index) => index.say(b""),
+            };
+            match said {
+                Said::Node(node) => return Ok(node),
+                Said::Implied(node) => implied = implied.or(Some(node)),
+                Said::Nothing | Said::Gone => {}
             }
         }
-        Ok(Node {
+        Ok(implied.unwrap_or(Node {
             kind: NodeKind::Directory,
             mode: 0o755,
             owner: Owner::ROOT,
@@ -106,24 +113,27 @@ impl View {
             identity: None,
             stamp: None,
             xattrs: Vec::new(),
-        })
+        }))
     }
 
-    /// What shows under a name, and the layer that has it.
+    /// What shows under a name, and the layer that describes it.
     pub(crate) fn find(
         &self,
         directory: &Directory,
         name: &[u8],
     ) -> Result<Option<(Node, usize)>, FilesError> {
         let path = join(&directory.path, name);
+        let mut implied = None;
         for part in &directory.parts {
             match self.say(part, &path, name)? {
                 Said::Nothing => {}
-                Said::Gone => return Ok(None),
+                Said::Gone => break,
+                Said::Node(node) if implied.is_some() && !node.is_directory() => break,
                 Said::Node(node) => return Ok(Some((node, part.layer))),
+                Said::Implied(node) => implied = implied.or(Some((node, part.layer))),
             }
         }
-        Ok(None)
+        Ok(implied)
     }
 
     /// What shows under a name.
@@ -139,8 +149,8 @@ impl View {
         for part in &directory.parts {
             match self.say(part, &path, name)? {
                 Said::Nothing => continue,
-                Said::Node(node) if node.is_directory() => {}
-                Said::Gone | Said::Node(_) => break,
+                Said::Node(node) | Said::Implied(node) if node.is_directory() => {}
+                Said::Gone | Said::Node(_) | Said::Implied(_) => break,
             }
             let handle = match &part.handle {
                 None => None,

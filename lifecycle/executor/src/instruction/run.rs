@@ -1,5 +1,6 @@
 //! RUN (section I).
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -14,7 +15,7 @@ use lifecycle_sandbox::{
     Account, Capabilities, Changes, Content, Exit, FileOwners, Isolation, Mount, Network as SandboxNetwork,
     Overlay, PlacedFile, Root, Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
 };
-use lifecycle_store::Scratch;
+use lifecycle_store::{Scratch, Tree};
 
 use super::mounts::{Attached, MountSources, bind};
 use super::owners::KeptOwners;
@@ -129,7 +130,7 @@ impl StageRunner<'_> {
         name: &StepName,
     ) -> Result<Arc<StackLayer>, StepError> {
         let build = self.build;
-        let trees = self.result.stack.trees(&build.roots())?;
+        let trees = self.result.stack.overlay(&build.roots())?;
         build.report_skipped(&trees);
         let scratch = Arc::new(build.store.scratch()?);
         let directory = |name: &str| {
@@ -139,7 +140,7 @@ impl StageRunner<'_> {
             Ok::<PathBuf, StepError>(path)
         };
         let (upper, work) = (directory("upper")?, directory("work")?);
-        let mut lower: Vec<PathBuf> = trees.iter().rev().map(|tree| tree.path.clone()).collect();
+        let mut lower: Vec<PathBuf> = trees.iter().rev().map(|tree| tree.tree.path.clone()).collect();
         match lower.first() {
             Some(top) => copy_metadata(top, &upper)?,
             // A stage without layers stands on an empty directory.
@@ -183,7 +184,14 @@ impl StageRunner<'_> {
             _keeps: keeps.chain([Arc::clone(&scratch) as _]).collect(),
         };
         let layer = self.pack(Arc::new(contents) as Arc<dyn Contents>);
-        let tree = LayerTree::new(upper, owners, Vec::new(), Some(scratch), build.powers)?;
+        // Overlay made every directory of it as it showed.
+        let tree = Tree {
+            path: upper,
+            owners,
+            implied: BTreeSet::new(),
+            skipped: Vec::new(),
+        };
+        let tree = LayerTree::new(tree, Some(scratch), build.powers)?;
         Ok(StackLayer::changed(layer, tree))
     }
 

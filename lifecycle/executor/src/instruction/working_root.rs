@@ -119,7 +119,7 @@ impl WorkingRoot {
         form.whiteouts = Whiteouts::Apply;
         let path = self.path();
         if let Some(contents) = layer.contents() {
-            return write_through(&**contents, &path, &form);
+            return write_through(&**contents, &path, &form).map(|extracted| extracted.owners);
         }
         let descriptor = layer.layer.descriptor()?;
         let directory = File::open(&path).map_err(StepError::io(format!("open {}", path.display())))?;

@@ -10,6 +10,7 @@ const DOCKERFILE: &str = "FROM busybox AS first
 COPY --chown=5:6 f /theirs
 RUN echo more >> /home/hers && mkdir -p /new/deep && touch /new/deep/a && chown -R 1000:1001 /new && rm /bin/mv
 RUN stat -c %u:%g /new/deep/a > /seen && mkdir /kept && chmod 2750 /kept && grep db /etc/hosts > /hosts
+RUN stat -c 'shared is %a %u:%g' /shared && touch /shared/new
 RUN chown 7 /theirs && ln -s nowhere /link && chown -h 8:9 /link
 RUN <<-script
 \t#!/bin/sh
@@ -24,8 +25,10 @@ USER root
 RUN true
 ";
 
-const EXPECTED: [&str; 10] = [
+const EXPECTED: [&str; 12] = [
     "home/hers 600 1000:1001",
+    "shared is 3775 1000:1001",
+    "shared/ 3775 1000:1001",
     "theirs 644 7:6",
     "new/ 755 1000:1001",
     "new/deep/a 644 1000:1001",

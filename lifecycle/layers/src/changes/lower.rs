@@ -154,12 +154,22 @@ impl Level {
 
 /// The directories that show under a name.
 fn below(above: &[OwnedFd], name: &CStr) -> io::Result<Vec<OwnedFd>> {
+    let shown = show_through(above, name)?;
+    Ok(shown.into_iter().map(|(_, directory)| directory).collect())
+}
+
+/// The directories that show under a name in directories that lie over each other, topmost first: each with the number
+/// of the one that it lies in.
+pub(crate) fn show_through<'a>(
+    above: impl IntoIterator<Item = &'a OwnedFd>,
+    name: &CStr,
+) -> io::Result<Vec<(usize, OwnedFd)>> {
     let mut directories = Vec::new();
-    for directory in above {
+    for (at, directory) in above.into_iter().enumerate() {
         match openat(directory, name, DIRECTORY, Mode::empty()) {
             Ok(handle) => {
                 let opaque = is_opaque(handle.as_fd())?;
-                directories.push(handle);
+                directories.push((at, handle));
                 if opaque {
                     break;
                 }

@@ -157,6 +157,7 @@ impl Placer<'_> {
             path,
         };
         self.give(&at, Owner::ROOT)?;
+        self.implied.insert(path.to_vec());
         self.directories.insert(
             path.to_vec(),
             Finish {

@@ -1,6 +1,6 @@
 //! Makes files of entries.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::{self, BufRead, Seek as _, SeekFrom, Write as _};
@@ -34,6 +34,8 @@ pub(super) struct Placer<'a> {
     pub(super) directories: BTreeMap<Vec<u8>, Finish>,
     /// What this layer made, with all directories above. A whiteout hides what lower layers have, never this.
     pub(super) made: HashSet<Vec<u8>>,
+    /// Directories that were made and that the archive has not described so far; the root among them.
+    pub(super) implied: BTreeSet<Vec<u8>>,
     entries: u64,
     bytes: u64,
     owners: OwnerTable,
@@ -58,6 +60,7 @@ impl<'a> Placer<'a> {
             open: Vec::new(),
             directories: BTreeMap::new(),
             made: HashSet::new(),
+            implied: BTreeSet::from([Vec::new()]),
             entries: 0,
             bytes: 0,
             owners: OwnerTable::default(),
@@ -115,6 +118,7 @@ impl<'a> Placer<'a> {
             entries: self.entries,
             bytes: self.bytes,
             owners: self.owners,
+            implied: self.implied,
             skipped: self.skipped,
             devices: self.devices,
         }
@@ -161,6 +165,7 @@ impl<'a> Placer<'a> {
             let (user, group) = ids(owner);
             fchown(self.root.handle(), user, group).map_err(|error| io_error(b"", error))?;
         }
+        self.implied.remove(&b""[..]);
         self.directories.insert(Vec::new(), Finish::of(entry));
         Ok(())
     }
@@ -222,6 +227,7 @@ impl<'a> Placer<'a> {
             Err(error) => return Err(at.error(error)),
         }
         self.give(at, entry.owner)?;
+        self.implied.remove(at.path);
         self.directories
             .insert(at.path.to_vec(), Finish::of(entry.clone()));
         Ok(())
@@ -358,9 +364,13 @@ impl<'a> Placer<'a> {
         self.owners.remove(path);
         let mut below = path.to_vec();
         below.push(b'/');
+        let is_gone = |other: &[u8]| other == path || other.starts_with(&below);
         let mut rest = self.directories.split_off(path);
-        rest.retain(|other, _| other != path && !other.starts_with(&below));
+        rest.retain(|other, _| !is_gone(other));
         self.directories.append(&mut rest);
+        let mut rest = self.implied.split_off(path);
+        rest.retain(|other| !is_gone(other));
+        self.implied.append(&mut rest);
     }
 
     /// Gives an entry to its owner.
@@ -495,7 +505,7 @@ pub(super) fn timespec(seconds: i64) -> Timespec {
 }
 
 /// A modification time; the time of access stays.
-pub(super) fn times(mtime: Timespec) -> Timestamps {
+pub(crate) fn times(mtime: Timespec) -> Timestamps {
     Timestamps {
         last_access: Timespec {
             tv_sec: 0,

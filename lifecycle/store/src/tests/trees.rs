@@ -1,15 +1,19 @@
 //! Extracted layers.
 
 use std::fs::read_to_string;
+use std::io::Write;
+use std::os::unix::fs::MetadataExt as _;
 use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 
 use lifecycle_image::{BytesLayer, Layer, NoProgress, Step};
-use lifecycle_layers::{OpaqueXattr, Ownership, Refused, Whiteouts};
+use lifecycle_layers::{
+    Contents, Entry, OpaqueXattr, Owner, Ownership, PackError, Refused, Style, TarWriter, Whiteouts,
+};
 
 use super::samples::{Counter, blob_path, files, image_of, pack, read};
-use crate::{Expected, Store, StoreError, TreeForm};
+use crate::{Expected, Store, StoreError, Tree, TreeForm};
 
 /// A form that every user and file system can have.
 fn form() -> TreeForm<'static> {
@@ -153,4 +157,52 @@ fn a_root_is_what_an_overlay_mount_wants() {
     let unmounted = Command::new("umount").arg(&merged).status().unwrap();
     assert!(unmounted.success());
     assert_eq!(names, ["stays"]);
+}
+
+/// A layer of one entry that says nothing about the directories above it.
+#[derive(Debug)]
+struct Alone(Entry<'static>);
+
+impl Contents for Alone {
+    fn name(&self) -> String {
+        "alone".into()
+    }
+
+    fn write(&self, tar: &mut dyn Write) -> Result<(), PackError> {
+        let mut writer = TarWriter::new(tar, Style::Oci { latest: None });
+        writer.entry(&self.0)?;
+        writer.finish().map(drop)
+    }
+}
+
+#[test]
+fn what_a_layer_leaves_out_is_laid_over_an_overlay() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let tmp = Entry {
+        mode: 0o1777,
+        owner: Owner::new(5, 6),
+        ..Entry::directory(&b"tmp"[..])
+    };
+    let layers =
+        [tmp, Entry::file(&b"tmp/x"[..], 0)].map(|entry| pack(&store, Arc::new(Alone(entry)), Expected::New));
+    let cover = |layers: &[Arc<dyn Layer>]| {
+        let trees = store.root(&image_of(layers), form(), &NoProgress).unwrap();
+        store
+            .cover(&trees.iter().map(Tree::overlay_layer).collect::<Vec<_>>())
+            .unwrap()
+    };
+    // The second time the layers' records tell what they leave out.
+    for _ in 0..2 {
+        let top = cover(&layers).unwrap();
+        let found = std::fs::symlink_metadata(top.tree.path.join("tmp")).unwrap();
+        assert_eq!(found.mode() & 0o7777, 0o1777);
+        assert_eq!(top.tree.owners.get(b"tmp"), Owner::new(5, 6));
+        assert!(!top.tree.path.join("tmp/x").exists());
+        assert_eq!(store.usage().unwrap().temporary.count, 1);
+    }
+    assert_eq!(store.usage().unwrap().temporary.count, 0);
+    assert_eq!(store.verify(false).unwrap().damage, []);
+    let turned: Vec<_> = layers.into_iter().rev().collect();
+    assert!(cover(&turned).is_none());
 }
