@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use lifecycle_image::{Compression, Image, Progress, Step};
 use lifecycle_layers::{ExtractOptions, Refused, Whiteouts, extract};
@@ -17,7 +18,7 @@ pub struct ImageRoot {
     /// The layers, uppermost first; empty where roots are unpacked.
     lower: Vec<PathBuf>,
     /// The uppermost of them, if it is none of the image's.
-    _cover: Option<CoverTree>,
+    cover: Option<Arc<CoverTree>>,
     image: Image,
     isolation: Isolation,
 }
@@ -30,6 +31,8 @@ pub struct CommandRoot {
     /// The users and groups of the root.
     pub users: Users,
     scratch: Scratch,
+    /// Part of the root.
+    _cover: Option<Arc<CoverTree>>,
 }
 
 impl CommandRoot {
@@ -55,7 +58,7 @@ impl ImageRoot {
         if isolation.has_overlay() {
             let trees = store.root(image, isolation.tree_form(), progress)?;
             let layers: Vec<_> = trees.iter().map(Tree::overlay_layer).collect();
-            cover = store.cover(&layers)?;
+            cover = store.cover(&layers)?.map(Arc::new);
             lower.extend(cover.as_ref().map(|cover| cover.tree.path.clone()));
             // The kernel takes no directory twice. What an image has twice shows where it is topmost.
             for tree in trees.into_iter().rev() {
@@ -70,7 +73,7 @@ impl ImageRoot {
         }
         Ok(Self {
             lower,
-            _cover: cover,
+            cover,
             image: image.clone(),
             isolation: isolation.clone(),
         })
@@ -91,6 +94,7 @@ impl ImageRoot {
                 root: Root::Directory(directory),
                 users,
                 scratch,
+                _cover: None,
             });
         }
         let overlay = Overlay {
@@ -108,6 +112,7 @@ impl ImageRoot {
             root: Root::Tree(tree),
             users,
             scratch,
+            _cover: self.cover.clone(),
         })
     }
 
