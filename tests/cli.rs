@@ -219,12 +219,51 @@ error[option]: --env means nothing to a build of a Dockerfile
 ",
     );
     refused(
+        &[
+            "https://git.example.com/app.git",
+            "-f",
+            "Dockerfile",
+            "--on",
+            "kubernetes",
+            "--gitignore",
+        ],
+        "error[option]: --gitignore means nothing to a source that the pod fetches by itself
+ |
+ = help: leave it out, or name a directory of this machine
+",
+    );
+    refused(
         &["app", "--namespace", "builds"],
         "error[option]: --namespace means nothing to a build with buildpacks
  |
  = help: it is for builds on a cluster: --on kubernetes asks for one
 ",
     );
+}
+
+#[test]
+fn buildpacks_of_a_project_are_not_forgotten_on_a_cluster() {
+    let directory = scratch();
+    let project = "[_]\nschema-version = '0.2'\n[[io.buildpacks.group]]\nid = 'a'\n";
+    fs_err::write(directory.path().join("project.toml"), project).unwrap();
+    let words = [
+        "build",
+        ".",
+        "-t",
+        "demo",
+        "--on",
+        "kubernetes",
+        "--dry-run",
+        "--builder",
+        "b",
+    ];
+    let refused = lifecycle(directory.path()).args(words).assert().code(1);
+    refused.stdout_eq("").stderr_eq(str![[r#"
+error[on-kubernetes]: project.toml says which buildpacks to use, which a build on a cluster does not read
+ |
+ = help: name those of the builder with --buildpack, or build here
+
+"#]]);
 }
 
 #[test]

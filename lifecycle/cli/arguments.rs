@@ -21,9 +21,9 @@ use crate::console::LogFormat;
 
 pub(crate) use self::confinement::ConfinementArguments;
 pub(crate) use self::flows::Flow;
-pub(crate) use self::kubernetes::{
-    ClusterArguments, JobsCommand, KubernetesArguments, On, OnInterrupt, PodCommand, SendSource,
-};
+pub(crate) use self::kubernetes::{ClusterArguments, JobsCommand, KubernetesArguments, On, PodCommand};
+#[cfg(feature = "kubernetes")]
+pub(crate) use self::kubernetes::{OnInterrupt, SendSource};
 pub(crate) use self::modules::{
     BuilderCommand, BuilderCreateArguments, BuildpackCommand, ExtensionCommand, ModuleInspectArguments,
     NewArguments, PackageArguments,

@@ -121,6 +121,7 @@ impl Session {
     }
 
     /// Registries that may be spoken to without verified TLS.
+    #[cfg(feature = "kubernetes")]
     pub(crate) fn insecure_registries(&self) -> Vec<String> {
         registry::insecure(&self.registry_arguments, &self.environment)
     }

@@ -219,10 +219,10 @@ impl Given {
     pub(crate) fn suit(&self, flow: Flow) -> Result<(), Failure> {
         let strangers = TABLE.iter().filter(|taken| !taken.by.contains(&flow));
         for taken in strangers {
-            let Some(option) = self.0.iter().find(|option| taken.options.contains(option)) else {
+            let Some(option) = self.first_of(taken.options) else {
                 continue;
             };
-            let message = format!("{} means nothing to a build {}", as_written(option), flow.words());
+            let message = format!("{option} means nothing to a build {}", flow.words());
             let way = flow
                 .way_to(taken.by)
                 .map(|way| format!(": {way}"))
@@ -232,6 +232,12 @@ impl Given {
                 .with_code(2));
         }
         Ok(())
+    }
+
+    /// The first of these that was given, as people write it.
+    pub(crate) fn first_of(&self, options: &[&str]) -> Option<String> {
+        let option = self.0.iter().find(|option| options.contains(option))?;
+        Some(as_written(option))
     }
 }
 

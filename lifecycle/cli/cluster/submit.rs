@@ -12,6 +12,7 @@ use lifecycle_kubernetes::{
     Recipe, RegistryAccess, Resources, SourceAt, Submission, Volume, build_id,
 };
 use lifecycle_platform::Selection;
+use lifecycle_spec::ExecEnv;
 
 use super::builder::Builder;
 use super::follow::{self, Ended};
@@ -98,7 +99,17 @@ impl<'a> Plan<'a> {
                 };
                 (Some(files), at)
             }
-            Location::Git(..) | Location::Web(_) => (None, SourceAt::Remote(source.to_owned())),
+            Location::Git(..) | Location::Web(_) => {
+                let of_files = ["gitignore", "send_source", "source_limit"];
+                if let Some(option) = arguments.given.first_of(&of_files) {
+                    let message =
+                        format!("{option} means nothing to a source that the pod fetches by itself");
+                    return Err(Failure::new("option", message)
+                        .help("leave it out, or name a directory of this machine")
+                        .with_code(2));
+                }
+                (None, SourceAt::Remote(source.to_owned()))
+            }
             Location::File(_) | Location::Input | Location::Object(_) => {
                 return Err(Failure::new("source", format!("{source} is not a directory"))
                     .help("a build on a cluster takes a directory, a git repository, or an archive behind a URL"));
@@ -380,14 +391,27 @@ fn recipe(
         let program = PROGRAM.to_owned();
         return Ok((recipe, Executor { image, program }, asked_user.unwrap_or(NONROOT)));
     }
-    let builder = arguments.builder.clone().ok_or_else(|| {
-        Failure::new(
-            "builder",
-            "a build with buildpacks on a cluster needs a builder image that the cluster can pull",
+    let source = Path::new(arguments.source());
+    let project = Project::read(source, arguments.descriptor.as_deref(), &session.console)?;
+    if project.has_buildpacks() && arguments.buildpacks.is_empty() {
+        return Err(Failure::new(
+            "on-kubernetes",
+            "project.toml says which buildpacks to use, which a build on a cluster does not read",
         )
-        .help("push one with `lifecycle builder create … --output registry`, and name it with --builder")
-    })?;
-    let builder = Builder::look_up(&builder, asked_user, session)?;
+        .help("name those of the builder with --buildpack, or build here"));
+    }
+    let builder = arguments
+        .builder
+        .as_deref()
+        .or(project.builder())
+        .ok_or_else(|| {
+            Failure::new(
+                "builder",
+                "a build with buildpacks on a cluster needs a builder image that the cluster can pull",
+            )
+            .help("push one with `lifecycle builder create … --output registry`, and name it with --builder")
+        })?;
+    let builder = Builder::look_up(builder, asked_user, session)?;
     let executor = match image {
         Some(image) => Executor {
             image,
@@ -400,7 +424,7 @@ fn recipe(
     };
     let user = builder.user;
     let mut env = BTreeMap::new();
-    for (name, value) in build::buildpack_variables(arguments, session)? {
+    for (name, value) in build::variables(arguments, &project, &ExecEnv::default(), session)? {
         env.insert(name, std::os::unix::ffi::OsStringExt::into_vec(value));
     }
     let phases = Phases {

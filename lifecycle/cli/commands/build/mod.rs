@@ -318,19 +318,8 @@ fn metadata(receipt: &Receipt, config: Option<&Digest>) -> serde_json::Value {
     metadata
 }
 
-/// Variables for the buildpacks of a project that lies here.
-pub(crate) fn buildpack_variables(
-    arguments: &BuildArguments,
-    session: &Session,
-) -> Result<Vec<(String, OsString)>, Failure> {
-    let source = Path::new(arguments.source());
-    let project = Project::read(source, arguments.descriptor.as_deref(), &session.console)?;
-    let exec_env = arguments.exec_env.clone().unwrap_or_default();
-    variables(arguments, &project, &exec_env, session)
-}
-
 /// Variables for the buildpacks: of `project.toml`, then of files, then of the command line (PRJ-06, PK-51).
-fn variables(
+pub(crate) fn variables(
     arguments: &BuildArguments,
     project: &Project,
     exec_env: &ExecEnv,

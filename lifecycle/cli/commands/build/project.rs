@@ -46,6 +46,13 @@ impl Project {
         self.toml.builder.as_deref()
     }
 
+    /// Whether it says which buildpacks are used.
+    #[cfg(feature = "kubernetes")]
+    pub(crate) fn has_buildpacks(&self) -> bool {
+        let lists = [&self.toml.group, &self.toml.pre, &self.toml.post];
+        lists.iter().any(|list| !list.is_empty())
+    }
+
     /// Which files of the source take part.
     pub(crate) fn selection(&self, source: &Path) -> Result<Selection, Failure> {
         Ok(Selection::new(source, &self.toml.include, &self.toml.exclude)?)
