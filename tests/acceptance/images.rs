@@ -2,6 +2,14 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
+use std::sync::Arc;
+
+use lifecycle_image::{
+    BytesLayer, Compression, DiffId, Digest, Family, History, MediaType, Platform, Sink as _, Source as _,
+    mutate,
+};
+use lifecycle_layers::{Entry, Style, TarWriter};
+use lifecycle_store::Store;
 
 use crate::support::images::{self, RUN, buildpack};
 use crate::support::{Invocation, Machine, Registry, peers};
@@ -298,4 +306,41 @@ fn an_index_is_copied_whole_or_for_one_platform() {
         .fails(1)
         .says("s390x")
         .says("arm64");
+}
+
+#[test]
+fn a_process_sees_directories_as_the_layer_says_that_describes_them() {
+    let machine = Machine::with_builder();
+    let store = Store::open(machine.store()).unwrap();
+    let drop = Entry {
+        mode: 0o1777,
+        ..Entry::directory(&b"drop"[..])
+    };
+    let mut image = store.image(&RUN.parse().unwrap(), &Platform::host()).unwrap();
+    // The second layer has a file in the directory and nothing about that.
+    for entry in [drop, Entry::file(&b"drop/file"[..], 0)] {
+        let mut writer = TarWriter::new(Vec::new(), Style::Oci { latest: None });
+        writer.entry(&entry).unwrap();
+        let bytes = writer.finish().unwrap();
+        let diff_id = DiffId(Digest::of(&bytes));
+        let layer = BytesLayer::new(MediaType::layer(Family::Oci, Compression::None), bytes, diff_id);
+        image = mutate::append(image, Arc::new(layer), History::default());
+    }
+    let mut upload = store.begin(&["images/drop".parse().unwrap()]).unwrap();
+    for layer in image.layers() {
+        upload.layer(Arc::clone(layer));
+    }
+    upload.finish(&image).unwrap();
+    // An ordinary user may write there, and does.
+    let script = "stat -c %a /drop; touch /drop/mine && ls /drop";
+    let shown = machine.lifecycle(&[
+        "run",
+        "images/drop",
+        "--entrypoint",
+        "/bin/sh",
+        "--",
+        "-c",
+        script,
+    ]);
+    assert_eq!(shown.succeeds().stdout(), "1777\nfile\nmine\n");
 }
