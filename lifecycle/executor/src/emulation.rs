@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use lifecycle_dockerfile::Platform;
+use lifecycle_image::Platform;
 
 use crate::error::StepError;
 
@@ -12,7 +12,7 @@ const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 
 /// Makes sure that a command for `platform` has a chance.
 pub(crate) fn check(platform: &Platform) -> Result<(), StepError> {
-    let host = lifecycle_image::Platform::host();
+    let host = Platform::host();
     let foreign = || StepError::Foreign {
         platform: platform.to_string(),
         host: host.to_string(),

@@ -45,7 +45,8 @@ impl StageRunner<'_> {
         {
             return Ok(earlier);
         }
-        emulation::check(&self.work.platform)?;
+        // What the base image holds, which may be another platform than was asked for (InvalidBaseImagePlatform).
+        emulation::check(&self.result.config.platform())?;
         let standing = build.standing()?;
         let layer = if standing.has_overlay && build.options.live_root.is_none() {
             self.run_over_overlay(action, &sources, name)?
