@@ -12,6 +12,7 @@ use super::ExtractError;
 use super::place::{At, Placer, c_name, io_error, times, timespec};
 use crate::descent::DIRECTORY;
 use crate::entry::{show, split};
+use crate::walk::is_whiteout;
 use crate::{Owner, ReadEntry, Xattr, xattrs};
 
 /// How many directories stay open: those of a deep path, and some around it.
@@ -125,6 +126,10 @@ impl Placer<'_> {
                     self.make_implied(&here, &name, so_far)?
                 }
                 Err(Errno::NOENT) => return Ok(None),
+                Err(Errno::NOTDIR) if make && is_whiteout_at(&here, &name, so_far)? => {
+                    made = true;
+                    self.make_anew(&here, &name, so_far)?
+                }
                 Err(Errno::LOOP | Errno::NOTDIR) => match self.root.directory(so_far) {
                     Ok(next) => next,
                     Err(error) if !make && error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -169,6 +174,21 @@ impl Placer<'_> {
         openat(above, name, DIRECTORY, Mode::empty()).map_err(|error| io_error(path, error))
     }
 
+    /// Makes a directory that the archive does not mention in place of one that it has deleted: lower layers say
+    /// nothing about it any more.
+    fn make_anew(&mut self, above: &OwnedFd, name: &CStr, path: &[u8]) -> Result<OwnedFd, ExtractError> {
+        let at = At {
+            directory: above.as_fd(),
+            name,
+            path,
+        };
+        self.clear(&at)?;
+        let made = self.make_implied(above, name, path)?;
+        self.implied.remove(path);
+        self.make_opaque(&at)?;
+        Ok(made)
+    }
+
     /// Keeps a directory open. One that was there before gets its mode and time back at the end.
     pub(super) fn enter(
         &mut self,
@@ -204,4 +224,13 @@ impl Placer<'_> {
         self.open.push((path.to_vec(), Rc::clone(&handle)));
         Ok(handle)
     }
+}
+
+fn is_whiteout_at(directory: &OwnedFd, name: &CStr, path: &[u8]) -> Result<bool, ExtractError> {
+    let at = At {
+        directory: directory.as_fd(),
+        name,
+        path,
+    };
+    Ok(is_whiteout(&at.stat()?))
 }

@@ -146,3 +146,15 @@ fn what_a_layer_hides_describes_nothing() {
     let (_, told) = cover(&[&base, &hiding, &top]).unwrap();
     assert_eq!(told, ["/ 755 0", "/opaque 701 449"]);
 }
+
+#[test]
+fn a_directory_that_a_layer_deletes_and_fills_again_is_a_new_one() {
+    let base = [directory("d", 0o700), file("d/old")];
+    let (new, extracted) = unpack(&[file(".wh.d"), file("d/new")]);
+    assert!(!extracted.implied.contains(&b"d"[..]));
+    let made = open(&new.path().join("d")).unwrap();
+    assert_eq!(fstat(&made).unwrap().st_mode & 0o7777, 0o755);
+    let opaque = xattrs::get(made.as_fd(), c"user.overlay.opaque").unwrap();
+    assert_eq!(opaque.as_deref(), Some(&b"y"[..]));
+    assert!(cover(&[&base, &[file(".wh.d"), file("d/new")]]).is_none());
+}
