@@ -27,9 +27,11 @@ pub(super) fn run(settings: &Settings, environment: Environment, console: &Conso
     let store = settings.store.clone().or(own_store);
     let session = Session::with_registry(store, speaking, environment, console.clone())?;
     // A namespace can only be entered while there is one thread.
-    if !settings.plan_only {
-        crate::isolation::choose(&session)?;
-    }
+    let host = if settings.plan_only {
+        None
+    } else {
+        crate::isolation::choose(&session)?.host().cloned()
+    };
     session.interruption.listen(console)?;
     if !settings.plan_only && !settings.skip_push_check {
         let cache = cache::pushed_to(settings, &names)?;
@@ -41,6 +43,7 @@ pub(super) fn run(settings: &Settings, environment: Environment, console: &Conso
     let platform = settings.platform.clone().unwrap_or_else(Platform::host);
     let epoch = epoch(settings, &session.environment)?;
     let mut options = usual_options(dockerfile, context.files(), &platform, epoch);
+    options.host = host;
     options.build_args = build_args(&settings.build_args, &session)?;
     options.labels.clone_from(&settings.labels);
     options.secrets = secrets(&settings.secrets, &session)?;

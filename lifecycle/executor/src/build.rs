@@ -121,7 +121,7 @@ fn build_with(
         epoch,
         now: epoch.map_or(options.now, |epoch| options.now.min(epoch)),
         known: KnownFiles::new(store, context_path(options, store)),
-        ladder: Ladder::new(isolation(options)),
+        ladder: Ladder::new(isolation(options), options.host.clone()),
         recorder: Recorder::new(store, options.session.clone()),
         slots: Slots::new(options.parallelism),
         progress: reporter.progress(),

@@ -22,13 +22,15 @@ pub(crate) struct Standing {
 #[derive(Debug)]
 pub(crate) struct Ladder {
     mode: IsolationMode,
+    host: Option<Host>,
     found: Mutex<Option<Standing>>,
 }
 
 impl Ladder {
-    pub(crate) fn new(mode: IsolationMode) -> Self {
+    pub(crate) fn new(mode: IsolationMode, host: Option<Host>) -> Self {
         Self {
             mode,
+            host,
             found: Mutex::new(None),
         }
     }
@@ -49,8 +51,10 @@ impl Ladder {
         if let Some(standing) = *found {
             return Ok(standing);
         }
-        let scratch = store.scratch()?;
-        let host = Host::probe(scratch.path())?;
+        let host = match &self.host {
+            Some(host) => host.clone(),
+            None => Host::probe(store.scratch()?.path())?,
+        };
         let rung = match self.mode {
             IsolationMode::Forced(rung) => rung,
             _ => host.rung(),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex};
 use lifecycle_dockerfile::{BuildArgs, Platforms};
 use lifecycle_image::{Reference, Source};
 use lifecycle_layers::Packing;
-use lifecycle_sandbox::{Limits, Resource, Rlimit, Rung};
+use lifecycle_sandbox::{Host, Limits, Resource, Rlimit, Rung};
 
 use crate::build::lock;
 use crate::cache::CacheSource;
@@ -47,6 +47,8 @@ pub struct Options {
     pub allow: Entitlements,
     /// How RUN is kept apart from the host.
     pub isolation: IsolationMode,
+    /// What this process may do, if that was found out on the store's file system and nothing has changed since.
+    pub host: Option<Host>,
     /// The base's files, if they are not in its layers but in a root file system that the build changes. There is one
     /// stage then, and RUN runs in that root.
     pub live_root: Option<LiveRoot>,
@@ -287,6 +289,7 @@ impl Options {
             network: NetworkMode::Shared,
             allow: Entitlements::default(),
             isolation: IsolationMode::Automatic,
+            host: None,
             live_root: None,
             hostname: "buildkitsandbox".to_owned(),
             hosts: None,

@@ -12,6 +12,7 @@ use crate::PlatformError;
 pub struct Isolation {
     rung: Rung,
     entered: Option<Entered>,
+    host: Host,
 }
 
 impl Isolation {
@@ -43,12 +44,18 @@ impl Isolation {
             Rung::Overlay | Rung::Copy | Rung::SingleId => Some(enter()?),
             Rung::Chroot | Rung::InPlace => None,
         };
-        Ok(Self { rung, entered })
+        Ok(Self { rung, entered, host })
     }
 
     /// The rung.
     pub fn rung(&self) -> Rung {
         self.rung
+    }
+
+    /// What this process may do: what was found out, unless it entered a user namespace afterwards.
+    pub fn host(&self) -> Option<&Host> {
+        let has_changed = matches!(self.entered, Some(Entered::FullMap | Entered::SingleId { .. }));
+        (!has_changed).then_some(&self.host)
     }
 
     /// How one command is run.

@@ -8,22 +8,23 @@ use crate::failure::Failure;
 use crate::isolation;
 use crate::session::Session;
 
-/// Takes the rung that is asked for, or the strongest one. Before this, nothing may have started a thread.
-pub(super) fn enter(arguments: &ConfinementArguments, session: &Session) -> Result<(), Failure> {
-    match arguments.isolation {
-        None => drop(isolation::choose(session)?),
-        Some(kind) => {
-            if let Some(rung) = kind.rung() {
-                isolation::take(session, Some(rung))?;
-            }
-        }
-    }
-    Ok(())
+/// Takes the rung that is asked for, or the strongest one, and gives what is known of this machine then. Before this,
+/// nothing may have started a thread.
+pub(super) fn enter(arguments: &ConfinementArguments, session: &Session) -> Result<Option<Host>, Failure> {
+    let isolation = match arguments.isolation {
+        None => isolation::choose(session)?,
+        Some(kind) => match kind.rung() {
+            None => return Ok(None),
+            rung => isolation::take(session, rung)?,
+        },
+    };
+    Ok(isolation.host().cloned())
 }
 
 /// Sets what the executor has to know.
 pub(super) fn set(
     options: &mut Options,
+    host: Option<Host>,
     arguments: &ConfinementArguments,
     session: &Session,
 ) -> Result<(), Failure> {
@@ -32,7 +33,8 @@ pub(super) fn set(
         options.hosts.get_or_insert_default().extend(lines.into_bytes());
     }
     options.shm_size = arguments.shm_size;
-    options.limits = limits(arguments, session)?;
+    options.limits = limits(arguments, host.as_ref(), session)?;
+    options.host = host;
     options.isolation = match arguments.isolation {
         None => IsolationMode::Automatic,
         Some(kind) => kind.rung().map_or(IsolationMode::NoRun, IsolationMode::Forced),
@@ -40,13 +42,19 @@ pub(super) fn set(
     Ok(())
 }
 
-fn limits(arguments: &ConfinementArguments, session: &Session) -> Result<Option<Limits>, Failure> {
+fn limits(
+    arguments: &ConfinementArguments,
+    host: Option<&Host>,
+    session: &Session,
+) -> Result<Option<Limits>, Failure> {
     if arguments.memory.is_none() && arguments.cpus.is_none() {
         return Ok(None);
     }
-    let scratch = session.store()?.scratch()?;
-    let host = Host::probe(scratch.path())?;
-    let parent = host.cgroup.ok_or_else(|| {
+    let cgroup = match host {
+        Some(host) => host.cgroup.clone(),
+        None => Host::probe(session.store()?.scratch()?.path())?.cgroup,
+    };
+    let parent = cgroup.ok_or_else(|| {
         Failure::new(
             "limits",
             "memory and processor limits need a cgroup of version 2 that this process may make others in",

@@ -78,9 +78,11 @@ pub(super) fn run(
         stack::make(stack, session)?;
     }
     // A namespace can only be entered while there is one thread.
-    if !arguments.dockerfile.check {
-        confinement::enter(&arguments.dockerfile.confinement, session)?;
-    }
+    let host = if arguments.dockerfile.check {
+        None
+    } else {
+        confinement::enter(&arguments.dockerfile.confinement, session)?
+    };
     session.interruption.listen(&session.console)?;
     let context = source.open(session)?;
     let mut fetched = Vec::new();
@@ -88,7 +90,7 @@ pub(super) fn run(
     if arguments.dockerfile.check {
         return check(&options, &session.console);
     }
-    confinement::set(&mut options, &arguments.dockerfile.confinement, session)?;
+    confinement::set(&mut options, host, &arguments.dockerfile.confinement, session)?;
     if stack::is_mentioned(&options.dockerfile) {
         stack::add(stack, &mut options.contexts, session)?;
     }
