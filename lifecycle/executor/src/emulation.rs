@@ -139,8 +139,8 @@ mod tests {
         } else {
             "sparc64"
         };
-        let error = check(&Platform::new("linux", foreign)).unwrap_err().to_string();
+        let error = check(&Platform::linux(foreign)).unwrap_err().to_string();
         assert!(error.contains(foreign), "{error}");
-        assert!(check(&Platform::new("windows", "amd64")).is_err());
+        assert!(check(&"windows/amd64".parse().unwrap()).is_err());
     }
 }
