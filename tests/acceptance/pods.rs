@@ -385,6 +385,95 @@ fn build_on_kubernetes_goes_from_the_source_here_to_a_digest_there() {
 }
 
 #[test]
+fn each_platform_has_a_source_of_its_own_and_all_end_with_the_command_jc_25() {
+    let site = Site::new();
+    let files = [
+        ("Dockerfile", "FROM scratch\nCOPY page.txt /\n"),
+        ("page.txt", "1\n"),
+    ];
+    let source = site.machine.files("source", &files);
+    let server = FakeCluster::start();
+    let kubeconfig = server.kubeconfig(&site.machine.path(""));
+    let two = ["--platform", "linux/amd64", "--platform", "linux/arm64"];
+    let build = |more: &[&str]| {
+        site.build(&source, "app:1", &[&two, more].concat())
+            .env("KUBECONFIG", &kubeconfig)
+    };
+    let requests = |method: &str, path: &str| {
+        let all = site.registry.requests();
+        let these = all.iter().filter(|request| {
+            request.method == method && request.path.contains(path) && request.status < 300
+        });
+        these.count()
+    };
+    let detached = build(&["--detach"]).succeeds().stdout();
+    let ids: Vec<&str> = detached.lines().collect();
+    let source_of = |id: &str| {
+        let world = server.world();
+        let job = world.object("jobs", id).unwrap();
+        job["metadata"]["annotations"]["lifecycle.build/source"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    let sources = [source_of(ids[0]), source_of(ids[1])];
+    assert_ne!(sources[0], sources[1]);
+    assert_eq!(requests("PUT", "/manifests/source-"), 2);
+    let is_there = |source: &str| {
+        let inspected = site
+            .machine
+            .lifecycle(&["inspect", &format!("registry:{source}")])
+            .run();
+        inspected.status().success()
+    };
+    // What one build is through with, the other still has.
+    site.machine
+        .lifecycle(&["jobs", "delete", ids[0]])
+        .env("KUBECONFIG", &kubeconfig)
+        .succeeds();
+    assert!(!is_there(&sources[0]));
+    assert!(is_there(&sources[1]));
+    // When one platform fails there will be no index: the others are cancelled, and no source is left.
+    let before = requests("DELETE", "/manifests/");
+    let known = server.world().names("jobs");
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let new = loop {
+                let names = server.world().names("jobs");
+                let new: Vec<String> = names.into_iter().filter(|name| !known.contains(name)).collect();
+                if new.len() == 2 {
+                    break new;
+                }
+                thread::sleep(Duration::from_millis(20));
+            };
+            for job in &new {
+                let of_amd = {
+                    let world = server.world();
+                    let spec = &world.object("jobs", job).unwrap()["spec"]["template"]["spec"];
+                    spec["nodeSelector"]["kubernetes.io/arch"] == "amd64"
+                };
+                if of_amd {
+                    server.change(|world| {
+                        world.pod(job, "pod-1");
+                        world.run("pod-1", "source");
+                        world.end("pod-1", "source", 1, "Error", "no room");
+                        world.finish(job, "Failed", "PodFailurePolicy");
+                    });
+                }
+            }
+        });
+        build(&[]).fails(1).says("no room");
+    });
+    assert_eq!(requests("DELETE", "/manifests/"), before + 2);
+    let world = server.world();
+    let suspended = world.names("jobs").into_iter().filter(|name| {
+        let job = world.object("jobs", name).unwrap();
+        !known.contains(name) && job["spec"]["suspend"] == true
+    });
+    assert_eq!(suspended.count(), 1);
+}
+
+#[test]
 fn a_step_that_fails_there_ends_the_command_here_with_its_code_jc_22() {
     if !kubelet::is_possible() {
         return;

@@ -38,9 +38,19 @@ pub(crate) fn jobs(command: &JobsCommand, session: &Session) -> Result<ExitCode,
             follow: true,
             ..
         } => {
-            return match follow::follow(&connect(cluster, session)?, build, None, session)? {
-                Ended::Made(result) => follow::show(result.as_ref(), session),
-                Ended::Detached => Ok(ExitCode::SUCCESS),
+            let cluster = connect(cluster, session)?;
+            return match follow::follow(&cluster, build, None, session) {
+                Ok(Ended::Made(result)) => follow::show(result.as_ref(), session),
+                Ok(Ended::Detached) => Ok(ExitCode::SUCCESS),
+                Err(failure) => {
+                    // Nobody else may look after a detached build that failed.
+                    if let Ok(ended) = cluster.status(build)
+                        && matches!(ended.state, State::Finished(_))
+                    {
+                        forget_source(&ended, session);
+                    }
+                    Err(failure)
+                }
             };
         }
         JobsCommand::Logs {

@@ -185,15 +185,16 @@ fn check(size: u64, limit: u64, session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts a source into the repository of `image`: its layer is content-addressed, so that an unchanged source is not sent
-/// again; its manifest is this build's own, so that nobody else's build loses it when this one is through.
+/// Puts a source into the repository of `image`, once for each build: its layer is content-addressed, so that it is sent
+/// once, and an unchanged one not again; its manifest is the build's own, so that no other build loses it when this one
+/// is through.
 pub(super) fn upload(
     files: Files,
-    id: &str,
+    builds: &[&str],
     image: &Reference,
     limit: u64,
     session: &Session,
-) -> Result<Reference, Failure> {
+) -> Result<Vec<Reference>, Failure> {
     let layer = session.store()?.pack(
         Arc::new(files),
         Packing::default(),
@@ -203,12 +204,28 @@ pub(super) fn upload(
     let size = layer.descriptor()?.size;
     check(size, limit, session)?;
     let artifact = mutate::append(Image::empty(&Platform::host()), layer, History::default());
-    let artifact = mutate::configure(artifact, |config| config.set_label("lifecycle.build/id", id));
+    let mut sent = Vec::new();
+    for id in builds {
+        let own = mutate::configure(artifact.clone(), |config| {
+            config.set_label("lifecycle.build/id", *id);
+        });
+        match send(&own, image, session) {
+            Ok(name) => sent.push(name),
+            Err(failure) => {
+                sent.iter().for_each(|name| remove(&name.to_string(), session));
+                return Err(failure);
+            }
+        }
+    }
+    Ok(sent)
+}
+
+fn send(artifact: &Image, image: &Reference, session: &Session) -> Result<Reference, Failure> {
     let digest: Digest = artifact.digest()?;
     let tag = format!("source-{}", &digest.hex()[..16]);
     let name = image.repository().tagged(&tag)?;
     let destination = session.output("registry", std::slice::from_ref(&name))?;
-    let receipt = transfer::write(&artifact, &destination)?;
+    let receipt = transfer::write(artifact, &destination)?;
     session.console.info(format!(
         "Sent {} of it to {}",
         human_size(receipt.sent),

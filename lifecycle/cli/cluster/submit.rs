@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 use lifecycle_dockerfile::Ignore;
 use lifecycle_image::{Artifact, Image, Index, Platform, Receipt, Reference, Source};
 use lifecycle_kubernetes::{
-    BuildResult, CacheAt, Cluster, Credentials, Executor, Life, Manifests, Phases, Placement, PodSecurity,
-    Recipe, RegistryAccess, Resources, SourceAt, Submission, Volume, build_id,
+    BuildResult, CacheAt, Cluster, ClusterError, Credentials, Executor, Life, Manifests, Phases, Placement,
+    PodSecurity, Recipe, RegistryAccess, Resources, SourceAt, Submission, Volume, build_id,
 };
 use lifecycle_platform::Selection;
 use lifecycle_spec::ExecEnv;
@@ -176,10 +176,10 @@ impl<'a> Plan<'a> {
         if let Some(files) = self.files.take() {
             match kubernetes.send_source {
                 SendSource::Registry => {
-                    let id = &self.submissions[0].id;
-                    let at = source::upload(files, id, &self.tags[0], kubernetes.source_limit, session)?;
-                    for submission in &mut self.submissions {
-                        submission.source = SourceAt::Artifact(at.clone());
+                    let ids: Vec<&str> = self.submissions.iter().map(|own| own.id.as_str()).collect();
+                    let sent = source::upload(files, &ids, &self.tags[0], kubernetes.source_limit, session)?;
+                    for (submission, at) in self.submissions.iter_mut().zip(sent) {
+                        submission.source = SourceAt::Artifact(at);
                     }
                 }
                 SendSource::Stream => {
@@ -187,9 +187,10 @@ impl<'a> Plan<'a> {
                 }
             }
         }
-        let mut guard = Uploaded::of(&self.submissions, session);
+        let mut guard = Unfinished::of(&self.submissions, cluster, session);
         for submission in &self.submissions {
             cluster.submit(&Manifests::of(submission)).map_err(failure)?;
+            guard.is_submitted(&submission.id);
             session.console.info(format!(
                 "Submitted {} to the namespace {}",
                 submission.id, submission.namespace
@@ -198,33 +199,34 @@ impl<'a> Plan<'a> {
         if let Some(archive) = &mut archive {
             for submission in &self.submissions {
                 let limit = STREAM_LIMIT;
-                let sent = cluster.send_source(&submission.id, &submission.executor.program, archive, limit);
-                if let Err(error) = sent {
-                    // Without its source the build would only wait.
-                    drop(cluster.delete(&submission.id));
-                    return Err(failure(error));
-                }
+                // Without its source the build would only wait.
+                cluster
+                    .send_source(&submission.id, &submission.executor.program, archive, limit)
+                    .map_err(failure)?;
             }
         }
         if kubernetes.detach {
-            guard.keep();
+            guard.let_all_go();
             for submission in &self.submissions {
                 session.console.result(&submission.id)?;
             }
             return Ok(ExitCode::SUCCESS);
         }
+        guard.are_under_way();
         let mut results = Vec::new();
         for submission in &self.submissions {
             match follow::follow(cluster, &submission.id, kubernetes.on_interrupt, session)? {
-                Ended::Made(result) => results.push(result),
+                Ended::Made(result) => {
+                    // It removed its source, or tried to.
+                    guard.let_go(&submission.id);
+                    results.push(result);
+                }
                 Ended::Detached => {
-                    guard.keep();
+                    guard.let_all_go();
                     return Ok(ExitCode::SUCCESS);
                 }
             }
         }
-        // Each build removed the source when it succeeded, or tried to.
-        guard.keep();
         let result = match results.as_slice() {
             [result] => result.clone(),
             results => Some(self.assemble(results, session)?),
@@ -271,32 +273,82 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// A source in the registry that goes again unless the build takes care of it (JC-25).
-struct Uploaded<'a> {
-    artifact: Option<String>,
+/// The builds of one invocation that have not ended well. When the invocation ends before they do, they end with it, and
+/// the sources that were uploaded for them go again (JC-25).
+struct Unfinished<'a> {
+    cluster: &'a Cluster,
     session: &'a Session,
+    builds: Vec<Build>,
+    /// Whether they have all they need. Until then nobody misses their records.
+    is_under_way: bool,
 }
 
-impl<'a> Uploaded<'a> {
-    fn of(submissions: &[Submission], session: &'a Session) -> Self {
-        let artifact = submissions
-            .iter()
-            .find_map(|submission| match &submission.source {
+struct Build {
+    id: String,
+    /// The source in the registry, which is this build's alone.
+    source: Option<String>,
+    is_submitted: bool,
+}
+
+impl<'a> Unfinished<'a> {
+    fn of(submissions: &[Submission], cluster: &'a Cluster, session: &'a Session) -> Self {
+        let build = |submission: &Submission| Build {
+            id: submission.id.clone(),
+            source: match &submission.source {
                 SourceAt::Artifact(artifact) => Some(artifact.to_string()),
                 SourceAt::Stream { .. } | SourceAt::Remote(_) => None,
-            });
-        Self { artifact, session }
+            },
+            is_submitted: false,
+        };
+        Self {
+            cluster,
+            session,
+            builds: submissions.iter().map(build).collect(),
+            is_under_way: false,
+        }
     }
 
-    fn keep(&mut self) {
-        self.artifact = None;
+    fn is_submitted(&mut self, id: &str) {
+        for build in self.builds.iter_mut().filter(|build| build.id == id) {
+            build.is_submitted = true;
+        }
+    }
+
+    fn are_under_way(&mut self) {
+        self.is_under_way = true;
+    }
+
+    fn let_go(&mut self, id: &str) {
+        self.builds.retain(|build| build.id != id);
+    }
+
+    fn let_all_go(&mut self) {
+        self.builds.clear();
     }
 }
 
-impl Drop for Uploaded<'_> {
+impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if let Some(artifact) = &self.artifact {
-            source::remove(artifact, self.session);
+        for build in &self.builds {
+            let id = &build.id;
+            let ended = if !build.is_submitted {
+                Ok(())
+            } else if self.is_under_way {
+                // One that has ended by itself stays as it is.
+                self.cluster.cancel(id).map(drop)
+            } else {
+                self.cluster.delete(id).map(drop)
+            };
+            match (ended, &build.source) {
+                (Ok(()) | Err(ClusterError::NoBuild(_)), Some(artifact)) => {
+                    source::remove(artifact, self.session);
+                }
+                (Ok(()) | Err(ClusterError::NoBuild(_)), None) => {}
+                // It may run on, and then it needs its source.
+                (Err(error), _) => self.session.console.warning(format!(
+                    "{id} may run on: {error}; `lifecycle jobs delete {id}` ends it and removes its source"
+                )),
+            }
         }
     }
 }
