@@ -16,6 +16,7 @@ use lifecycle_layers::{FilesLayer, Packing, Style, pack};
 use lifecycle_spec::Apis;
 use lifecycle_spec::label::{self, BuilderLabel, CreatedBy, LifecycleVersions, MinimumApis};
 
+use crate::busybox::Busybox;
 use crate::{Release, VERSION, tarball};
 
 /// Writes the lifecycle image: the tarball's files below `/cnb`, in the only and so the last layer (LCI-03).
@@ -54,8 +55,16 @@ fn old_label(apis: Apis) -> BuilderLabel {
 /// Writes the executor image: the program where kaniko's images have theirs, the certificates of public authorities, and
 /// users, for builds in a container or pod where nothing else is at hand. Jobs that run kaniko change the image and nothing
 /// else.
-pub(crate) fn executor(release: &Release, platform: &Platform, archive: &Path) -> Result<()> {
-    let layer = FilesLayer::new("executor", Style::Oci { latest: None })
+///
+/// With a busybox it is the debug image, for jobs that are scripts: a shell and tools lie where kaniko's debug images have
+/// them, and come last in `PATH`.
+pub(crate) fn executor(
+    release: &Release,
+    busybox: Option<&Busybox>,
+    platform: &Platform,
+    archive: &Path,
+) -> Result<()> {
+    let mut layer = FilesLayer::new("executor", Style::Oci { latest: None })
         .mtime(release.epoch)
         .copy("/kaniko/executor", 0o755, &release.program.path)
         .symlink("/kaniko/warmer", "executor", 0o777)
@@ -75,10 +84,15 @@ pub(crate) fn executor(release: &Release, platform: &Platform, archive: &Path) -
         .directory("/root", 0o700)
         .directory("/tmp", 0o1777)
         .directory("/workspace", 0o777);
+    let mut path = "/usr/local/bin:/kaniko".to_owned();
+    if let Some(busybox) = busybox {
+        layer = busybox.add(layer)?;
+        path.push_str(":/busybox");
+    }
     write(release, platform, layer, archive, |config| {
         config.config.entrypoint = Some(vec!["/kaniko/executor".to_owned()]);
         config.config.working_dir = Some("/workspace".to_owned());
-        config.config.set_env("PATH", "/usr/local/bin:/kaniko");
+        config.config.set_env("PATH", &path);
         config.config.set_env("DOCKER_CONFIG", "/kaniko/.docker/");
         config.config.set_env("LIFECYCLE_STORE", "/kaniko/store");
     })

@@ -8,6 +8,7 @@
 //! 3. [`tarball`]: `lifecycle-v<version>+linux.<arch>.tgz`, as pack and other platforms take it.
 //! 4. [`images`]: the lifecycle as an image, and an image to run builds in.
 
+mod busybox;
 mod images;
 mod program;
 mod sbom;
@@ -21,6 +22,7 @@ use clap::{Args, Parser, Subcommand};
 use fs_err as fs;
 use lifecycle_image::Digest;
 
+use crate::busybox::Busybox;
 use crate::program::Program;
 use crate::sbom::Crates;
 
@@ -59,6 +61,9 @@ struct Make {
     /// Directory for the release
     #[arg(long)]
     out: PathBuf,
+    /// A static busybox, for the debug image
+    #[arg(long, default_value = "/bin/busybox")]
+    busybox: PathBuf,
     /// Time of everything, in seconds since 1970 (`SOURCE_DATE_EPOCH`) [default: 1980-01-01T00:00:01Z]
     #[arg(long, default_value_t = 315_532_801, hide_default_value = true)]
     epoch: i64,
@@ -84,6 +89,10 @@ impl Make {
         let launcher = Program::read(&self.launcher)?;
         launcher.check_size(program::LARGEST_LAUNCHER)?;
         let architecture = program.architecture_with(&launcher)?;
+        let busybox = Busybox::find(&self.busybox)?;
+        if let Some(busybox) = &busybox {
+            program.architecture_with(&busybox.program)?;
+        }
         let created = jiff::Timestamp::from_second(self.epoch)
             .with_context(|| format!("{} is not a time", self.epoch))?
             .to_string();
@@ -108,8 +117,20 @@ impl Make {
         let lifecycle = self.out.join(format!("lifecycle-{suffix}.oci.tar"));
         images::lifecycle(&release, &architecture.platform(), &lifecycle)?;
         let executor = self.out.join(format!("executor-{suffix}.oci.tar"));
-        images::executor(&release, &architecture.platform(), &executor)?;
-        for file in [&tarball, &lifecycle, &executor] {
+        images::executor(&release, None, &architecture.platform(), &executor)?;
+        let mut files = vec![tarball, lifecycle, executor];
+        let debug = self.out.join(format!("executor-debug-{suffix}.oci.tar"));
+        if busybox.is_some() {
+            images::executor(&release, busybox.as_ref(), &architecture.platform(), &debug)?;
+            files.push(debug);
+        } else {
+            say(&format!(
+                "{} is NOT made: there is no {}; install the package busybox-static, or name a static busybox with --busybox",
+                debug.display(),
+                self.busybox.display()
+            ))?;
+        }
+        for file in &files {
             let bytes = fs::read(file)?;
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let line = format!("{}  {name}\n", Digest::of(&bytes).hex());

@@ -97,6 +97,15 @@ fn check(tarball: &Path) -> Output {
         .unwrap()
 }
 
+/// What the debug image is made with.
+fn has_busybox() -> bool {
+    let found = Path::new("/bin/busybox").exists();
+    if !found {
+        println!("skipped: busybox is not installed");
+    }
+    found
+}
+
 fn is_installed(program: &str) -> bool {
     let found = Command::new(program).arg("--version").output().is_ok();
     if !found {
@@ -126,7 +135,8 @@ fn two_runs_give_the_same_bytes() {
         names
     };
     assert_eq!(names(small()), names(again.path()));
-    assert_eq!(names(small()).len(), 6);
+    // Each with its checksum.
+    assert_eq!(names(small()).len(), if has_busybox() { 8 } else { 6 });
     for name in names(small()) {
         let equal = fs::read(small().join(&name)).unwrap() == fs::read(again.path().join(&name)).unwrap();
         assert!(equal, "{} differs", name.display());
@@ -159,7 +169,8 @@ fn names_and_checksums_lt_05() {
     };
     let tarball = format!("lifecycle-v{VERSION}+linux.{architecture}.tgz");
     assert!(small().join(&tarball).exists(), "{tarball}");
-    for start in ["lifecycle", "executor"] {
+    let debug = has_busybox().then_some("executor-debug");
+    for start in ["lifecycle", "executor"].into_iter().chain(debug) {
         assert!(
             small()
                 .join(format!("{start}-v{VERSION}+linux.{architecture}.oci.tar"))
@@ -408,20 +419,16 @@ fn other_tools_read_the_lifecycle_image_lci_03_ka_02() {
     assert_eq!(in_image, in_tarball);
 }
 
-#[test]
-fn the_executor_image_runs_the_program_with_roots_and_users() {
-    if !is_installed("skopeo") || !is_installed("umoci") {
-        return;
-    }
-    let archive = format!("oci-archive:{}", file(small(), "executor", ".oci.tar").display());
-    let directory = tempfile::tempdir().unwrap();
-    let layout = directory.path().join("layout");
+/// Unpacks an image of the release: its root and its configuration.
+fn unpack(start: &str, directory: &Path) -> (PathBuf, serde_json::Value) {
+    let archive = format!("oci-archive:{}", file(small(), start, ".oci.tar").display());
+    let layout = directory.join("layout");
     done(
         Command::new("skopeo")
             .args(["copy", "--quiet", &archive])
             .arg(format!("oci:{}:x", layout.display())),
     );
-    let bundle = directory.path().join("bundle");
+    let bundle = directory.join("bundle");
     let mut unpack = Command::new("umoci");
     unpack.arg("unpack");
     if !rustix::process::geteuid().is_root() {
@@ -433,7 +440,12 @@ fn the_executor_image_runs_the_program_with_roots_and_users() {
             .arg(format!("{}:x", layout.display()))
             .arg(&bundle),
     );
-    let root = bundle.join("rootfs");
+    let config = fs::read_to_string(bundle.join("config.json")).unwrap();
+    (bundle.join("rootfs"), serde_json::from_str(&config).unwrap())
+}
+
+/// What executor images have, whether for debugging or not.
+fn is_executor(root: &Path, config: &serde_json::Value) {
     for name in ["executor", "warmer", "lifecycle"] {
         let program = fs::read(root.join("kaniko").join(name)).unwrap();
         assert!(program == fs::read(launcher()).unwrap(), "{name}");
@@ -448,8 +460,6 @@ fn the_executor_image_runs_the_program_with_roots_and_users() {
             .unwrap()
             .starts_with("root:x:0:0:")
     );
-    let config = fs::read_to_string(bundle.join("config.json")).unwrap();
-    let config: serde_json::Value = serde_json::from_str(&config).unwrap();
     assert_eq!(config["process"]["args"][0], "/kaniko/executor");
     let environment = config["process"]["env"].to_string();
     assert!(
@@ -457,6 +467,59 @@ fn the_executor_image_runs_the_program_with_roots_and_users() {
         "{environment}"
     );
     assert_eq!(config["process"]["cwd"], "/workspace");
+}
+
+#[test]
+fn the_executor_image_runs_the_program_with_roots_and_users() {
+    if !is_installed("skopeo") || !is_installed("umoci") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (root, config) = unpack("executor-v", directory.path());
+    is_executor(&root, &config);
+    assert!(!root.join("bin").exists() && !root.join("busybox").exists());
+}
+
+#[test]
+fn the_debug_image_is_the_executor_image_with_a_shell() {
+    if !is_installed("skopeo") || !is_installed("umoci") || !has_busybox() {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (root, config) = unpack("executor-debug-v", directory.path());
+    is_executor(&root, &config);
+    let environment = config["process"]["env"].to_string();
+    let path = "/usr/local/bin:/kaniko:/busybox";
+    assert!(environment.contains(&format!("\"PATH={path}\"")), "{environment}");
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can enter the image");
+        return;
+    }
+    let script = "for file in /kaniko/*; do basename $file; done; which grep";
+    for shell in ["/bin/sh", "/busybox/sh"] {
+        let mut enter = Command::new("chroot");
+        enter
+            .arg(&root)
+            .args(["/busybox/env", "-i", &format!("PATH={path}")]);
+        let said = done(enter.args([shell, "-c", script])).stdout;
+        assert_eq!(
+            String::from_utf8(said).unwrap(),
+            "executor\nlifecycle\nstore\nwarmer\n/busybox/grep\n"
+        );
+    }
+}
+
+#[test]
+fn a_release_without_busybox_says_what_is_not_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut command = make(launcher(), directory.path());
+    let said = done(command.args(["--busybox", "/nonexistent"])).stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert!(
+        said.contains(".oci.tar is NOT made: there is no /nonexistent; install the package busybox-static"),
+        "{said}"
+    );
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 6);
 }
 
 #[test]
