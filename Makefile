@@ -23,6 +23,7 @@ lint: setup $(TOOLS)/bin/cargo-deny ## Check formatting, lints, structure, scrip
 	cargo fmt --all --check
 	cargo fmt --manifest-path tests/fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets -- -D warnings
+	cargo clippy --package lifecycle --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	tests/lint/run
 	$(TOOLS)/bin/cargo-deny check bans licenses sources

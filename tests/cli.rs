@@ -50,6 +50,18 @@ fn version_says_the_version() {
 }
 
 #[test]
+fn dockerfile_as_the_last_word_is_the_usual_file() {
+    let directory = scratch();
+    fs_err::write(directory.path().join("Dockerfile"), "FROM scratch\nENV A=1\n").unwrap();
+    for words in [
+        &["build", ".", "--tag", "app", "--dockerfile"][..],
+        &["build", ".", "--tag", "app", "-f"],
+    ] {
+        lifecycle(directory.path()).args(words).assert().success();
+    }
+}
+
+#[test]
 fn every_command_explains_itself_with_an_example() {
     let directory = scratch();
     for words in [

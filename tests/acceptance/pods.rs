@@ -384,6 +384,100 @@ fn build_on_kubernetes_goes_from_the_source_here_to_a_digest_there() {
     assert_eq!(pushed.count(), 1);
 }
 
+/// Submits, follows by name, and compares what status, registry and a build of this machine say about the image. Returns
+/// the name of the build.
+fn submit_logs_digest(
+    machine: &Machine,
+    image: &str,
+    source: &Path,
+    arguments: &[&str],
+    variables: &[(&str, String)],
+) -> String {
+    let source = source.to_str().unwrap();
+    let lifecycle = |words: &[&str]| {
+        let invocation = machine.lifecycle(words).env("SOURCE_DATE_EPOCH", "0");
+        variables.iter().fold(invocation, |invocation, (name, value)| {
+            invocation.env(name, value)
+        })
+    };
+    let words = ["build", source, "--tag", image, "--on", "kubernetes", "--detach"];
+    let id = lifecycle(&[&words[..], arguments].concat()).succeeds().stdout();
+    let id = id.trim();
+    let followed = lifecycle(&["jobs", "logs", id, "--follow"]).succeeds();
+    let followed = followed.says("COPY page.txt").stdout();
+    lifecycle(&["build", source, "--tag", "here"]).succeeds();
+    let digest = machine.digest("here");
+    assert!(followed.trim().ends_with(&format!("@{digest}")), "{followed}");
+    let status = lifecycle(&["jobs", "status", id, "--output", "json"])
+        .succeeds()
+        .json();
+    assert_eq!(status["digest"], digest);
+    let remote = format!("registry:{image}");
+    let remote = lifecycle(&["inspect", &remote, "--output", "json"])
+        .succeeds()
+        .json();
+    assert_eq!(remote["digest"], digest);
+    id.to_owned()
+}
+
+#[test]
+fn a_detached_build_is_followed_by_its_name_to_its_digest() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::new();
+    let files = [
+        ("Dockerfile", "FROM scratch\nCOPY page.txt /\n"),
+        ("page.txt", "1\n"),
+    ];
+    let source = site.machine.files("source", &files);
+    let server = FakeCluster::start();
+    let kubeconfig = server.kubeconfig(&site.machine.path(""));
+    let variables = [("KUBECONFIG", kubeconfig.to_str().unwrap().to_owned())];
+    let kubelet = site.kubelet("node", imposed(None));
+    thread::scope(|scope| {
+        scope.spawn(|| play_node(&server, &kubelet, || {}));
+        let image = site.registry.name("app:1");
+        let arguments = ["--executor-image", EXECUTOR];
+        submit_logs_digest(&site.machine, &image, &source, &arguments, &variables);
+    });
+}
+
+/// Needs a cluster, and with `LIFECYCLE_TEST_IMAGE` the name of an image that its pods and this machine may push, so that no
+/// cluster that somebody happens to be logged in to gets builds. `LIFECYCLE_TEST_ON_KUBERNETES` has more options of the
+/// build, such as `--registry-secret push --executor-image IMAGE`.
+#[test]
+fn a_real_cluster_builds_and_tells_the_digest() {
+    let variable = |name: &str| {
+        let found = std::env::vars_os().find(|(own, _)| own == name);
+        found.and_then(|(_, value)| value.into_string().ok())
+    };
+    let Some(kubeconfig) = variable("KUBECONFIG") else {
+        println!("skipped: KUBECONFIG is not set");
+        return;
+    };
+    let Some(image) = variable("LIFECYCLE_TEST_IMAGE") else {
+        println!("skipped: LIFECYCLE_TEST_IMAGE is not set");
+        return;
+    };
+    let machine = Machine::new();
+    let files = [
+        ("Dockerfile", "FROM scratch\nCOPY page.txt /\n"),
+        ("page.txt", "1\n"),
+    ];
+    let source = machine.files("source", &files);
+    let options = variable("LIFECYCLE_TEST_ON_KUBERNETES").unwrap_or_default();
+    let options: Vec<&str> = options.split_whitespace().collect();
+    let mut variables = vec![("KUBECONFIG", kubeconfig)];
+    variables.extend(variable("DOCKER_CONFIG").map(|directory| ("DOCKER_CONFIG", directory)));
+    let id = submit_logs_digest(&machine, &image, &source, &options, &variables);
+    let (name, kubeconfig) = &variables[0];
+    machine
+        .lifecycle(&["jobs", "delete", &id])
+        .env(name, kubeconfig)
+        .succeeds();
+}
+
 #[test]
 fn each_platform_has_a_source_of_its_own_and_all_end_with_the_command_jc_25() {
     let site = Site::new();

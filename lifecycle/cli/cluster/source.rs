@@ -212,7 +212,9 @@ pub(super) fn upload(
         match send(&own, image, session) {
             Ok(name) => sent.push(name),
             Err(failure) => {
-                sent.iter().for_each(|name| remove(&name.to_string(), session));
+                for name in &sent {
+                    remove(&name.to_string(), session);
+                }
                 return Err(failure);
             }
         }
