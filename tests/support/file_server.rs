@@ -321,12 +321,24 @@ impl State {
     }
 
     fn take(&mut self, path: &str, query: &BTreeMap<&str, &str>, body: Vec<u8>) -> Answer {
-        // Parts have numbers, and blocks have names that are numbers of the same length; a list of them ends the blob.
+        // Parts have numbers; blocks have names, and the list that ends the blob says their order.
         let number = query.get("partNumber").map(|number| format!("{number:0>5}"));
         let part = number.or_else(|| query.get("blockid").map(|&id| id.to_owned()));
         match (part, query.get("comp")) {
             (Some(part), _) => drop(self.parts.insert(part, body)),
-            (None, Some(&"blocklist")) => self.join(path),
+            (None, Some(&"blocklist")) => {
+                let list = String::from_utf8(body).unwrap();
+                let place = |name: &str| {
+                    let name = name.replace("%3D", "=").replace("%2F", "/").replace("%2B", "+");
+                    list.find(&format!(">{name}<")).unwrap()
+                };
+                let parts = std::mem::take(&mut self.parts);
+                let parts = parts.into_iter();
+                self.parts = parts
+                    .map(|(name, bytes)| (format!("{:0>10}", place(&name)), bytes))
+                    .collect();
+                self.join(path);
+            }
             (None, _) => {
                 let stored = Stored {
                     bytes: body,
