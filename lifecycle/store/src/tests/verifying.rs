@@ -93,6 +93,9 @@ fn a_name_whose_image_is_incomplete_is_damage() {
     assert_eq!(store.verify(false).unwrap().damage, []);
 }
 
+/// What is left of a file.
+type Cut = fn(&[u8]) -> Vec<u8>;
+
 /// What a power cut leaves of documents that are not flushed: nothing, the beginning, or blocks that were never written.
 #[test]
 fn half_a_note_is_none_and_is_written_again() {
@@ -125,7 +128,7 @@ fn half_a_note_is_none_and_is_written_again() {
         entries.next().unwrap().unwrap().path()
     }];
     let whole: Vec<Vec<u8>> = notes.iter().map(|path| std::fs::read(path).unwrap()).collect();
-    let cuts: [fn(&[u8]) -> Vec<u8>; 4] = [
+    let cuts: [Cut; 4] = [
         |_| Vec::new(),
         |whole| whole[..whole.len() - 1].to_vec(),
         |whole| vec![0; whole.len()],
@@ -143,7 +146,7 @@ fn half_a_note_is_none_and_is_written_again() {
         assert!(store.layer(&diff_id).unwrap().is_some());
         assert_eq!(
             store.directory().known_origins(&descriptor.digest),
-            [repository.clone()]
+            std::slice::from_ref(&repository)
         );
     }
     // Whole, but of a blob that the cut has taken.
