@@ -1,19 +1,17 @@
 //! A web server that keeps files, counts who asks, and can be told to fail.
 //!
 //! It gives files, or parts of them, takes files, and knows the requests by which object stores take large ones in parts.
-//! Threads and sockets of the standard library only, so that nothing of what it tests is part of it.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
-use std::thread;
+
+use super::wire::{Answer, Connection, Request, Server};
 
 /// A server on a loopback port of its own, for as long as the value lives.
 pub struct FileServer {
-    address: String,
+    server: Server,
     state: Arc<Mutex<State>>,
 }
 
@@ -25,7 +23,6 @@ struct State {
     seen: Vec<Seen>,
     /// The `Authorization` that everybody needs.
     authorization: Option<String>,
-    is_over: bool,
 }
 
 #[derive(Clone, Default)]
@@ -55,32 +52,20 @@ pub struct Seen {
 impl FileServer {
     /// Starts one.
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new(Mutex::new(State::default()));
         let own = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                if own.lock().unwrap().is_over {
-                    return;
-                }
-                let (Ok(stream), state) = (stream, Arc::clone(&own)) else {
-                    continue;
-                };
-                thread::spawn(move || serve(&stream, &state));
-            }
-        });
-        Self { address, state }
+        let server = Server::start(move |connection, request| serve(connection, request, &own));
+        Self { server, state }
     }
 
     /// `host:port`.
     pub fn address(&self) -> &str {
-        &self.address
+        self.server.address()
     }
 
     /// The address of a file.
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.address)
+        format!("http://{}{path}", self.address())
     }
 
     /// Keeps a file, with an `ETag` and whatever else is said of it.
@@ -134,127 +119,41 @@ impl FileServer {
     }
 }
 
-impl Drop for FileServer {
-    fn drop(&mut self) {
-        self.state.lock().unwrap().is_over = true;
-        // Wakes the listener, which sees that nobody is left.
-        drop(TcpStream::connect(&self.address));
-    }
-}
-
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn new(status: u16) -> Self {
-        Self {
-            status,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
-    }
-
-    fn header(mut self, name: &str, value: impl ToString) -> Self {
-        self.headers.push((name.to_owned(), value.to_string()));
-        self
-    }
-
-    fn body(self, body: impl Into<Vec<u8>>) -> Self {
-        Self {
-            body: body.into(),
-            ..self
-        }
-    }
-}
-
-fn serve(stream: &TcpStream, state: &Mutex<State>) {
-    let Ok(reading) = stream.try_clone() else { return };
-    let mut reader = BufReader::new(reading);
-    while let Ok(true) = serve_one(&mut reader, stream, state) {}
-    drop(stream.shutdown(Shutdown::Both));
-}
-
 /// Deals with one request; false ends the connection.
-fn serve_one(
-    reader: &mut BufReader<TcpStream>,
-    mut stream: &TcpStream,
-    state: &Mutex<State>,
-) -> io::Result<bool> {
-    let mut line = String::new();
-    reader.read_line(&mut line)?;
-    let mut words = line.split_whitespace();
-    let (Some(method), Some(target)) = (words.next(), words.next()) else {
-        return Ok(false);
-    };
-    let (method, target) = (method.to_owned(), target.to_owned());
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    if headers.contains_key("expect") {
-        stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
-    }
-    let length = headers.get("content-length").and_then(|text| text.parse().ok());
-    let mut body = Vec::new();
-    reader.by_ref().take(length.unwrap_or(0)).read_to_end(&mut body)?;
-    let (mut answer, cut) = {
+fn serve(connection: &mut Connection, request: &Request, state: &Mutex<State>) -> io::Result<bool> {
+    let body = connection.body(request)?;
+    let (answer, cut) = {
         let mut state = state.lock().unwrap();
         state.seen.push(Seen {
-            target: target.clone(),
-            headers: headers.clone(),
+            target: request.target.clone(),
+            headers: request.headers.clone(),
         });
-        let request = format!("{method} {target}");
-        let rule = state.rules.iter().position(|(part, _)| request.contains(part));
+        let line = format!("{} {}", request.method, request.target);
+        let rule = state.rules.iter().position(|(part, _)| line.contains(part));
         match rule.map(|at| state.rules.remove(at).1) {
             Some(Action::Answer(status, headers)) => {
                 let answer = Answer::new(status).body("no");
-                (
-                    headers
-                        .iter()
-                        .fold(answer, |answer, (name, value)| answer.header(name, value)),
-                    None,
-                )
+                let add = |answer: Answer, (name, value): &(&str, String)| answer.header(name, value);
+                (headers.iter().fold(answer, add), None)
             }
-            Some(Action::Cut(limit)) => (state.answer(&method, &target, &headers, body), Some(limit)),
-            None => (state.answer(&method, &target, &headers, body), None),
+            Some(Action::Cut(limit)) => (state.answer(request, body), Some(limit)),
+            None => (state.answer(request, body), None),
         }
     };
-    let mut head = format!("HTTP/1.1 {} X\r\n", answer.status);
-    for (name, value) in &answer.headers {
-        write!(head, "{name}: {value}\r\n").map_err(io::Error::other)?;
-    }
-    if answer.status != 204 {
-        write!(head, "Content-Length: {}\r\n", answer.body.len()).map_err(io::Error::other)?;
-    }
-    head.push_str("\r\n");
-    stream.write_all(head.as_bytes())?;
-    if method == "HEAD" {
-        answer.body.clear();
-    }
-    if let Some(limit) = cut {
-        stream.write_all(&answer.body[..limit.min(answer.body.len())])?;
-        return Ok(false);
-    }
-    stream.write_all(&answer.body)?;
-    Ok(true)
+    let Some(limit) = cut else {
+        connection.send(request, &answer)?;
+        return Ok(true);
+    };
+    connection.send_head(&answer)?;
+    connection
+        .stream
+        .write_all(&answer.body[..limit.min(answer.body.len())])?;
+    Ok(false)
 }
 
 impl State {
-    fn answer(
-        &mut self,
-        method: &str,
-        target: &str,
-        headers: &BTreeMap<String, String>,
-        body: Vec<u8>,
-    ) -> Answer {
+    fn answer(&mut self, request: &Request, body: Vec<u8>) -> Answer {
+        let (method, target, headers) = (&*request.method, &*request.target, &request.headers);
         if self.authorization.is_some() && self.authorization.as_ref() != headers.get("authorization") {
             return Answer::new(401).header("WWW-Authenticate", "Basic realm=\"files\"");
         }

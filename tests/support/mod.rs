@@ -33,6 +33,7 @@ mod program;
 mod registry;
 mod root;
 mod snapshot;
+mod wire;
 
 pub(crate) use machine::Machine;
 pub(crate) use pod::Pod;

@@ -6,17 +6,18 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod routes;
-mod wire;
+mod serve;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+
+use super::wire::{self, Server};
 
 /// What a request is met with in place of an answer.
 #[derive(Debug, Clone)]
@@ -68,7 +69,7 @@ pub(crate) struct World {
 /// The server. It ends with the test.
 #[derive(Clone)]
 pub(crate) struct FakeCluster {
-    port: u16,
+    server: Arc<Server>,
     shared: Arc<Shared>,
 }
 
@@ -81,22 +82,14 @@ struct Shared {
 impl FakeCluster {
     /// Starts one on a free port of loopback.
     pub(crate) fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
         let shared = Arc::new(Shared::default());
         shared.world.lock().unwrap().version = 100;
-        let server = Self { port, shared };
-        let accepting = server.clone();
-        thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let shared = Arc::clone(&accepting.shared);
-                if shared.world.lock().unwrap().is_down {
-                    continue;
-                }
-                thread::spawn(move || wire::serve(stream, &shared));
-            }
-        });
-        server
+        let own = Arc::clone(&shared);
+        let server = Server::start(move |connection, request| serve::serve(connection, request, &own));
+        Self {
+            server: Arc::new(server),
+            shared,
+        }
     }
 
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
@@ -119,7 +112,7 @@ impl FakeCluster {
         let config = json!({
             "apiVersion": "v1",
             "kind": "Config",
-            "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{}", self.port)}}],
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", self.server.address())}}],
             "users": [{"name": "u", "user": {"token": token}}],
             "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u", "namespace": "builds"}}],
             "current-context": "x",

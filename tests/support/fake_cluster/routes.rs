@@ -5,14 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::World;
-
-/// A request as far as answers depend on it.
-pub(super) struct Request<'a> {
-    pub(super) method: &'a str,
-    pub(super) target: &'a str,
-    pub(super) token: &'a str,
-    pub(super) body: &'a Value,
-}
+use super::wire::Request;
 
 /// What a request is answered with.
 pub(super) enum Answer {
@@ -142,28 +135,31 @@ pub(super) fn merge(document: &mut Value, patch: &Value) {
     }
 }
 
-pub(super) fn route(request: &Request<'_>, world: &mut World) -> Answer {
-    let (path, query) = request.target.split_once('?').unwrap_or((request.target, ""));
+pub(super) fn route(request: &Request, body: &Value, world: &mut World) -> Answer {
+    let target = request.target.as_str();
+    let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let query: BTreeMap<String, String> = query
         .split('&')
         .filter_map(|pair| pair.split_once('='))
         .map(|(key, value)| (key.to_owned(), unescape(value)))
         .collect();
     let refuse = |code, reason: &str, message: &str| Answer::Object(code, failure(code, reason, message));
-    if world.token.as_deref().is_some_and(|token| token != request.token) {
+    let sent = request.headers.get("authorization").map(String::as_str);
+    let token = sent.and_then(|sent| sent.strip_prefix("Bearer "));
+    if world.token.is_some() && world.token.as_deref() != token {
         return refuse(401, "Unauthorized", "Unauthorized");
     }
     let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
     match words.as_slice() {
         ["version"] => Answer::Object(200, version()),
         [.., "selfsubjectaccessreviews"] => {
-            let asked = &request.body["spec"]["resourceAttributes"];
+            let asked = &body["spec"]["resourceAttributes"];
             let part = |key: &str| asked[key].as_str().unwrap_or_default();
             let mut what = format!("{} {}", part("verb"), part("resource"));
             if !part("subresource").is_empty() {
                 what = format!("{what}/{}", part("subresource"));
             }
-            let mut answer = request.body.clone();
+            let mut answer = body.clone();
             answer["status"] = json!({ "allowed": !world.forbidden.contains(&what) });
             Answer::Object(201, answer)
         }
@@ -196,8 +192,7 @@ pub(super) fn route(request: &Request<'_>, world: &mut World) -> Answer {
                     "User \"u\" cannot create resource \"pods/exec\"",
                 );
             }
-            let words: Vec<String> = request
-                .target
+            let words: Vec<String> = target
                 .split(['?', '&'])
                 .filter_map(|pair| pair.strip_prefix("command="))
                 .map(unescape)
@@ -207,8 +202,8 @@ pub(super) fn route(request: &Request<'_>, world: &mut World) -> Answer {
                 size: words[size + 1].parse().unwrap(),
             })
         }
-        [.., "namespaces", _, resource] => collection(request, world, resource, &query),
-        [.., "namespaces", _, resource, name] => single(request, world, resource, name),
+        [.., "namespaces", _, resource] => collection(&request.method, body, world, resource, &query),
+        [.., "namespaces", _, resource, name] => single(&request.method, body, world, resource, name),
         _ => refuse(404, "NotFound", &format!("there is no {path}")),
     }
 }
@@ -257,13 +252,14 @@ fn forbidden(world: &World, verb: &str, resource: &str) -> Option<Answer> {
 }
 
 fn collection(
-    request: &Request<'_>,
+    method: &str,
+    body: &Value,
     world: &mut World,
     resource: &str,
     query: &BTreeMap<String, String>,
 ) -> Answer {
     let selector = Selector::of(query);
-    if request.method == "GET" && query.get("watch").is_some_and(|watch| watch == "true") {
+    if method == "GET" && query.get("watch").is_some_and(|watch| watch == "true") {
         let version = query
             .get("resourceVersion")
             .and_then(|text| text.parse().ok())
@@ -283,7 +279,7 @@ fn collection(
             selector,
         });
     }
-    if request.method == "GET" {
+    if method == "GET" {
         if let Some(refused) = forbidden(world, "list", resource) {
             return refused;
         }
@@ -297,7 +293,7 @@ fn collection(
     if let Some(refused) = forbidden(world, "create", resource) {
         return refused;
     }
-    let mut object = request.body.clone();
+    let mut object = body.clone();
     let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     if query.get("dryRun").is_some() {
         return Answer::Object(201, object);
@@ -312,8 +308,8 @@ fn collection(
     Answer::Object(201, world.put(resource, object))
 }
 
-fn single(request: &Request<'_>, world: &mut World, resource: &str, name: &str) -> Answer {
-    let verb = match request.method {
+fn single(method: &str, body: &Value, world: &mut World, resource: &str, name: &str) -> Answer {
+    let verb = match method {
         "PATCH" => "patch",
         "DELETE" => "delete",
         _ => "get",
@@ -328,7 +324,7 @@ fn single(request: &Request<'_>, world: &mut World, resource: &str, name: &str) 
     };
     match verb {
         "patch" => {
-            merge(&mut object, request.body);
+            merge(&mut object, body);
             Answer::Object(200, world.put(resource, object))
         }
         "delete" => {

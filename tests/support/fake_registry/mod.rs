@@ -1,27 +1,24 @@
 //! A registry that can be told to fail.
 //!
-//! It speaks enough of the distribution protocol to take and give images, on threads and sockets of the standard
-//! library only, so that nothing of what it tests is part of it. It records every request. [`Rule`]s make it
+//! It speaks enough of the distribution protocol to take and give images, and records every request. [`Rule`]s make it
 //! misbehave: answer with errors, cut streams, lie, redirect, drip.
 
 mod routes;
+mod serve;
 mod tokens;
-mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::Duration;
 
 use lifecycle_image::Digest;
 
-use self::wire::serve;
+use super::wire::{self, Request, Server};
 
 /// A registry on a loopback port of its own, for as long as the value lives.
 pub struct FakeRegistry {
-    address: String,
+    server: Server,
     state: Arc<Mutex<State>>,
 }
 
@@ -162,32 +159,19 @@ impl FakeRegistry {
 
     /// A registry made so.
     pub fn start_with(options: Options) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
         let state = Arc::new(Mutex::new(State {
             options,
-            host: address.clone(),
             ..State::default()
         }));
-        let shared = Arc::clone(&state);
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let (Ok(stream), state) = (stream, Arc::clone(&shared)) else {
-                    return;
-                };
-                // The value that stood for the registry is gone.
-                if state.lock().unwrap().host.is_empty() {
-                    return;
-                }
-                thread::spawn(move || serve(stream, &state));
-            }
-        });
-        Self { address, state }
+        let own = Arc::clone(&state);
+        let server = Server::start(move |connection, request| serve::serve(connection, request, &own));
+        server.address().clone_into(&mut state.lock().unwrap().host);
+        Self { server, state }
     }
 
     /// `host:port`.
     pub fn address(&self) -> &str {
-        &self.address
+        self.server.address()
     }
 
     /// From now on, or from the first request that fits on, misbehaves.
@@ -286,18 +270,12 @@ impl FakeRegistry {
     }
 }
 
-impl Drop for FakeRegistry {
-    fn drop(&mut self) {
-        self.state.lock().unwrap().host.clear();
-        // Wakes the listener, which sees that nobody is left.
-        drop(TcpStream::connect(&self.address));
-    }
-}
-
 impl State {
-    fn take_rule(&mut self, method: &str, target: &str) -> Option<Action> {
+    fn take_rule(&mut self, request: &Request) -> Option<Action> {
         let fits = |rule: &&mut Rule| {
-            rule.times > 0 && (rule.method.is_empty() || rule.method == method) && target.contains(&rule.part)
+            rule.times > 0
+                && (rule.method.is_empty() || rule.method == request.method)
+                && request.target.contains(&rule.part)
         };
         let rule = self.rules.iter_mut().find(fits)?;
         if rule.skip > 0 {
@@ -308,18 +286,16 @@ impl State {
         Some(rule.action.clone())
     }
 
-    fn record(
-        &mut self,
-        method: &str,
-        target: &str,
-        headers: &BTreeMap<String, String>,
-        body: Vec<u8>,
-        status: u16,
-    ) {
+    fn record(&mut self, request: &Request, body: Vec<u8>, status: u16) {
+        let Request {
+            method,
+            target,
+            headers,
+        } = request.clone();
         self.seen.push(Seen {
-            method: method.to_owned(),
-            target: target.to_owned(),
-            headers: headers.clone(),
+            method,
+            target,
+            headers,
             body,
             status,
         });

@@ -5,24 +5,19 @@ use std::collections::BTreeMap;
 use lifecycle_image::Digest;
 
 use super::tokens::fields;
-use super::wire::Answer;
+use super::wire::{Answer, Request};
 use super::{Mount, State};
 
 impl State {
-    pub(super) fn answer(
-        &mut self,
-        method: &str,
-        target: &str,
-        headers: &BTreeMap<String, String>,
-        body: &[u8],
-    ) -> Answer {
+    pub(super) fn answer(&mut self, request: &Request, body: &[u8]) -> Answer {
+        let (method, target, headers) = (&*request.method, &*request.target, &request.headers);
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let query = fields(query);
         if path == "/token" {
             return self.give_token(method, &query, headers, body);
         }
         let Some(route) = path.strip_prefix("/v2/") else {
-            return Answer::error(404, "NOT_FOUND", "no such page");
+            return error(404, "NOT_FOUND", "no such page");
         };
         if let Some(refusal) = self.refuse(method, route, &query, headers) {
             return refusal;
@@ -47,7 +42,7 @@ impl State {
                 };
             }
         }
-        Answer::error(404, "NOT_FOUND", "no such route")
+        error(404, "NOT_FOUND", "no such route")
     }
 
     fn give_blob(&self, repository: &str, digest: &str, headers: &BTreeMap<String, String>) -> Answer {
@@ -56,7 +51,7 @@ impl State {
             .ok()
             .and_then(|digest: Digest| self.blobs.get(&(repository.to_owned(), digest)));
         let Some(bytes) = found else {
-            return Answer::error(404, "BLOB_UNKNOWN", "blob unknown to registry");
+            return error(404, "BLOB_UNKNOWN", "blob unknown to registry");
         };
         let start = headers
             .get("range")
@@ -106,7 +101,7 @@ impl State {
                         self.blobs.insert((repository.to_owned(), digest), bytes);
                         return Answer::new(201).header("Location", "/v2/done");
                     }
-                    (Mount::Refused, _) => return Answer::error(405, "UNSUPPORTED", "no mounts"),
+                    (Mount::Refused, _) => return error(405, "UNSUPPORTED", "no mounts"),
                     _ => {}
                 }
             }
@@ -120,7 +115,7 @@ impl State {
             };
         }
         let Some(session) = self.sessions.get_mut(id) else {
-            return Answer::error(404, "BLOB_UPLOAD_UNKNOWN", "upload unknown");
+            return error(404, "BLOB_UPLOAD_UNKNOWN", "upload unknown");
         };
         let range = |length: usize| format!("0-{}", length.max(1) - 1);
         match method {
@@ -136,8 +131,7 @@ impl State {
                     .get("content-range")
                     .and_then(|range| range.split('-').next()?.parse().ok());
                 if start.is_some_and(|start: usize| start != session.len()) {
-                    return Answer::error(416, "RANGE_INVALID", "out of order")
-                        .header("Range", range(session.len()));
+                    return error(416, "RANGE_INVALID", "out of order").header("Range", range(session.len()));
                 }
                 session.extend_from_slice(body);
                 Answer::new(202)
@@ -150,12 +144,12 @@ impl State {
                 let bytes = self.sessions.remove(id).unwrap();
                 let actual = Digest::of(&bytes);
                 if actual != digest {
-                    return Answer::error(400, "DIGEST_INVALID", "the digest is not that of the content");
+                    return error(400, "DIGEST_INVALID", "the digest is not that of the content");
                 }
                 self.blobs.insert((repository.to_owned(), digest), bytes);
                 Answer::new(201).header("Docker-Content-Digest", actual)
             }
-            _ => Answer::error(405, "UNSUPPORTED", "no such method"),
+            _ => error(405, "UNSUPPORTED", "no such method"),
         }
     }
 
@@ -183,7 +177,7 @@ impl State {
                         .retain(|(other, _), (_, kept)| other != repository || *kept != bytes);
                     Answer::new(202)
                 }
-                None => Answer::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+                None => error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
             },
             _ => match self.manifests.get(&key) {
                 Some((media_type, bytes)) => {
@@ -195,14 +189,14 @@ impl State {
                     }
                     answer.header("Docker-Content-Digest", Digest::of(bytes))
                 }
-                None => Answer::error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
+                None => error(404, "MANIFEST_UNKNOWN", "manifest unknown"),
             },
         }
     }
 
     fn list_tags(&self, repository: &str, query: &[(String, String)]) -> Answer {
         let Some(tags) = self.tags.get(repository) else {
-            return Answer::error(404, "NAME_UNKNOWN", "repository name not known to registry");
+            return error(404, "NAME_UNKNOWN", "repository name not known to registry");
         };
         let last = query
             .iter()
@@ -229,7 +223,7 @@ impl State {
 
     fn list_referrers(&self, repository: &str, digest: &str, query: &[(String, String)]) -> Answer {
         if !self.options.referrers {
-            return Answer::error(404, "NOT_FOUND", "no such route");
+            return error(404, "NOT_FOUND", "no such route");
         }
         let wanted = query
             .iter()
@@ -256,6 +250,14 @@ impl State {
             .header("Content-Type", "application/vnd.oci.image.index.v1+json")
             .body(body)
     }
+}
+
+/// An error as the protocol has them.
+pub(super) fn error(status: u16, code: &str, message: &str) -> Answer {
+    let body = format!(r#"{{"errors":[{{"code":"{code}","message":"{message}"}}]}}"#);
+    Answer::new(status)
+        .header("Content-Type", "application/json")
+        .body(body)
 }
 
 /// The digest of a manifest's subject. Read by hand: what is tested reads JSON with a library.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::routes::error;
 use super::wire::Answer;
 use super::{Auth, State};
 
@@ -16,10 +17,7 @@ impl State {
     ) -> Option<Answer> {
         let sent = headers.get("authorization");
         let unauthorized = |challenge: String| {
-            Some(
-                Answer::error(401, "UNAUTHORIZED", "authentication required")
-                    .header("WWW-Authenticate", challenge),
-            )
+            Some(error(401, "UNAUTHORIZED", "authentication required").header("WWW-Authenticate", challenge))
         };
         match &self.options.auth {
             Auth::Nobody => None,
@@ -71,7 +69,7 @@ impl State {
         body: &[u8],
     ) -> Answer {
         let Auth::Token(tokens) = self.options.auth.clone() else {
-            return Answer::error(404, "NOT_FOUND", "no token server here");
+            return error(404, "NOT_FOUND", "no token server here");
         };
         let form = fields(std::str::from_utf8(body).unwrap());
         let given = |name: &str| {
@@ -94,7 +92,7 @@ impl State {
         };
         let anonymous = method == "GET" && sent.is_none() && tokens.anonymous;
         if !known && !anonymous {
-            return Answer::error(401, "UNAUTHORIZED", "incorrect username or password");
+            return error(401, "UNAUTHORIZED", "incorrect username or password");
         }
         let asked = query.iter().chain(&form).filter(|(name, _)| name == "scope");
         let mut granted = Vec::new();

@@ -14,3 +14,9 @@ mod manifests;
 mod refusals;
 mod samples;
 mod whole;
+#[expect(
+    dead_code,
+    reason = "shared with the registry's own tests, which use other parts of it"
+)]
+#[path = "../../../../tests/support/wire.rs"]
+mod wire;

@@ -20,3 +20,6 @@ mod referrers;
 mod samples;
 #[cfg(test)]
 mod security;
+#[cfg(test)]
+#[path = "../../../../tests/support/wire.rs"]
+mod wire;

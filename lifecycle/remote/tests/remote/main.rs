@@ -13,6 +13,13 @@ mod objects;
 mod repositories;
 #[cfg(test)]
 mod web;
+#[cfg(test)]
+#[expect(
+    dead_code,
+    reason = "shared with the registry's own tests, which use other parts of it"
+)]
+#[path = "../../../../tests/support/wire.rs"]
+mod wire;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};

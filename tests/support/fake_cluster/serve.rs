@@ -1,7 +1,6 @@
-//! HTTP/1.1 and WebSockets on a socket, and the faults that break them.
+//! One request after another, streams among them, and the faults that break them.
 
-use std::collections::BTreeMap;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 use std::time::Duration;
@@ -11,51 +10,25 @@ use tungstenite::Message;
 use tungstenite::handshake::derive_accept_key;
 use tungstenite::protocol::{Role, WebSocket};
 
-use super::routes::{Answer, Request, route};
+use super::routes::{Answer, failure, route};
+use super::wire::{self, Connection, Request};
 use super::{Fault, Seen, Shared};
 
-pub(super) fn serve(stream: TcpStream, shared: &Shared) {
-    let Ok(reading) = stream.try_clone() else { return };
-    let mut reader = BufReader::new(reading);
-    // A client that goes away ends the connection, which is all there is to do.
-    while let Ok(true) = serve_one(&mut reader, &stream, shared) {}
-    drop(stream.shutdown(Shutdown::Both));
-}
-
 /// Deals with one request; false ends the connection.
-fn serve_one(reader: &mut BufReader<TcpStream>, mut stream: &TcpStream, shared: &Shared) -> io::Result<bool> {
-    let mut line = String::new();
-    if reader.read_line(&mut line)? == 0 || shared.world.lock().unwrap().is_down {
+pub(super) fn serve(connection: &mut Connection, request: &Request, shared: &Shared) -> io::Result<bool> {
+    if shared.world.lock().unwrap().is_down {
         return Ok(false);
     }
-    let mut words = line.split_whitespace();
-    let (Some(method), Some(target)) = (words.next(), words.next()) else {
-        return Ok(false);
-    };
-    let (method, target) = (method.to_owned(), target.to_owned());
-    let mut headers = BTreeMap::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(':') else {
-            break;
-        };
-        headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-    }
-    let mut body = Vec::new();
-    if let Some(length) = headers.get("content-length") {
-        let length: u64 = length.parse().map_err(io::Error::other)?;
-        reader.by_ref().take(length).read_to_end(&mut body)?;
-    }
+    let body = connection.body(request)?;
     let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let fault = {
         let mut world = shared.world.lock().unwrap();
         world.seen.push(Seen {
-            method: method.clone(),
-            target: target.clone(),
+            method: request.method.clone(),
+            target: request.target.clone(),
             body: body.clone(),
         });
-        world.take_fault(&method, &target)
+        world.take_fault(&request.method, &request.target)
     };
     shared.changed.notify_all();
     let cut = match &fault {
@@ -66,33 +39,24 @@ fn serve_one(reader: &mut BufReader<TcpStream>, mut stream: &TcpStream, shared: 
             return Ok(false);
         }
         Some(Fault::Answer(status, reason, message)) => {
-            let body = super::routes::failure(*status, reason, message);
-            send(stream, *status, &body)?;
+            let status = object(*status, &failure(*status, reason, message));
+            connection.send(request, &status)?;
             return Ok(true);
         }
         Some(Fault::Cut(bytes)) => Some(*bytes),
     };
-    let token = headers
-        .get("authorization")
-        .map(|value| value.replace("Bearer ", ""));
-    let request = Request {
-        method: &method,
-        target: &target,
-        token: token.as_deref().unwrap_or_default(),
-        body: &body,
-    };
-    let answer = route(&request, &mut shared.world.lock().unwrap());
+    let answer = route(request, &body, &mut shared.world.lock().unwrap());
     shared.changed.notify_all();
     if matches!(fault, Some(Fault::DropAnswer)) {
         return Ok(false);
     }
     match answer {
-        Answer::Object(status, object) => {
-            send(stream, status, &object)?;
+        Answer::Object(status, answer) => {
+            connection.send(request, &object(status, &answer))?;
             Ok(true)
         }
         Answer::Watch(watch) => {
-            let mut stream = Chunks::begin(stream, cut)?;
+            let mut stream = Chunks::begin(&connection.stream, cut)?;
             let mut from = watch.version;
             follow(
                 shared,
@@ -112,7 +76,7 @@ fn serve_one(reader: &mut BufReader<TcpStream>, mut stream: &TcpStream, shared: 
             )
         }
         Answer::Log(log) => {
-            let mut stream = Chunks::begin(stream, cut)?;
+            let mut stream = Chunks::begin(&connection.stream, cut)?;
             let mut sent = 0;
             follow(
                 shared,
@@ -128,7 +92,12 @@ fn serve_one(reader: &mut BufReader<TcpStream>, mut stream: &TcpStream, shared: 
             )
         }
         Answer::Exec(exec) => {
-            let key = headers.get("sec-websocket-key").cloned().unwrap_or_default();
+            let mut stream = &connection.stream;
+            let key = request
+                .headers
+                .get("sec-websocket-key")
+                .cloned()
+                .unwrap_or_default();
             write!(
                 stream,
                 "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
@@ -206,13 +175,10 @@ fn follow(
     }
 }
 
-fn send(mut stream: &TcpStream, status: u16, object: &Value) -> io::Result<()> {
-    let text = object.to_string();
-    write!(
-        stream,
-        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{text}",
-        text.len()
-    )
+fn object(status: u16, object: &Value) -> wire::Answer {
+    wire::Answer::new(status)
+        .header("Content-Type", "application/json")
+        .body(object.to_string())
 }
 
 /// A body of unknown length, which may be cut.
