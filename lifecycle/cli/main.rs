@@ -68,7 +68,7 @@ fn main() -> ExitCode {
             if let Some(diagnostic) = &failure.diagnostic {
                 session.console.diagnostic(diagnostic);
             }
-            failure.exit_code()
+            ExitCode::from(session.interruption.code(failure.code))
         }
     }
 }

@@ -69,6 +69,7 @@ impl Session {
         settings: lifecycle_registry::Settings,
         environment: Environment,
         console: Console,
+        interruption: Interruption,
     ) -> Result<Self, Failure> {
         let registry = Registry::new(settings)?.watched(Arc::new(console.clone()));
         let is_root = rustix::process::geteuid().is_root();
@@ -79,7 +80,7 @@ impl Session {
             buildpack_registry: None,
             environment,
             console,
-            interruption: Interruption::default(),
+            interruption,
             store: OnceLock::new(),
             registry: OnceLock::from(registry),
             remote: OnceLock::new(),

@@ -28,8 +28,8 @@ struct State {
     listening: bool,
     /// How the present work is told.
     tell: Option<Tell>,
-    /// The first signal has been passed on.
-    told: bool,
+    /// The first signal that has been passed on.
+    told: Option<i32>,
     /// The process ends on the signals' thread.
     ending: bool,
     /// Directories that are removed when the process ends here.
@@ -150,6 +150,13 @@ impl Interruption {
         }
     }
 
+    /// What the process ends with, whose work failed with a code of its own. What fails over being told to stop, in
+    /// whatever way, ends as if the signal had ended it: platforms tell by that what to do again.
+    pub(crate) fn code(&self, own: u8) -> u8 {
+        self.wait_if_ending();
+        self.state().told.map_or(own, code_of)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -158,9 +165,9 @@ impl Interruption {
         let mut state = self.state();
         match &state.tell {
             Some(Tell::Always(forward)) => return forward(signal),
-            Some(Tell::Once(stop)) if !state.told => {
+            Some(Tell::Once(stop)) if state.told.is_none() => {
                 let ends_itself = stop();
-                state.told = true;
+                state.told = Some(signal);
                 drop(state);
                 if ends_itself {
                     say("stopping; once more to stop at once");
@@ -197,7 +204,7 @@ impl Interruption {
             drop(fs::remove_file(path));
         }
         self.tidy_up();
-        end(128 + signal);
+        end(code_of(signal));
     }
 }
 
@@ -212,8 +219,13 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// The main thread is in the middle of something; nothing would bring it back here.
 #[expect(clippy::exit, reason = "the signal thread cannot return from main")]
-fn end(code: i32) -> ! {
-    std::process::exit(code)
+fn end(code: u8) -> ! {
+    std::process::exit(code.into())
+}
+
+/// As shells say it: 130 for SIGINT, 143 for SIGTERM.
+fn code_of(signal: i32) -> u8 {
+    u8::try_from(128 + signal).unwrap_or(u8::MAX)
 }
 
 /// The files that this process has open under a temporary name: `.tmp-…`, as everything below writes what is not

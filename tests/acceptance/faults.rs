@@ -73,7 +73,7 @@ fn killed_at_any_moment_the_store_stays_whole() {
 }
 
 #[test]
-fn an_interrupt_ends_with_130_and_leaves_nothing() {
+fn an_interrupt_ends_with_130_a_sigterm_with_143_and_both_leave_nothing() {
     let machine = own_builder();
     let app = large_app(&machine);
     let build = machine.build(&app, &["--tag", "faults/interrupted"]);
@@ -86,7 +86,12 @@ fn an_interrupt_ends_with_130_and_leaves_nothing() {
     for moment in 1..8 {
         let running = build.start();
         std::thread::sleep(whole * moment / 8);
-        running.signal(Signal::INT);
+        let (signal, code) = if moment % 2 == 0 {
+            (Signal::INT, 130)
+        } else {
+            (Signal::TERM, 143)
+        };
+        running.signal(signal);
         let signalled = Instant::now();
         let finished = running.wait();
         assert!(
@@ -100,7 +105,7 @@ fn an_interrupt_ends_with_130_and_leaves_nothing() {
             continue;
         }
         stopped += 1;
-        finished.with_code(130).says("stop");
+        finished.with_code(code).says("stop");
         machine
             .lifecycle(&["inspect", "store:faults/interrupted"])
             .fails(1);

@@ -1,6 +1,7 @@
 //! Builds in a pod without a cluster: the Jobs of `lifecycle build --on kubernetes`, carried out under what pods are restricted by.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
@@ -311,6 +312,10 @@ fn interrupt(site: &Site, source: &Path, arguments: &[&str], steps: &[&str]) {
     let expected = digest(&site.run("pod", imposed(None), source, &objects));
     let job = objects.iter().find(|object| object["kind"] == "Job").unwrap();
     let pod = &job["spec"]["template"]["spec"];
+    // What the Job takes for killed from outside; it repeats that, and nothing else.
+    let broken = &job["spec"]["podFailurePolicy"]["rules"][1]["onExitCodes"];
+    assert_eq!(broken["operator"], "NotIn");
+    let killed = broken["values"].as_array().unwrap();
     let kubelet = site.kubelet("pod", imposed(None));
     let log = site.machine.path("pod-pod/termination-log");
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -337,7 +342,16 @@ fn interrupt(site: &Site, source: &Path, arguments: &[&str], steps: &[&str]) {
             let running = kubelet.container(pod, container, &objects, &log).start();
             thread::sleep(moment);
             running.signal(rustix::process::Signal::TERM);
-            println!("SIGTERM to {step} after {moment:?}: {}", running.wait().status());
+            let finished = running.wait();
+            let status = finished.status();
+            println!("SIGTERM to {step} after {moment:?}: {status}");
+            // Before the program listens, the signal itself ends it.
+            let code = status.code().unwrap_or(128 + status.signal().unwrap());
+            assert!(
+                code == 0 || killed.contains(&json!(code)),
+                "{step} ended with {code}, seed {seed}\n{}",
+                finished.text()
+            );
         }
         let again = site.run("pod", imposed(None), source, &objects);
         assert_eq!(digest(&again), expected, "seed {seed}");

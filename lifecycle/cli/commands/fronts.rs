@@ -43,15 +43,17 @@ pub(crate) fn run(arguments: &[OsString], environment: &Environment) -> Option<E
         _ => failing(Herokuish::parse(program, words)?).map(|tool| (Tool::Herokuish(tool), Vec::new())),
     };
     let console = Console::new(LogFormat::Text, Level::Info, false, environment);
+    let interruption = Interruption::default();
     let done = tool.and_then(|(tool, store)| {
         let environment = environment.with(&store);
-        work(tool, variables, &environment, &console)
+        work(tool, variables, &environment, &console, &interruption)
     });
     Some(done.unwrap_or_else(|failure| {
+        let code = interruption.code(failure.code);
         if let Some(diagnostic) = &failure.diagnostic {
             console.diagnostic(diagnostic);
         }
-        failure.exit_code()
+        ExitCode::from(code)
     }))
 }
 
@@ -78,8 +80,8 @@ fn work(
     variables: Variables,
     environment: &Environment,
     console: &Console,
+    interruption: &Interruption,
 ) -> Result<ExitCode, Failure> {
-    let interruption = Interruption::default();
     interruption.listen(console)?;
     let (stop, log) = (Arc::new(AtomicBool::new(false)), Log(console.clone()));
     let told = interruption.during({
@@ -117,7 +119,7 @@ fn work(
     };
     drop(told);
     match running {
-        Some(running) => wait(running, &interruption, &log),
+        Some(running) => wait(running, interruption, &log),
         None => Ok(ExitCode::SUCCESS),
     }
 }

@@ -14,8 +14,14 @@ use crate::console::{Console, human_duration};
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::session::Session;
+use crate::signals::Interruption;
 
-pub(super) fn run(settings: &Settings, environment: Environment, console: &Console) -> Result<(), Failure> {
+pub(super) fn run(
+    settings: &Settings,
+    environment: Environment,
+    console: &Console,
+    interruption: &Interruption,
+) -> Result<(), Failure> {
     let start = Instant::now();
     check(settings)?;
     let names = destinations(settings)?;
@@ -25,14 +31,20 @@ pub(super) fn run(settings: &Settings, environment: Environment, console: &Conso
         .as_ref()
         .map(|directory| directory.join("store"));
     let store = settings.store.clone().or(own_store);
-    let session = Session::with_registry(store, speaking, environment, console.clone())?;
+    let session = Session::with_registry(
+        store,
+        speaking,
+        environment,
+        console.clone(),
+        interruption.clone(),
+    )?;
     // A namespace can only be entered while there is one thread.
     let host = if settings.plan_only {
         None
     } else {
         crate::isolation::choose(&session)?.host().cloned()
     };
-    session.interruption.listen(console)?;
+    interruption.listen(console)?;
     if !settings.plan_only && !settings.skip_push_check {
         let cache = cache::pushed_to(settings, &names)?;
         let pushed = names.iter().filter(|_| !settings.no_push);

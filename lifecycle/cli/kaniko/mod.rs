@@ -27,6 +27,7 @@ use self::table::{Effect, Flag, Holds};
 use crate::console::{Console, Level, LogFormat};
 use crate::environment::Environment;
 use crate::failure::Failure;
+use crate::signals::Interruption;
 
 /// A tool of kaniko's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,21 +126,31 @@ pub(crate) fn run(invocation: &Invocation, environment: Environment) -> ExitCode
     let console = console(&settings.log, &environment);
     note(&parsed, &environment, &console);
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
+    let interruption = Interruption::default();
     let done = match verb {
         Verb::Build => match parsed.positionals.first() {
             Some(word) => Err(Failure::new(
                 "argument",
                 format!("unknown command {word:?} for \"executor\""),
             )),
-            None => executor::run(&settings, environment, &console),
+            None => executor::run(&settings, environment, &console, &interruption),
         },
-        Verb::Warm => warmer::run(&settings, environment, &console),
+        Verb::Warm => warmer::run(&settings, environment, &console, &interruption),
         Verb::Login => login::run(&settings, &parsed.positionals, &environment),
-        Verb::Push | Verb::Version => push::run(&settings, &parsed.positionals, environment, &console),
+        Verb::Push | Verb::Version => push::run(
+            &settings,
+            &parsed.positionals,
+            environment,
+            &console,
+            &interruption,
+        ),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => fail(&console, failure),
+        Err(failure) => {
+            let code = interruption.code(failure.code);
+            fail(&console, failure.with_code(code))
+        }
     }
 }
 

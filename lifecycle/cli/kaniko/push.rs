@@ -12,12 +12,14 @@ use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::session::Session;
+use crate::signals::Interruption;
 
 pub(super) fn run(
     settings: &Settings,
     words: &[String],
     environment: Environment,
     console: &Console,
+    interruption: &Interruption,
 ) -> Result<(), Failure> {
     let [path] = words else {
         return Err(Failure::new("argument", "executor push takes one image")
@@ -30,8 +32,14 @@ pub(super) fn run(
         );
     }
     let speaking = registries::settings(&settings.registry, &names, &environment)?;
-    let session = Session::with_registry(settings.store.clone(), speaking, environment, console.clone())?;
-    session.interruption.listen(console)?;
+    let session = Session::with_registry(
+        settings.store.clone(),
+        speaking,
+        environment,
+        console.clone(),
+        interruption.clone(),
+    )?;
+    interruption.listen(console)?;
     if !settings.skip_push_check {
         check_push(&names, &session)?;
     }

@@ -20,13 +20,25 @@ use crate::context::FoundDockerfile;
 use crate::environment::Environment;
 use crate::failure::Failure;
 use crate::session::{Destination, Session};
+use crate::signals::Interruption;
 use crate::transfer;
 
 /// Brings the images that are asked for into the directory.
-pub(super) fn run(settings: &Settings, environment: Environment, console: &Console) -> Result<(), Failure> {
+pub(super) fn run(
+    settings: &Settings,
+    environment: Environment,
+    console: &Console,
+    interruption: &Interruption,
+) -> Result<(), Failure> {
     let speaking = registries::settings(&settings.registry, &[], &environment)?;
-    let session = Session::with_registry(settings.store.clone(), speaking, environment, console.clone())?;
-    session.interruption.listen(console)?;
+    let session = Session::with_registry(
+        settings.store.clone(),
+        speaking,
+        environment,
+        console.clone(),
+        interruption.clone(),
+    )?;
+    interruption.listen(console)?;
     let platform = settings.platform.clone().unwrap_or_else(Platform::host);
     let mut names: BTreeSet<String> = settings.images.iter().cloned().collect();
     names.extend(named_in_dockerfile(settings, &platform, &session)?);

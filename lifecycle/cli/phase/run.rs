@@ -44,7 +44,7 @@ pub(super) fn run(inputs: &Inputs<'_>, environment: &Environment, log: Log) -> R
         log,
         interruption,
     };
-    match inputs.phase {
+    let result = match inputs.phase {
         PhaseName::Analyze => phase.analyze(),
         PhaseName::Detect => phase.detect(),
         PhaseName::Restore => phase.restore(),
@@ -53,7 +53,11 @@ pub(super) fn run(inputs: &Inputs<'_>, environment: &Environment, log: Log) -> R
         PhaseName::Create => phase.create(),
         PhaseName::Rebase => phase.rebase(),
         PhaseName::Extend => phase.extend(),
-    }
+    };
+    result.map_err(|error| PhaseError {
+        code: phase.interruption.code(error.code),
+        ..error
+    })
 }
 
 /// A phase about to run.
@@ -554,13 +558,7 @@ impl Phase<'_> {
         });
         let result = work(&cancellation);
         drop(told);
-        result.map_err(|error| {
-            if cancellation.is_cancelled() {
-                PhaseError { code: 130, ..error }
-            } else {
-                error
-            }
-        })
+        result
     }
 
     /// Runs work with a store for layers on their way, which is gone afterwards.

@@ -237,7 +237,6 @@ impl HerokuError {
     pub fn exit_code(&self) -> i32 {
         match self {
             Self::Script { code, .. } => *code,
-            Self::Stopped => 130,
             _ => 1,
         }
     }

@@ -137,7 +137,6 @@ impl PlatformError {
             Self::Analyze(error) => i32::from(error.exit_code().number()),
             Self::Restore(error) => i32::from(error.exit_code().number()),
             Self::Export(error) => i32::from(error.exit_code().number()),
-            Self::Stopped => 130,
             _ => i32::from(ExitCode::Generic.number()),
         }
     }

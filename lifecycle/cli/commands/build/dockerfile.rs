@@ -469,7 +469,6 @@ fn check(options: &Options, console: &Console) -> Result<ExitCode, Failure> {
 pub(crate) fn failure_of(error: &ExecutorError, console: &Console) -> Failure {
     let code = match error {
         ExecutorError::Command { code, .. } => u8::try_from(*code).unwrap_or(1),
-        ExecutorError::Cancelled => 130,
         _ => 1,
     };
     let mut diagnostics = error.diagnostics();
