@@ -20,6 +20,7 @@ mod platforms;
 mod pods;
 mod real;
 mod rebase;
+mod reference;
 mod registry;
 mod reproducibility;
 mod users;

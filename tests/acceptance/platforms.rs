@@ -518,11 +518,7 @@ fn every_platform_api_builds_with_every_buildpack_api_gen_02_bpc_01_1_19_2_18() 
         };
         let said = |words: &[&str]| launch(words).succeeds().stdout().trim_end().to_owned();
         assert_eq!(said(&["/cnb/process/bp07", "more"]), "bp07 first more", "{api}");
-        assert_eq!(
-            said(&["/cnb/process/bp08"]),
-            if minor >= 9 { "/tmp" } else { "/workspace" },
-            "{api}"
-        );
+        assert_eq!(said(&["/cnb/process/bp08"]), "/tmp", "{api}");
         let replaced = if minor >= 10 {
             "bp09 mine"
         } else {

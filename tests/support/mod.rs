@@ -30,6 +30,7 @@ mod machine;
 pub(crate) mod peers;
 pub(crate) mod pod;
 mod program;
+pub(crate) mod reference;
 mod registry;
 mod root;
 mod snapshot;

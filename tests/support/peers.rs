@@ -1,24 +1,34 @@
-//! Other people's tools.
+//! Other people's tools: those that the distribution has, and those in the directories that `PEERS` lists.
+
+use std::path::PathBuf;
 
 use super::{Finished, Invocation};
 
+/// Where the distribution puts programs.
+const DIRECTORIES: [&str; 6] = [
+    "/usr/local/sbin",
+    "/usr/local/bin",
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+];
+
+/// The path of a program, if it is installed.
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
+    let peers = std::env::vars_os().find(|(variable, _)| variable == "PEERS");
+    let peers = peers.map(|(_, directories)| directories).unwrap_or_default();
+    let mut directories = std::env::split_paths(&peers).chain(DIRECTORIES.map(PathBuf::from));
+    directories.find_map(|directory| Some(directory.join(name)).filter(|path| path.is_file()))
+}
+
 /// A peer with these arguments; nothing, and a line that says so, when it is not installed.
 pub(crate) fn peer(name: &str, arguments: &[&str]) -> Option<Invocation> {
-    let installed = [
-        "/usr/local/sbin",
-        "/usr/local/bin",
-        "/usr/sbin",
-        "/usr/bin",
-        "/sbin",
-        "/bin",
-    ]
-    .iter()
-    .any(|directory| std::path::Path::new(directory).join(name).exists());
-    if !installed {
+    let Some(program) = find(name) else {
         println!("skipped: {name} not found");
         return None;
-    }
-    Some(Invocation::new(name, arguments).env("HOME", "/nonexistent"))
+    };
+    Some(Invocation::new(program, arguments).env("HOME", "/nonexistent"))
 }
 
 /// Runs a peer, which must succeed.

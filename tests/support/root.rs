@@ -56,6 +56,12 @@ impl BuilderRoot {
             .succeeds();
     }
 
+    /// Copies a directory of this machine into the root.
+    pub(crate) fn bring(&self, from: &Path, to: &str) {
+        let (from, to) = (from.to_str().unwrap(), self.at(to));
+        as_root(Invocation::new("cp", &["-a", from, to.to_str().unwrap()])).succeeds();
+    }
+
     /// A program inside, as root, as a container runtime starts it.
     pub(crate) fn as_root(&self, words: &[&str]) -> Invocation {
         self.inside(r#"exec /usr/sbin/chroot "$root" "$@""#, words)

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 
 use lifecycle_image::{Meter, NoProgress, Progress, Step};
 use lifecycle_phases::{Phase, Reporter};
+use lifecycle_spec::ReportToml;
 
 const BOLD_YELLOW: &str = "\x1b[1;33m";
 const BOLD_RED: &str = "\x1b[1;31m";
@@ -59,6 +60,15 @@ impl Log {
             Stream::Err,
             format!("{} {text}\n\n", self.painted(BOLD_RED, "ERROR:")).as_bytes(),
         );
+    }
+
+    /// What was written, and under which names: the lines that scripts cut the digest from.
+    pub(super) fn images(self, report: &ReportToml) {
+        let id = report.digest.as_deref().or(report.image_id.as_deref());
+        self.say(Level::Info, &format!("*** Images ({}):", id.unwrap_or_default()));
+        for name in &report.tags {
+            self.say(Level::Info, &format!("      {name}"));
+        }
     }
 
     fn painted(self, style: &str, text: &str) -> String {

@@ -201,7 +201,7 @@ impl Phase<'_> {
         let reporter: Arc<dyn Reporter> = Arc::new(self.log);
         self.with_store(|store| {
             lifecycle_phases::export(&options, &dealings.place.images(), &cache, store, &reporter)
-                .map(drop)
+                .map(|exported| self.log.images(&exported.report))
                 .map_err(|error| self.failed(&error, error.exit_code()))
         })
     }
@@ -232,7 +232,7 @@ impl Phase<'_> {
             self.stoppable(|cancellation| {
                 let images = dealings.place.images();
                 lifecycle_phases::create(&options, &images, &cache, store, cancellation, &reporter)
-                    .map(drop)
+                    .map(|created| self.log.images(&created.exported.report))
                     .map_err(|error| {
                         let cause = failure::sentence(&error);
                         PhaseError::new(error.phase().to_string(), cause, error.exit_code())
@@ -262,7 +262,7 @@ impl Phase<'_> {
         let dealings = self.deal(&[options.images.clone(), self.known_images()].concat())?;
         self.become_user()?;
         lifecycle_phases::rebase(&options, &dealings.place.images(), &self.log)
-            .map(drop)
+            .map(|rebased| self.log.images(&rebased.report))
             .map_err(|error| self.failed(&error, error.exit_code()))
     }
 

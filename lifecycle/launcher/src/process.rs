@@ -65,10 +65,7 @@ fn of_buildpack(
     }
     arguments.extend(invocation.arguments.iter().cloned());
 
-    let working_dir = process
-        .working_dir
-        .as_ref()
-        .filter(|_| api.has_process_working_dir());
+    let working_dir = process.working_dir.as_ref();
     Ok(Command {
         program,
         arguments,
@@ -243,7 +240,7 @@ buildpack-id = "none"
         for (process, api, dir) in [
             ("new", PlatformApi::V0_12, "/app/sub"),
             ("old", PlatformApi::V0_12, "/abs"),
-            ("new", PlatformApi::V0_8, "/app"),
+            ("new", PlatformApi::V0_8, "/app/sub"),
             ("test", PlatformApi::V0_8, "/app"),
         ] {
             assert_eq!(

@@ -42,7 +42,7 @@ pub struct Process {
     pub direct: bool,
     /// The buildpack that contributed it.
     pub buildpack_id: Option<String>,
-    /// Where it starts; relative to the app directory. Since Platform API 0.9.
+    /// Where it starts; relative to the app directory.
     pub working_dir: Option<String>,
     /// The execution environments that it is for. Since Platform API 0.15.
     pub exec_env: ExecEnvs,
@@ -122,10 +122,10 @@ mod write {
     }
 
     impl Process {
-        /// `command` and `args` as the Platform API has them: before 0.10 a command is one word, and its other words
-        /// are arguments.
+        /// `command` and `args` as the Platform API has them: before 0.10 a command is one word, its other words
+        /// are arguments, and there is always a list of those.
         pub(crate) fn command_and_args(&self, api: PlatformApi) -> (&[String], Option<Vec<String>>) {
-            if api.has_command_list() || self.command.len() <= 1 {
+            if api.has_command_list() || self.command.is_empty() {
                 return (&self.command, self.args.clone());
             }
             let (command, rest) = self.command.split_at(1);
@@ -226,7 +226,7 @@ mod tests {
             "{written}"
         );
         assert!(
-            written.contains("  command = \"work\"\n  direct = false\n"),
+            written.contains("  command = \"work\"\n  args = []\n  direct = false\n"),
             "{written}"
         );
     }

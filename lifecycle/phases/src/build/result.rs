@@ -53,19 +53,14 @@ impl Results {
                 ));
                 self.metadata.default_process = None;
             }
-            let mut exec_env = process.exec_env;
-            if self.api.has_exec_env() && exec_env.0.is_empty() {
-                // Whoever reads the file shall not have to know what nothing means (P§metadata.toml).
-                exec_env.0.push("*".to_owned());
-            }
             let process = Process {
                 process_type: process_type.clone(),
                 command: process.command,
                 args: process.args,
                 direct: process.direct,
                 buildpack_id: Some(module.info.id.to_string()),
-                working_dir: process.working_dir.filter(|_| self.api.has_process_working_dir()),
-                exec_env,
+                working_dir: process.working_dir,
+                exec_env: process.exec_env,
             };
             self.processes.insert(process_type, process);
         }

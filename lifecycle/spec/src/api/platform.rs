@@ -106,12 +106,6 @@ impl PlatformApi {
         self >= Self::V0_9
     }
 
-    /// A process's `working-dir` counts (LAU-03).
-    #[must_use]
-    pub fn has_process_working_dir(self) -> bool {
-        self >= Self::V0_9
-    }
-
     /// `SOURCE_DATE_EPOCH` sets the image's creation time (OWN-03).
     #[must_use]
     pub fn has_source_date_epoch(self) -> bool {
@@ -327,12 +321,11 @@ mod tests {
     #[test]
     fn features_begin_where_the_table_says_1_19() {
         type Feature = fn(PlatformApi) -> bool;
-        let table: [(Feature, PlatformApi); 29] = [
+        let table: [(Feature, PlatformApi); 28] = [
             (PlatformApi::has_sbom_layers, PlatformApi::V0_8),
             (PlatformApi::splits_sbom_tree, PlatformApi::V0_9),
             (|api| !api.has_legacy_bom_in_metadata(), PlatformApi::V0_9),
             (PlatformApi::analyzer_reads_layers, PlatformApi::V0_9),
-            (PlatformApi::has_process_working_dir, PlatformApi::V0_9),
             (PlatformApi::has_source_date_epoch, PlatformApi::V0_9),
             (PlatformApi::has_command_list, PlatformApi::V0_10),
             (PlatformApi::has_extensions, PlatformApi::V0_10),
