@@ -55,8 +55,8 @@ pub use limits::Limits;
 pub use overlay::{Changes, MAX_LAYERS, Overlay, OverlayError, unmount_at};
 pub use process::{Exit, Process, Remote};
 pub use run::{
-    BindSource, Content, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Isolation, Mount, Network, PlacedFile, Resource,
-    Rlimit, Root, Run, Seccomp, Stdio, Streams, UserNamespace,
+    BindSource, Content, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Isolation, Mount, Network, Placed,
+    PlacedContent, Resource, Rlimit, Root, Run, Seccomp, Stdio, Streams, UserNamespace,
 };
 pub use tree::Tree;
 pub use users::{Account, Identity, MAX_FILE_SIZE, UserError, Users};

@@ -12,14 +12,14 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps, fchown, fstat,
-    futimens, makedev, mkdirat, mknodat, openat, openat2, readlinkat, renameat, renameat_with, statat,
+    AtFlags, CWD, FileType, Mode, OFlags, RenameFlags, ResolveFlags, Stat, Timespec, Timestamps, fchown,
+    fstat, futimens, makedev, mkdirat, mknodat, openat, openat2, readlinkat, renameat, renameat_with, statat,
     unlinkat,
 };
 use rustix::fs::{Gid, Uid};
 use rustix::io::Errno;
 
-use crate::PlacedFile;
+use crate::{Placed, PlacedContent};
 
 /// Links followed in one path before it counts as a loop; the kernel's own limit.
 const MAX_LINKS: u32 = 40;
@@ -64,16 +64,21 @@ struct Stub {
     kind: Kind,
     parent_before: Timespec,
     parent_after: Timespec,
-    placed: Placed,
+    origin: Origin,
 }
 
-/// Whether a stub is a file with content of its own, and what it stands in for.
+/// Where what is at a stub's place came from.
 #[derive(Debug)]
-enum Placed {
-    No,
-    Alone,
-    /// What was there is here meanwhile, in the same directory.
-    Before(OsString),
+enum Origin {
+    /// It is an empty file or directory for something to be mounted on.
+    Made,
+    /// It has content of its own.
+    Placed {
+        /// Where it goes back to; a file that was written here goes nowhere.
+        home: Option<(OwnedFd, OsString)>,
+        /// What was there is here meanwhile, in the same directory.
+        aside: Option<OsString>,
+    },
 }
 
 impl MountPoints {
@@ -215,14 +220,14 @@ impl MountPoints {
             }
         }
         if lifetime == Lifetime::Run {
-            self.remember(parent, name, kind, before, Placed::No)?;
+            self.remember(parent, name, kind, before, Origin::Made)?;
         }
         Ok(())
     }
 
-    /// A file in the root itself, for the time of the run; what is there already, be it a link, steps aside.
-    pub(crate) fn place(&mut self, file: &PlacedFile) -> Result<(), Errno> {
-        let path = &file.target;
+    /// Something in the root itself, for the time of the run; what is there already, be it a link, steps aside.
+    pub(crate) fn place(&mut self, placed: &Placed) -> Result<(), Errno> {
+        let path = &placed.target;
         let (Some(directory), Some(name)) = (path.parent(), path.file_name()) else {
             return Err(Errno::INVAL);
         };
@@ -236,35 +241,27 @@ impl MountPoints {
         let before = modified(&fstat(&parent)?);
         let mut aside = OsString::from(".");
         aside.push(name);
-        aside.push(format!(".lifecycle-{}", std::process::id()));
-        let placed = match renameat_with(&parent, name, &parent, &aside, RenameFlags::NOREPLACE) {
-            Ok(()) => Placed::Before(aside),
-            Err(Errno::NOENT) => Placed::Alone,
+        // Of two at one place each has a name of its own to step aside to.
+        aside.push(format!(".lifecycle-{}-{}", std::process::id(), self.stubs.len()));
+        let aside = match renameat_with(&parent, name, &parent, &aside, RenameFlags::NOREPLACE) {
+            Ok(()) => Some(aside),
+            Err(Errno::NOENT) => None,
             Err(error) => return Err(error),
         };
-        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let written = openat(&parent, name, flags, Mode::from_raw_mode(0o600)).and_then(|made| {
-            if (file.uid, file.gid) != (0, 0) {
-                fchown(
-                    &made,
-                    Some(Uid::from_raw(file.uid)),
-                    Some(Gid::from_raw(file.gid)),
-                )?;
+        match put(&placed.content, &parent, name) {
+            Ok(home) => self.remember(parent, name, Kind::File, before, Origin::Placed { home, aside }),
+            Err(error) => {
+                // Half a file stays nowhere.
+                match unlinkat(&parent, name, AtFlags::empty()) {
+                    Ok(()) | Err(Errno::NOENT) => {}
+                    Err(error) => return Err(error),
+                }
+                if let Some(aside) = aside {
+                    renameat(&parent, aside, &parent, name)?;
+                }
+                Err(error)
             }
-            rustix::fs::fchmod(&made, Mode::from_raw_mode(file.mode))?;
-            let mut rest = &file.bytes[..];
-            while !rest.is_empty() {
-                let count = rustix::io::write(&made, rest)?;
-                rest = &rest[count..];
-            }
-            Ok(())
-        });
-        if let (Err(error), Placed::Before(aside)) = (written, &placed) {
-            renameat(&parent, aside, &parent, name)?;
-            return Err(error);
         }
-        written?;
-        self.remember(parent, name, Kind::File, before, placed)
     }
 
     /// A device node in the root itself, for the time of the run; what is there already stays.
@@ -294,7 +291,7 @@ impl MountPoints {
         }
         // The umask took bits from the mode; nobody else can have put a link there in the meantime.
         rustix::fs::chmodat(&parent, name, everyone, AtFlags::empty())?;
-        self.remember(parent, name, Kind::File, before, Placed::No)
+        self.remember(parent, name, Kind::File, before, Origin::Made)
     }
 
     fn remember(
@@ -303,7 +300,7 @@ impl MountPoints {
         name: &OsStr,
         kind: Kind,
         before: Timespec,
-        placed: Placed,
+        origin: Origin,
     ) -> Result<(), Errno> {
         let made = statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW)?;
         let after = modified(&fstat(&parent)?);
@@ -315,7 +312,7 @@ impl MountPoints {
             kind,
             parent_before: before,
             parent_after: after,
-            placed,
+            origin,
         });
         Ok(())
     }
@@ -367,14 +364,16 @@ impl Stub {
         self.restore_time(now)
     }
 
-    /// Removes a placed file, whatever has become of it, and brings back what it stood in for.
+    /// Takes what was placed away, whatever has become of it, and brings back what it stood in for.
     fn take_back(&self) -> Result<bool, Errno> {
-        let aside = match &self.placed {
-            Placed::No => return Ok(false),
-            Placed::Alone => None,
-            Placed::Before(aside) => Some(aside),
+        let Origin::Placed { home, aside } = &self.origin else {
+            return Ok(false);
         };
-        match unlinkat(&self.parent, &self.name, AtFlags::empty()) {
+        let taken = match home {
+            Some((directory, name)) => renameat(&self.parent, &self.name, directory, name),
+            None => unlinkat(&self.parent, &self.name, AtFlags::empty()),
+        };
+        match taken {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(error) => return Err(error),
         }
@@ -402,6 +401,44 @@ impl Stub {
                 last_modification: time,
             },
         )
+    }
+}
+
+/// Makes `content` appear as `name`. Says where it has to go back to.
+fn put(
+    content: &PlacedContent,
+    parent: &OwnedFd,
+    name: &OsStr,
+) -> Result<Option<(OwnedFd, OsString)>, Errno> {
+    match content {
+        PlacedContent::File {
+            bytes,
+            mode,
+            uid,
+            gid,
+        } => {
+            let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let made = openat(parent, name, flags, Mode::from_raw_mode(0o600))?;
+            if (*uid, *gid) != (0, 0) {
+                fchown(&made, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))?;
+            }
+            rustix::fs::fchmod(&made, Mode::from_raw_mode(*mode))?;
+            let mut rest = &bytes[..];
+            while !rest.is_empty() {
+                let count = rustix::io::write(&made, rest)?;
+                rest = &rest[count..];
+            }
+            Ok(None)
+        }
+        PlacedContent::Moved(source) => {
+            let (Some(above), Some(source)) = (source.parent(), source.file_name()) else {
+                return Err(Errno::INVAL);
+            };
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let above = openat(CWD, above, flags, Mode::empty())?;
+            renameat_with(&above, source, parent, name, RenameFlags::NOREPLACE)?;
+            Ok(Some((above, source.to_owned())))
+        }
     }
 }
 

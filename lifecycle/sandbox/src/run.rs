@@ -19,7 +19,8 @@ use crate::users::Identity;
 pub enum Isolation {
     /// PID, mount, UTS and IPC namespaces around a root of its own (rungs 1 to 3).
     Namespaces(UserNamespace),
-    /// Another root directory and the usual devices in it, nothing else (rung 4). Mounts are refused.
+    /// Another root directory and the usual devices in it, nothing else (rung 4). Mounts are refused;
+    /// what is placed in the root takes their place.
     Chroot,
     /// The present root, the present user (rung 5). Mounts and another user are refused.
     InPlace,
@@ -150,20 +151,33 @@ pub enum Content {
     },
 }
 
-/// A file in the root itself. What was there comes back after the run. It is on the disk until then, and longer when this
-/// process is killed.
+/// Something in the root itself, where nothing can be mounted. What was there comes back after the run. It is on the
+/// disk until then, and longer when this process is killed.
 #[derive(Debug)]
-pub struct PlacedFile {
+pub struct Placed {
     /// Absolute path within the root.
     pub target: PathBuf,
-    /// Content.
-    pub bytes: Vec<u8>,
-    /// Permissions.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
+    /// What is there.
+    pub content: PlacedContent,
+}
+
+/// What a [`Placed`] is.
+#[derive(Debug)]
+pub enum PlacedContent {
+    /// A file that is gone after the run.
+    File {
+        /// Content.
+        bytes: Vec<u8>,
+        /// Permissions.
+        mode: u32,
+        /// Owner.
+        uid: u32,
+        /// Group.
+        gid: u32,
+    },
+    /// A directory, file or socket of the host, on the root's file system. It is moved there, and whatever the run has
+    /// left at its place is moved back. The caller vouches for the path.
+    Moved(PathBuf),
 }
 
 /// A directory or file of the host, held open from here on, so that it cannot be swapped any more.
@@ -225,8 +239,9 @@ pub struct Run {
     pub hostname: String,
     /// Attached in path order; of two with one target the later one wins.
     pub mounts: Vec<Mount>,
-    /// Files that lie in the root itself for the time of the run, where nothing can be mounted.
-    pub placed: Vec<PlacedFile>,
+    /// What lies in the root itself for the time of the run, where nothing can be mounted; put there in path order, and
+    /// of two with one target the later one is seen.
+    pub placed: Vec<Placed>,
     /// Network.
     pub network: Network,
     /// Capabilities of its processes.

@@ -299,7 +299,7 @@ impl Run {
     fn refuse_what_cannot_be(&self) -> Result<(), SandboxError> {
         if !self.placed.is_empty() && self.isolation != Isolation::Chroot {
             return Err(SandboxError::Unsupported {
-                feature: "a file placed in the root",
+                feature: "something placed in the root",
                 isolation: "anything but a chroot",
                 hint: "mount it",
             });
@@ -308,7 +308,7 @@ impl Run {
             Isolation::Namespaces(_) => return Ok(()),
             Isolation::Chroot => (
                 "a chroot",
-                "it takes CAP_SYS_ADMIN or user namespaces; copy the files into the root instead",
+                "it takes CAP_SYS_ADMIN or user namespaces; place it in the root instead",
             ),
             Isolation::InPlace => (
                 "no isolation (in place)",
@@ -381,9 +381,10 @@ impl Run {
                 tracing::warn!(path = %path.display(), %error, "a device is missing in the root file system");
             }
         }
-        for file in &self.placed {
-            points.place(file).map_err(|errno| SandboxError::MountPoint {
-                path: file.target.clone(),
+        self.placed.sort_by(|one, other| one.target.cmp(&other.target));
+        for placed in &self.placed {
+            points.place(placed).map_err(|errno| SandboxError::MountPoint {
+                path: placed.target.clone(),
                 source: errno.into(),
             })?;
         }

@@ -112,7 +112,11 @@ impl DiskFiles {
         if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0 {
             return Ok(Said::Gone);
         }
-        let target = || Ok(readlinkat(directory, name.as_c_str(), Vec::new())?.into_bytes());
+        let target = || match readlinkat(directory, name.as_c_str(), Vec::new()) {
+            Ok(target) => Ok(target.into_bytes()),
+            Err(Errno::INVAL) => Err(io::Error::other("it changed while it was read: it was a link")),
+            Err(error) => Err(error.into()),
+        };
         Ok(self.said(path, self.node(path, &stat, target)?))
     }
 

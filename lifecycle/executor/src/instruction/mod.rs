@@ -4,6 +4,7 @@ mod copy;
 mod mounts;
 mod owners;
 mod run;
+mod shown;
 mod ssh;
 mod workdir;
 pub(crate) mod working_root;

@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifecycle_diagnostics::{Diagnostic, Severity};
-use lifecycle_dockerfile::{Ignore, MountKind, Origin, PlacedMount, RunAction, Sharing as Wanted};
+use lifecycle_dockerfile::{Ignore, MountKind, Origin, PlacedMount, RunAction, Script, Sharing as Wanted};
 use lifecycle_image::{Layer, NoProgress};
 use lifecycle_layers::{ExtractOptions, Whiteouts, extract};
-use lifecycle_sandbox::{BindSource, Content, Mount};
-use lifecycle_store::{Cache, Scratch, Sharing};
+use lifecycle_store::{Scratch, Sharing};
 
 use super::copy::Opened;
+use super::shown::{Attached, Attaching, What, cannot_place};
 use super::ssh::ForwardedAgent;
 use crate::copy::contents::PlacedFiles;
 use crate::copy::examine::{add_content, examine};
@@ -23,31 +23,9 @@ use crate::copy::place::{Canvas, Manner};
 use crate::error::StepError;
 use crate::files::View;
 use crate::key::{Key, KeyMaker};
+use crate::reporter::StepName;
 use crate::stack::{set_mode, write_through};
 use crate::stage::StageRunner;
-
-/// What a step is given.
-#[derive(Debug, Default)]
-pub(crate) struct Attached {
-    mounts: Vec<Mount>,
-    pub(crate) environment: Vec<(String, OsString)>,
-    held: Held,
-}
-
-/// What has to stay while the step runs.
-#[derive(Debug, Default)]
-pub(crate) struct Held {
-    caches: Vec<Cache>,
-    agents: Vec<ForwardedAgent>,
-    scratches: Vec<Arc<Scratch>>,
-}
-
-impl Attached {
-    /// The mounts, and what has to be held until the command has ended.
-    pub(crate) fn split(self) -> (Vec<Mount>, Held) {
-        (self.mounts, self.held)
-    }
-}
 
 /// The files that a bind mount shows, or that a cache begins with; read for the cache key already.
 #[derive(Debug, Default)]
@@ -100,32 +78,31 @@ impl StageRunner<'_> {
     }
 
     /// Attaches everything a command asks for.
-    pub(crate) fn attach(&self, action: &RunAction, sources: &MountSources) -> Result<Attached, StepError> {
-        let mut attached = Attached::default();
+    pub(crate) fn attach(
+        &self,
+        manner: Attaching,
+        action: &RunAction,
+        sources: &MountSources,
+        name: &StepName,
+    ) -> Result<Attached, StepError> {
+        let mut attached = Attached::new(manner);
+        for (path, content) in self.usual_files() {
+            attached.show_file(path, content, 0o644);
+        }
         let caches = self.caches(action, sources, &mut attached)?;
         let mut agents = 0;
         for (at, (mount, source)) in action.mounts.iter().zip(&sources.0).enumerate() {
             match mount.mount.kind {
                 MountKind::Bind => {
                     let path = self.bind(source.as_ref(), mount.mount.read_only, &mut attached)?;
-                    attached
-                        .mounts
-                        .push(bind(&mount.target, &path, mount.mount.read_only)?);
+                    attached.show_path(&mount.target, path, mount.mount.read_only);
                 }
                 MountKind::Cache => {
                     if let Some(path) = caches.get(&at) {
-                        attached
-                            .mounts
-                            .push(bind(&mount.target, path, mount.mount.read_only)?);
+                        attached.show_path(&mount.target, path.clone(), mount.mount.read_only);
                     }
                 }
-                MountKind::Tmpfs => attached.mounts.push(Mount {
-                    target: PathBuf::from(&mount.target),
-                    content: Content::Tmpfs {
-                        size: Some(mount.mount.size).filter(|size| *size > 0),
-                        mode: 0o1777,
-                    },
-                }),
+                MountKind::Tmpfs => self.tmpfs(mount, &mut attached)?,
                 MountKind::Secret => self.secret(mount, &mut attached)?,
                 MountKind::Ssh => {
                     self.agent(mount, agents, &mut attached)?;
@@ -133,7 +110,52 @@ impl StageRunner<'_> {
                 }
             }
         }
+        if manner == Attaching::Placed {
+            self.warn_of_secrets(name, action);
+        }
+        if let Some(script) = &action.script {
+            self.show_script(script, &mut attached)?;
+        }
         Ok(attached)
+    }
+
+    fn warn_of_secrets(&self, name: &StepName, action: &RunAction) {
+        let is_file = |mount: &PlacedMount| {
+            let is_given = self.build.options.secrets.contains_key(&mount.id);
+            mount.mount.kind == MountKind::Secret && !mount.target.is_empty() && is_given
+        };
+        if action.mounts.iter().any(is_file) {
+            let message = format!(
+                "secrets of `{}` lie in files of its root until it ends, because nothing can be mounted here",
+                name.text
+            );
+            let warning = Diagnostic::new(Severity::Warning, "secret-on-disk", message);
+            self.build.reporter.warn(&warning);
+        }
+    }
+
+    /// `/etc/hosts` and `/etc/resolv.conf` (I3).
+    fn usual_files(&self) -> impl Iterator<Item = (&'static str, &Vec<u8>)> {
+        let options = self.build.options;
+        let files = [
+            ("/etc/hosts", &options.hosts),
+            ("/etc/resolv.conf", &options.resolv_conf),
+        ];
+        files
+            .into_iter()
+            .filter_map(|(path, content)| Some((path, content.as_ref()?)))
+    }
+
+    /// A heredoc that is a program itself, shown read-only (C9). It is no file in memory, because those cannot be
+    /// executed.
+    fn show_script(&self, script: &Script, attached: &mut Attached) -> Result<(), StepError> {
+        let scratch = Arc::new(self.build.store.scratch()?);
+        let path = scratch.path().join(FILES);
+        std::fs::write(&path, &script.content).map_err(StepError::io("write the script"))?;
+        set_mode(&path, 0o755)?;
+        attached.show_path(&format!("{SCRIPTS}/{}", script.name), path, true);
+        attached.scratches.push(scratch);
+        Ok(())
     }
 
     /// The directory or file that a bind mount shows: a copy, so that a context's ignored files do not show and
@@ -151,14 +173,31 @@ impl StageRunner<'_> {
             });
         };
         let fill = || self.fill_scratch(&source.selection);
-        let scratch = if read_only {
+        // What is placed can be written to, so it cannot be shared.
+        let scratch = if read_only && attached.manner == Attaching::Mounted {
             self.build.shared_bind(&source.key, fill)?
         } else {
             fill()?
         };
         let path = scratch.path().join(FILES);
-        attached.held.scratches.push(scratch);
+        attached.scratches.push(scratch);
         Ok(path)
+    }
+
+    /// An empty directory: in memory, or where nothing can be mounted one that goes away with the step.
+    fn tmpfs(&self, mount: &PlacedMount, attached: &mut Attached) -> Result<(), StepError> {
+        let size = Some(mount.mount.size).filter(|size| *size > 0);
+        if attached.manner == Attaching::Mounted || size.is_some() {
+            attached.show(&mount.target, What::Tmpfs { size });
+            return Ok(());
+        }
+        let scratch = Arc::new(self.build.store.scratch()?);
+        let path = scratch.path().join(FILES);
+        std::fs::create_dir(&path).map_err(StepError::io("create a tmpfs mount"))?;
+        set_mode(&path, TMPFS_MODE)?;
+        attached.show_path(&mount.target, path, false);
+        attached.scratches.push(scratch);
+        Ok(())
     }
 
     fn fill_scratch(&self, selection: &Selection) -> Result<Arc<Scratch>, StepError> {
@@ -207,11 +246,15 @@ impl StageRunner<'_> {
             }
             let (key, elsewhere) = self.cache_key(mount, source.as_ref());
             self.build.note_mount(key.clone(), elsewhere.clone());
-            let sharing = match mount.mount.sharing {
-                Wanted::Shared => Sharing::Shared,
-                Wanted::Private => Sharing::Private,
-                Wanted::Locked => Sharing::Locked,
+            let sharing = match (mount.mount.sharing, attached.manner) {
+                // What is moved into a root is nowhere else meanwhile.
+                (Wanted::Locked, _) | (Wanted::Shared, Attaching::Placed) => Sharing::Locked,
+                (Wanted::Shared, Attaching::Mounted) => Sharing::Shared,
+                (Wanted::Private, _) => Sharing::Private,
             };
+            if attached.manner == Attaching::Placed && mount.mount.read_only {
+                return Err(cannot_place("a read-only cache mount"));
+            }
             let entry = wanted.entry(key).or_insert((sharing, elsewhere, Vec::new()));
             // Of two uses in one step the stricter one counts for both.
             if entry.0 == Sharing::Shared {
@@ -223,12 +266,15 @@ impl StageRunner<'_> {
         for (key, (sharing, elsewhere, uses)) in wanted {
             let cache = self.build.store.cache(&key, sharing)?;
             let Some(&first) = uses.first() else { continue };
+            if attached.manner == Attaching::Placed && uses.len() > 1 {
+                return Err(cannot_place("one cache mount at two places"));
+            }
             let source = sources.0.get(first).and_then(Option::as_ref);
             let path = self.prepare_cache(cache.path(), &action.mounts[first], source, &elsewhere)?;
             for at in uses {
                 paths.insert(at, path.clone());
             }
-            attached.held.caches.push(cache);
+            attached.caches.push(cache);
         }
         Ok(paths)
     }
@@ -266,6 +312,10 @@ impl StageRunner<'_> {
         elsewhere: &Key,
     ) -> Result<PathBuf, StepError> {
         let path = data.join(FILES);
+        // A step that it lay in the root of may have put a link in its place.
+        if path.is_symlink() {
+            std::fs::remove_file(&path).map_err(StepError::io("empty a cache"))?;
+        }
         if path.exists() {
             return Ok(path);
         }
@@ -353,15 +403,13 @@ impl StageRunner<'_> {
             attached.environment.push((name.clone(), value));
         }
         if !mount.target.is_empty() {
-            attached.mounts.push(Mount {
-                target: PathBuf::from(&mount.target),
-                content: Content::File {
-                    bytes: secret.value().to_vec(),
-                    mode: mount.mount.mode.unwrap_or(0o400),
-                    uid: mount.mount.uid.unwrap_or(0),
-                    gid: mount.mount.gid.unwrap_or(0),
-                },
-            });
+            let file = What::File {
+                bytes: secret.value().to_vec(),
+                mode: mount.mount.mode.unwrap_or(0o400),
+                uid: mount.mount.uid.unwrap_or(0),
+                gid: mount.mount.gid.unwrap_or(0),
+            };
+            attached.show(&mount.target, file);
         }
         Ok(())
     }
@@ -394,15 +442,21 @@ impl StageRunner<'_> {
             options.gid.unwrap_or(0),
         );
         let forwarded = forwarded.map_err(StepError::io(format!("forward the ssh agent {}", mount.id)))?;
-        attached.mounts.push(bind(&target, &socket, false)?);
-        attached.held.agents.push(forwarded);
-        attached.held.scratches.push(scratch);
+        attached.show_path(&target, socket, false);
+        attached.agents.push(forwarded);
+        attached.scratches.push(scratch);
         Ok(())
     }
 }
 
 /// The name of what is shown, in its directory.
 pub(crate) const FILES: &str = "files";
+
+/// Where heredocs that are programs are shown (C9).
+const SCRIPTS: &str = "/dev/pipes";
+
+/// Permissions of a tmpfs mount.
+pub(super) const TMPFS_MODE: u32 = 0o1777;
 
 impl MountSources {
     /// What the mounts mean for a command's result (K1): kind, target and content of bind mounts; of caches neither
@@ -426,24 +480,6 @@ impl MountSources {
             );
         }
     }
-}
-
-pub(super) fn bind(target: &str, source: &Path, read_only: bool) -> Result<Mount, StepError> {
-    // Opened beneath its directory: whatever is there cannot lead elsewhere (CVE-2024-1753).
-    let (above, name) = (
-        source.parent().unwrap_or(source),
-        source.file_name().unwrap_or_default(),
-    );
-    let source = BindSource::beneath(above, Path::new(name))
-        .map_err(StepError::io(format!("open what is mounted at {target}")))?;
-    Ok(Mount {
-        target: PathBuf::from(target),
-        content: Content::Bind {
-            source,
-            read_only,
-            devices: false,
-        },
-    })
 }
 
 fn give(path: &Path, uid: u32, gid: u32) -> Result<(), StepError> {

@@ -1,24 +1,24 @@
 //! RUN (section I).
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lifecycle_diagnostics::{Diagnostic, Severity};
-use lifecycle_dockerfile::{Network, RunAction, Script, Security};
+use lifecycle_dockerfile::{Network, RunAction, Security};
 use lifecycle_layers::{ChangeSet, Contents, OwnerTable, Owners};
 use lifecycle_sandbox::{
-    Account, Capabilities, Changes, Content, Exit, FileOwners, Isolation, Mount, Network as SandboxNetwork,
-    Overlay, PlacedFile, Root, Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
+    Account, Capabilities, Changes, Exit, FileOwners, Isolation, Network as SandboxNetwork, Overlay, Root,
+    Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
 };
-use lifecycle_store::{Scratch, Tree};
+use lifecycle_store::Tree;
 
-use super::mounts::{Attached, MountSources, bind};
+use super::mounts::MountSources;
 use super::owners::KeptOwners;
+use super::shown::{Attached, Attaching};
 use super::working_root::WorkingRoot;
 use crate::copy::contents::Kept;
 use crate::emulation;
@@ -169,7 +169,8 @@ impl StageRunner<'_> {
             root: Root::Tree(tree),
             owners: kept.as_ref().map(|kept| kept.files.clone()),
         };
-        self.execute(place, &account, action, sources, name)?;
+        let attached = self.attach(Attaching::Mounted, action, sources, name)?;
+        self.execute(place, &account, action, attached, name)?;
         let is_given = |path: &[u8]| kept.as_ref().is_some_and(|kept| kept.is_given(path));
         let ignored = &build.options.ignored_paths;
         let changes = ChangeSet::of_overlay_and_owners(&upper, &lower, ignored, &is_given)?;
@@ -211,12 +212,21 @@ impl StageRunner<'_> {
             None => WorkingRoot::new(&roots)?,
         };
         root.catch_up(&self.result.stack, &roots)?;
+        let manner = if rung == Rung::Chroot {
+            Attaching::Placed
+        } else {
+            Attaching::Mounted
+        };
+        let attached = self.attach(manner, action, sources, name)?;
         // What is there for the time of the command is no part of the layer.
         let mut left_out = build.options.ignored_paths.clone();
-        if rung == Rung::Chroot {
-            left_out.extend(self.usual_files().map(|(path, _)| path.into()));
+        if manner == Attaching::Placed {
+            let view = root.view(&roots)?;
+            for shown in &attached.shown {
+                let place = view.resolve(shown.target.as_bytes(), false)?;
+                left_out.push(Path::new("/").join(OsStr::from_bytes(&place.path)));
+            }
             left_out.extend(lifecycle_sandbox::chroot_devices());
-            left_out.push(SCRIPTS.into());
         }
         let before = root.snapshot(&left_out)?;
         let path = root.path();
@@ -236,7 +246,7 @@ impl StageRunner<'_> {
             root: Root::Directory(path),
             owners: kept.as_ref().map(|kept| kept.files.clone()),
         };
-        self.execute(place, &account, action, sources, name)?;
+        self.execute(place, &account, action, attached, name)?;
         let changes = root.changes(&before, kept.as_ref())?;
         let contents = Kept {
             contents: changes.latest(build.epoch).named(name.text.clone()),
@@ -254,15 +264,13 @@ impl StageRunner<'_> {
         place: Place,
         account: &Account,
         action: &RunAction,
-        sources: &MountSources,
+        mut attached: Attached,
         name: &StepName,
     ) -> Result<(), StepError> {
         let build = self.build;
-        let is_chroot = place.isolation == Isolation::Chroot;
         let Some(slot) = build.slots.take() else {
             return Err(StepError::Cancelled);
         };
-        let attached = self.attach(action, sources)?;
         let mut run = Run::new(place.isolation, action.arguments.iter().map(OsString::from));
         run.root = place.root;
         run.owners = place.owners;
@@ -282,52 +290,12 @@ impl StageRunner<'_> {
             run.masked.clear();
             run.read_only.clear();
         }
-        for (path, content) in self.usual_files() {
-            if is_chroot {
-                run.placed.push(placed(path, content, 0o644));
-            } else {
-                run.mounts.push(file(path, content.clone(), 0o644));
+        for shown in std::mem::take(&mut attached.shown) {
+            match attached.manner {
+                Attaching::Mounted => run.mounts.push(shown.mount()?),
+                Attaching::Placed => run.placed.push(shown.place()?),
             }
         }
-        let (mounts, _held) = attached.split();
-        if is_chroot
-            && mounts
-                .iter()
-                .any(|mount| matches!(mount.content, Content::File { .. }))
-        {
-            let message = format!(
-                "secrets of `{}` lie in files of its root until it ends, because nothing can be mounted here",
-                name.text
-            );
-            let warning = Diagnostic::new(Severity::Warning, "secret-on-disk", message);
-            build.reporter.warn(&warning);
-        }
-        for mount in mounts {
-            match mount.content {
-                Content::File {
-                    bytes,
-                    mode,
-                    uid,
-                    gid,
-                } if is_chroot => run.placed.push(PlacedFile {
-                    target: mount.target,
-                    bytes,
-                    mode,
-                    uid,
-                    gid,
-                }),
-                _ => run.mounts.push(mount),
-            }
-        }
-        let _script = match &action.script {
-            Some(script) if is_chroot => {
-                let path = format!("{SCRIPTS}/{}", script.name);
-                run.placed.push(placed(&path, &script.content, 0o755));
-                None
-            }
-            Some(script) => Some(self.show_script(script, &mut run.mounts)?),
-            None => None,
-        };
         let (mut output, input) = std::io::pipe().map_err(StepError::io("make a pipe"))?;
         let second = input.try_clone().map_err(StepError::io("make a pipe"))?;
         run.streams = Streams::Separate {
@@ -389,33 +357,7 @@ impl StageRunner<'_> {
         }
         all
     }
-
-    /// A heredoc that is a program itself, shown read-only (C9). It is a bind mount because files in memory cannot be
-    /// executed.
-    fn show_script(&self, script: &Script, mounts: &mut Vec<Mount>) -> Result<Scratch, StepError> {
-        let scratch = self.build.store.scratch()?;
-        let path = scratch.path().join("script");
-        std::fs::write(&path, &script.content).map_err(StepError::io("write the script"))?;
-        set_mode(&path, 0o755)?;
-        mounts.push(bind(&format!("{SCRIPTS}/{}", script.name), &path, true)?);
-        Ok(scratch)
-    }
-
-    /// `/etc/hosts` and `/etc/resolv.conf` (I3).
-    fn usual_files(&self) -> impl Iterator<Item = (&'static str, &Vec<u8>)> {
-        let options = self.build.options;
-        let files = [
-            ("/etc/hosts", &options.hosts),
-            ("/etc/resolv.conf", &options.resolv_conf),
-        ];
-        files
-            .into_iter()
-            .filter_map(|(path, content)| Some((path, content.as_ref()?)))
-    }
 }
-
-/// Where heredocs that are programs are shown (C9).
-const SCRIPTS: &str = "/dev/pipes";
 
 /// Where a command runs.
 struct Place {
@@ -423,28 +365,6 @@ struct Place {
     root: Root,
     /// Who owns the files of the root, where the files do not say.
     owners: Option<FileOwners>,
-}
-
-fn placed(path: &str, bytes: &[u8], mode: u32) -> PlacedFile {
-    PlacedFile {
-        target: PathBuf::from(path),
-        bytes: bytes.to_vec(),
-        mode,
-        uid: 0,
-        gid: 0,
-    }
-}
-
-fn file(path: &str, bytes: Vec<u8>, mode: u32) -> Mount {
-    Mount {
-        target: PathBuf::from(path),
-        content: Content::File {
-            bytes,
-            mode,
-            uid: 0,
-            gid: 0,
-        },
-    }
 }
 
 /// Why a command is no success (I2).
@@ -466,7 +386,7 @@ fn succeeded(exit: Exit, action: &RunAction) -> Result<(), StepError> {
 }
 
 /// The root of an overlay looks as its upper directory does.
-fn copy_metadata(from: &std::path::Path, to: &std::path::Path) -> Result<(), StepError> {
+fn copy_metadata(from: &Path, to: &Path) -> Result<(), StepError> {
     use std::os::unix::fs::MetadataExt as _;
     let failed = || StepError::io(format!("prepare {}", to.display()));
     let metadata = std::fs::metadata(from).map_err(failed())?;

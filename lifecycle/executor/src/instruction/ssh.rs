@@ -7,16 +7,15 @@ use std::io;
 use std::net::Shutdown;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::path::Path;
 use std::thread::JoinHandle;
+
+use rustix::net::Shutdown as Direction;
 
 /// A socket that leads to an agent as long as it is held.
 #[derive(Debug)]
 pub(crate) struct ForwardedAgent {
-    path: PathBuf,
-    over: Arc<AtomicBool>,
+    listener: UnixListener,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -28,22 +27,18 @@ impl ForwardedAgent {
         if (uid, gid) != (0, 0) {
             chown(path, Some(uid), Some(gid))?;
         }
-        let over = Arc::new(AtomicBool::new(false));
-        let (agent, ended) = (agent.to_path_buf(), Arc::clone(&over));
+        let (agent, heard) = (agent.to_path_buf(), listener.try_clone()?);
+        // Ends when the listener is shut down.
         let thread = std::thread::spawn(move || {
-            for connection in listener.incoming() {
-                if ended.load(Ordering::SeqCst) {
-                    return;
-                }
+            while let Ok((step, _)) = heard.accept() {
                 // A connection that fails is the step's to notice: it is closed.
-                if let (Ok(step), Ok(agent)) = (connection, UnixStream::connect(&agent)) {
+                if let Ok(agent) = UnixStream::connect(&agent) {
                     std::thread::spawn(move || drop(pass_on(&step, &agent)));
                 }
             }
         });
         Ok(Self {
-            path: path.to_path_buf(),
-            over,
+            listener,
             thread: Some(thread),
         })
     }
@@ -66,10 +61,9 @@ fn pass_on(step: &UnixStream, agent: &UnixStream) -> io::Result<()> {
 
 impl Drop for ForwardedAgent {
     fn drop(&mut self) {
-        self.over.store(true, Ordering::SeqCst);
-        // One more connection wakes the listener, which then ends.
-        drop(UnixStream::connect(&self.path));
-        if let Some(thread) = self.thread.take() {
+        // Not a last connection: the step may have removed the socket's name.
+        let ended = rustix::net::shutdown(&self.listener, Direction::Both);
+        if let (Ok(()), Some(thread)) = (ended, self.thread.take()) {
             drop(thread.join());
         }
     }

@@ -9,6 +9,7 @@ mod copy;
 mod differential;
 mod keys;
 mod live_root;
+mod mounts;
 mod parents;
 mod remote;
 mod run;

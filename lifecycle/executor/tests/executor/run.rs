@@ -1,13 +1,11 @@
 //! RUN (section I).
 
-use std::fs;
-use std::os::unix::net::UnixListener;
 use std::time::{Duration, Instant};
 
-use lifecycle_executor::{ExecutorError, IsolationMode, NetworkMode, Secret};
+use lifecycle_executor::{ExecutorError, IsolationMode, NetworkMode};
 use lifecycle_sandbox::Rung;
 
-use crate::support::{Bench, contains, everything, holds};
+use crate::support::Bench;
 
 /// What `FROM busybox` and these lines print.
 fn output(bench: &Bench, lines: &str) -> String {
@@ -150,27 +148,6 @@ fn the_sandbox_is_the_observed_one_i3() {
 }
 
 #[test]
-fn leftovers_of_mounts_are_removed_i5() {
-    let bench = Bench::new();
-    bench.file("a", "A");
-    let mut options = bench.options(
-        "FROM busybox\nRUN --mount=target=/new/deep/m --mount=type=tmpfs,target=/t --mount=type=cache,target=/c \
-         --mount=type=secret,id=s,target=/sec/ret true\nRUN echo 1 > /run-file\n",
-    );
-    options.secrets.insert("s".into(), Secret::new("x").unwrap());
-    options.hosts = Some(b"h\n".to_vec());
-    let built = bench.build_with(&options);
-    assert!(built.layer(1).is_empty(), "{:?}", built.order(1));
-    // Roots without them get /dev, /proc and /sys.
-    let base = bench.build("FROM scratch\nCOPY --from=busybox /bin /bin\n");
-    bench.put("bare", base.image);
-    assert_eq!(
-        bench.build("FROM bare\nRUN true\n").order(0),
-        ["dev", "proc", "sys"]
-    );
-}
-
-#[test]
 fn a_missing_directory_is_made_i6() {
     let bench = Bench::new();
     let built = bench.build("FROM busybox\nWORKDIR /w\nRUN rmdir /w\nRUN pwd\n");
@@ -186,214 +163,6 @@ fn nothing_done_is_an_empty_layer_i7_m3() {
     for layer in 0..3 {
         assert!(built.layer(layer).is_empty(), "{layer}: {:?}", built.order(layer));
     }
-}
-
-#[test]
-fn bind_mounts_i8() {
-    let bench = Bench::new();
-    bench.file("d/f", "F");
-    bench.file("d/ignored", "I");
-    bench.file(".dockerignore", "d/ignored\n");
-    for (lines, expected) in [
-        ("RUN --mount=target=/m cat /m/d/f; ls /m/d", "Ff\n"),
-        (
-            "RUN --mount=type=bind,source=d,target=/m cat /m/f; touch /m/x 2>/dev/null || echo ro",
-            "Fro\n",
-        ),
-        (
-            "RUN --mount=source=d,target=/m,rw echo changed > /m/f; cat /m/f",
-            "changed\n",
-        ),
-        ("WORKDIR /w\nRUN --mount=source=d/f,target=rel cat /w/rel", "F"),
-        (
-            "RUN --mount=from=busybox,source=/etc/group,target=/g head -n1 /g",
-            "root:x:0:\n",
-        ),
-        (
-            "ARG T=/m\nRUN --mount=source=d,target=$T ls -ln /m/f | tr -s ' ' | grep -c '1 0 0'",
-            "1\n",
-        ),
-        (
-            "RUN --mount=source=d,target=/m --mount=from=busybox,source=/etc,target=/m test -f /m/passwd && echo last",
-            "last\n",
-        ),
-    ] {
-        assert_eq!(output(&bench, lines), expected, "{lines}");
-    }
-    let stage = "FROM busybox AS one\nRUN echo 1 > /one && chown 3:4 /one\nFROM busybox\nRUN --mount=from=one,target=/m stat -c '%u %g' /m/one\n";
-    assert_eq!(bench.build(stage).output, "3 4\n");
-    assert_eq!(
-        fs::read_to_string(bench.context().join("d/f")).unwrap(),
-        "F",
-        "writes never reach the context"
-    );
-    for (lines, text) in [
-        ("RUN --mount=source=nope,target=/m true", "\"/nope\": not found"),
-        ("RUN --mount=source=d/ignored,target=/m true", "ignore file"),
-        (
-            "RUN --mount=from=busybox,source=/nope,target=/m true",
-            "\"/nope\": not found",
-        ),
-    ] {
-        let message = bench.fail(&format!("FROM busybox\n{lines}\n"));
-        assert!(
-            message.contains(text) && message.contains("Dockerfile:2:1"),
-            "{lines}: {message}"
-        );
-    }
-}
-
-#[test]
-fn cache_mounts_i9() {
-    let bench = Bench::new();
-    bench.file("seed/s", "seeded");
-    for (lines, expected) in [
-        ("RUN --mount=type=cache,target=/c echo 1 > /c/f", ""),
-        ("RUN --mount=type=cache,target=/c cat /c/f", "1\n"),
-        ("RUN --mount=type=cache,target=/other,id=/c cat /other/f", "1\n"),
-        (
-            "RUN --mount=type=cache,target=/c,uid=5,gid=6,mode=0700 stat -c '%u %g %a' /c; ls /c",
-            "5 6 700\n",
-        ),
-        (
-            "RUN --mount=type=cache,target=/d stat -c '%u %g %a' /d",
-            "0 0 755\n",
-        ),
-        (
-            "RUN --mount=type=cache,target=/c,ro touch /c/x 2>/dev/null || echo ro",
-            "ro\n",
-        ),
-        (
-            "COPY seed /seed\nRUN --mount=type=cache,target=/c,from=busybox,source=/etc/conf.d stat -c %a /c",
-            "750\n",
-        ),
-        (
-            "RUN --mount=type=cache,target=/c,sharing=private cat /c/f && true",
-            "1\n",
-        ),
-        (
-            "RUN --mount=type=cache,target=/a,id=x --mount=type=cache,target=/b,id=x,sharing=locked echo 1 > /a/f; cat /b/f",
-            "1\n",
-        ),
-    ] {
-        assert_eq!(output(&bench, lines), expected, "{lines}");
-    }
-    let built = bench.build("FROM busybox\nRUN --mount=type=cache,target=/c ls /c\n");
-    assert!(built.layer(0).is_empty(), "content is never part of the layer");
-    let mut options = bench.options("FROM busybox\nRUN --mount=type=cache,target=/c ls /c; echo other\n");
-    options.build_args = [("BUILDKIT_CACHE_MOUNT_NS", "other")].into_iter().collect();
-    assert_eq!(bench.build_with(&options).output, "other\n");
-}
-
-#[test]
-fn cache_names_are_only_names_cve_2024_9675() {
-    let bench = Bench::new();
-    let long = "x".repeat(300);
-    for id in ["../../x", "/etc", long.as_str()] {
-        let lines = format!(
-            "RUN --mount=type=cache,id={id},target=/c echo CANARY > /c/canary && ls /c && echo {}",
-            id.len()
-        );
-        assert_eq!(output(&bench, &lines), format!("canary\n{}\n", id.len()), "{id}");
-    }
-    let strays: Vec<_> = fs::read_dir(bench.directory.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name())
-        .collect();
-    assert_eq!(strays.len(), 2, "{strays:?}");
-}
-
-#[test]
-fn locked_caches_take_turns_i9() {
-    let bench = Bench::new();
-    let step = "RUN --mount=type=cache,id=c,target=/c,sharing=locked test ! -e /c/in && touch /c/in && sleep 0.3 && rm /c/in";
-    let built = bench.build(&format!(
-        "FROM busybox AS a\n{step}\nFROM busybox AS b\n{step} && true\nFROM scratch\nCOPY --from=a /etc /a\nCOPY --from=b /etc /b\n"
-    ));
-    assert!(built.files().contains_key("b/passwd"));
-}
-
-#[test]
-fn tmpfs_mounts_i10() {
-    let bench = Bench::new();
-    let lines = "RUN --mount=type=tmpfs,target=/t,size=1m stat -c %a /t; echo x > /t/f; dd if=/dev/zero of=/t/big bs=1k count=2000 2>/dev/null || echo full";
-    let built = bench.build(&format!("FROM busybox\n{lines}\n"));
-    assert_eq!(built.output, "1777\nfull\n");
-    assert!(built.layer(0).is_empty());
-}
-
-#[test]
-fn secrets_i11() {
-    let bench = Bench::new();
-    for (mount, command, expected) in [
-        (
-            "id=s",
-            "cat /run/secrets/s; stat -c %a /run/secrets/s",
-            "CANARY400\n",
-        ),
-        ("target=/x/s", "cat /x/s", "CANARY"),
-        ("id=s,target=/etc/passwd", "cat /etc/passwd", "CANARY"),
-        ("id=s,env=S", "echo $S; ls /run/secrets 2>/dev/null", "CANARY\n"),
-        ("id=s,env=S,target=/x", "echo $S$(cat /x)", "CANARYCANARY\n"),
-        (
-            "id=s,uid=1000,gid=5,mode=0440",
-            "stat -c '%u %g %a' /run/secrets/s",
-            "1000 5 440\n",
-        ),
-        ("id=other", "ls /run/secrets 2>/dev/null || echo none", "none\n"),
-    ] {
-        let mut options = bench.options(&format!(
-            "FROM busybox\nRUN --mount=type=secret,{mount} {command}; true\n"
-        ));
-        options.secrets.insert("s".into(), Secret::new("CANARY").unwrap());
-        let built = bench.build_with(&options);
-        assert_eq!(built.output, expected, "{mount}");
-        assert!(!contains(&everything(&built), b"CANARY"), "{mount}");
-        assert!(
-            built.content("etc/passwd").starts_with("root:"),
-            "what was there is there again"
-        );
-        assert!(!format!("{options:?}").contains("CANARY"));
-    }
-    assert!(!holds(bench.store.path(), "CANARY"), "nothing of a secret stays");
-    let message = bench.fail("FROM busybox\nRUN --mount=type=secret,id=s,required true\n");
-    assert!(
-        message.contains("Dockerfile:2:1: secret s: not found"),
-        "{message}"
-    );
-    assert!(Secret::new(vec![0; (500 << 10) + 1]).is_none());
-}
-
-#[test]
-fn later_steps_do_not_see_secrets_kaniko_5_3() {
-    let bench = Bench::new();
-    let mut options = bench.options(
-        "FROM busybox\nRUN --mount=type=secret,id=s,env=S --mount=type=secret,id=s,target=/s cat /s > /dev/null\n\
-         RUN ls /s /run/secrets; cat /proc/*/environ | tr '\\0' '\\n' | grep -c CANARY; true\n",
-    );
-    options.secrets.insert("s".into(), Secret::new("CANARY").unwrap());
-    let output = bench.build_with(&options).output;
-    assert!(output.ends_with("0\n"), "{output}");
-}
-
-#[test]
-fn ssh_agents_i12() {
-    let bench = Bench::new();
-    let socket = bench.directory.path().join("agent");
-    let _listener = UnixListener::bind(&socket).unwrap();
-    let mut options = bench.options(
-        "FROM busybox\nRUN --mount=type=ssh,uid=1000,mode=0606 echo $SSH_AUTH_SOCK; stat -c '%u %a' $SSH_AUTH_SOCK\n",
-    );
-    options.ssh.insert("default".into(), socket);
-    let output = bench.build_with(&options).output;
-    assert!(
-        output.starts_with("/run/buildkit/ssh_agent.0\n1000 606\n"),
-        "{output}"
-    );
-    let without = bench.options("FROM busybox\nRUN --mount=type=ssh echo $SSH_AUTH_SOCK\n");
-    assert_eq!(bench.build_with(&without).output, "/run/buildkit/ssh_agent.0\n");
-    let message = bench.fail("FROM busybox\nRUN --mount=type=ssh,required true\n");
-    assert!(message.contains("ssh agent default: not forwarded"), "{message}");
 }
 
 #[test]
@@ -435,23 +204,6 @@ fn processes_do_not_outlive_their_step_kaniko_5_3() {
     let built = bench.build("FROM busybox\nRUN setsid sh -c 'sleep 20; touch /late' & true\n");
     assert!(start.elapsed() < Duration::from_secs(10));
     assert!(!built.files().contains_key("late"));
-}
-
-#[test]
-fn mount_points_cannot_be_led_away_cve_2024_23652() {
-    let bench = Bench::new();
-    let canary = bench.directory.path().join("canary");
-    fs::create_dir(&canary).unwrap();
-    fs::create_dir(canary.join("m")).unwrap();
-    let outside = canary.to_str().unwrap();
-    bench.build(&format!(
-        "FROM busybox\nRUN --mount=type=tmpfs,target=/p/m rm -rf /p 2>/dev/null; mv /p /q; ln -s {outside} /p; true\n"
-    ));
-    bench.build(&format!(
-        "FROM busybox\nRUN ln -s {outside} /out\nRUN --mount=type=tmpfs,target=/out/m touch /out/m/x; true\n"
-    ));
-    assert_eq!(fs::read_dir(&canary).unwrap().count(), 1);
-    assert!(canary.join("m").exists());
 }
 
 #[test]
@@ -544,15 +296,6 @@ fn without_isolation_everything_but_run_builds_t16() {
         message.contains("Dockerfile:2:1: running a command is not possible"),
         "{message}"
     );
-}
-
-#[test]
-fn a_mount_in_a_chroot_is_an_error_with_its_line() {
-    let bench = Bench::new();
-    let mut options = bench.options("FROM busybox\nRUN --mount=type=tmpfs,target=/t true\n");
-    options.isolation = IsolationMode::Forced(Rung::Chroot);
-    let message = bench.fail_with(&options);
-    assert!(message.contains("Dockerfile:2:1"), "{message}");
 }
 
 #[test]

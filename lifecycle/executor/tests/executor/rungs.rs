@@ -12,6 +12,8 @@ RUN echo more >> /home/hers && mkdir -p /new/deep && touch /new/deep/a && chown 
 RUN stat -c %u:%g /new/deep/a > /seen && mkdir /kept && chmod 2750 /kept && grep db /etc/hosts > /hosts
 RUN stat -c 'shared is %a %u:%g' /shared && touch /shared/new
 RUN chown 7 /theirs && ln -s nowhere /link && chown -h 8:9 /link
+RUN --mount=source=f,target=/m/f --mount=type=cache,target=/c --mount=type=tmpfs,target=/t \\
+    cp /m/f /t/f && cp /t/f /c/f && cp /c/f /mounted
 RUN <<-script
 \t#!/bin/sh
 \techo from a script > /script
@@ -25,7 +27,7 @@ USER root
 RUN true
 ";
 
-const EXPECTED: [&str; 12] = [
+const EXPECTED: [&str; 13] = [
     "home/hers 600 1000:1001",
     "shared is 3775 1000:1001",
     "shared/ 3775 1000:1001",
@@ -36,6 +38,7 @@ const EXPECTED: [&str; 12] = [
     "link 777 8:9",
     "seen 644 0:0",
     "hosts 644 0:0",
+    "mounted 644 0:0",
     "script 644 0:0",
     "home/by-alice 644 1000:1001",
 ];
@@ -87,7 +90,7 @@ fn holds(before: &[&str], isolation: &str, name: &str) {
             "{name}: {line} in {output}"
         );
     }
-    for gone in ["bin/mv ", "dev/pipes", "etc/hosts "] {
+    for gone in ["bin/mv ", "dev/pipes", "etc/hosts ", "m/", "c/", "t/"] {
         assert!(
             !output.lines().any(|line| line.starts_with(gone)),
             "{name}: {gone} in {output}"

@@ -403,19 +403,15 @@ pub(crate) fn everything(built: &Built) -> Vec<u8> {
     all
 }
 
-/// Whether any file below a directory holds a text.
+/// Whether any file below a directory holds a text. What vanishes meanwhile holds nothing: the store tidies up.
 pub(crate) fn holds(directory: &Path, text: &str) -> bool {
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let metadata = fs::symlink_metadata(&path).unwrap();
-        if metadata.is_dir() && holds(&path, text) {
-            return true;
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().path()).any(|path| {
+        if path.is_dir() && !path.is_symlink() {
+            return holds(&path, text);
         }
-        if metadata.is_file() && contains(&fs::read(&path).unwrap(), text.as_bytes()) {
-            return true;
-        }
-    }
-    false
+        path.is_file() && fs::read(&path).is_ok_and(|bytes| contains(&bytes, text.as_bytes()))
+    })
 }
 
 pub(crate) fn contains(bytes: &[u8], text: &[u8]) -> bool {

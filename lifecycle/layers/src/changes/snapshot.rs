@@ -1,5 +1,6 @@
 //! Changes from metadata before and after, where there is no overlay.
 
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -12,7 +13,7 @@ use rustix::fs::{FileType, Stat};
 use super::{Change, ChangeSet, Key, exclusion};
 use crate::PackError;
 use crate::contents::{io_error, open_directory, walk_error};
-use crate::entry::split;
+use crate::entry::ancestors;
 use crate::root::Root;
 use crate::walk::{Order, Walk};
 
@@ -44,8 +45,8 @@ impl Snapshot {
     /// Looks at every entry below `tree`, on all cores. Paths of `exclude` (as `/proc`) are left out with
     /// everything below them.
     ///
-    /// Whoever leaves paths out may put something there for a while: of the directories that they are in, only what
-    /// a program can set counts.
+    /// Whoever leaves paths out may put something there for a while: of the directories that they are in, up to the
+    /// root, only what a program can set counts.
     ///
     /// Files that were changed within the present tick of the file system's clock could be changed again
     /// without a trace, so the snapshot waits until the tick is over.
@@ -109,11 +110,8 @@ impl Snapshot {
 /// Adds what is different in `tree` now.
 pub(super) fn compare(set: &mut ChangeSet, before: &Snapshot, tree: &Path) -> Result<(), PackError> {
     let after = scan(tree, &before.exclude)?;
-    let touched: Vec<Key> = before
-        .exclude
-        .iter()
-        .map(|path| Key::new(split(path).0))
-        .collect();
+    let above = |path| ancestors(path).chain([&b""[..]]).map(Key::new);
+    let touched: BTreeSet<Key> = before.exclude.iter().flat_map(|path| above(path)).collect();
     let mut old = before.records.iter().peekable();
     // The last path that is no directory any more; what was below it needs no mention.
     let mut gone: Option<&Key> = None;
