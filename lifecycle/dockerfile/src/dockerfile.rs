@@ -4,7 +4,7 @@ use lifecycle_diagnostics::{Diagnostic, Source};
 
 use crate::directive::Directives;
 use crate::instruction::{self, Command, Instruction};
-use crate::line::Reader;
+use crate::line::{Line, Reader};
 use crate::stage::Stage;
 
 /// Reading stops after this many errors: they are for people to read.
@@ -26,18 +26,7 @@ impl Dockerfile {
     pub fn parse(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Result<Self, Vec<Diagnostic>> {
         let source = Source::new(name, bytes);
         let nowhere = source.span(0..0);
-        if source.bytes().is_empty() {
-            return Err(vec![
-                Diagnostic::error("empty-file", "the Dockerfile cannot be empty").at(nowhere),
-            ]);
-        }
-        let directives = Directives::parse(&source).map_err(|error| vec![error])?;
-        let (instructions, mut errors) = read_instructions(&source, &directives);
-        if instructions.is_empty() && errors.is_empty() {
-            return Err(vec![
-                Diagnostic::error("no-instructions", "file with no instructions").at(nowhere),
-            ]);
-        }
+        let (directives, instructions, mut errors) = read(&source, instruction::parse)?;
         let has_failed = !errors.is_empty();
         let mut globals = Vec::new();
         let mut stages: Vec<Stage> = Vec::new();
@@ -95,20 +84,52 @@ impl Dockerfile {
     }
 }
 
-fn read_instructions(source: &Source, directives: &Directives) -> (Vec<Instruction>, Vec<Diagnostic>) {
+/// The instructions of a file cut into words, one `(keyword "word" …)` a line: the form in which BuildKit's parser
+/// prints its syntax tree.
+///
+/// For comparing the two on any file: what is wrong with a flag or with the number of arguments is found later, there
+/// as here.
+pub fn dump(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Result<String, Vec<Diagnostic>> {
+    let source = Source::new(name, bytes);
+    let (_, lines, errors) = read(&source, instruction::dump)?;
+    if errors.is_empty() {
+        Ok(lines.concat())
+    } else {
+        Err(errors)
+    }
+}
+
+/// What one reads from a logical line.
+type Each<T> = fn(Line, &mut Reader<'_>, char) -> Result<T, Diagnostic>;
+
+/// Reads the directives and every instruction of a file; there is an instruction or an error.
+fn read<T>(source: &Source, each: Each<T>) -> Result<(Directives, Vec<T>, Vec<Diagnostic>), Vec<Diagnostic>> {
+    let refused = |code, message| vec![Diagnostic::error(code, message).at(source.span(0..0))];
+    if source.bytes().is_empty() {
+        return Err(refused("empty-file", "the Dockerfile cannot be empty"));
+    }
+    let directives = Directives::parse(source).map_err(|error| vec![error])?;
+    let (all, errors) = read_all(source, &directives, each);
+    if all.is_empty() && errors.is_empty() {
+        return Err(refused("no-instructions", "file with no instructions"));
+    }
+    Ok((directives, all, errors))
+}
+
+fn read_all<T>(source: &Source, directives: &Directives, each: Each<T>) -> (Vec<T>, Vec<Diagnostic>) {
     let mut reader = Reader::new(source, directives);
-    let mut instructions = Vec::new();
+    let mut all = Vec::new();
     let mut errors = Vec::new();
     while let Some(line) = reader.next_line() {
-        match line.and_then(|line| instruction::parse(line, &mut reader, directives.escape)) {
-            Ok(instruction) => instructions.push(instruction),
+        match line.and_then(|line| each(line, &mut reader, directives.escape)) {
+            Ok(one) => all.push(one),
             Err(error) => errors.push(error),
         }
         if errors.len() == MOST_ERRORS {
             break;
         }
     }
-    (instructions, errors)
+    (all, errors)
 }
 
 /// Reads the text of an ONBUILD trigger (G14): exactly one instruction, with the default escape character.
@@ -119,7 +140,7 @@ pub(crate) fn parse_trigger(name: String, text: &str) -> Result<Instruction, Dia
         escape: '\\',
         check: None,
     };
-    let (mut instructions, errors) = read_instructions(&source, &directives);
+    let (mut instructions, errors) = read_all(&source, &directives, instruction::parse);
     if let Some(error) = errors.into_iter().next() {
         return Err(error);
     }

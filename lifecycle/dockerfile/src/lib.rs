@@ -55,7 +55,7 @@ pub use arguments::BuildArgs;
 pub use chmod::{Chmod, ModeClause};
 pub use csv::parse_fields;
 pub use directive::{Directives, is_dockerfile_frontend};
-pub use dockerfile::Dockerfile;
+pub use dockerfile::{Dockerfile, dump};
 pub use duration::GoDuration;
 pub use environment::Environment;
 pub use evaluation::{Evaluation, EvaluationError};

@@ -5,6 +5,7 @@ use lifecycle_diagnostics::Diagnostic;
 use super::flags::{Flag, Flags};
 use super::{CommandLine, Request, command_line};
 use crate::duration::GoDuration;
+use crate::line::Part;
 
 /// How to ask a container for its health.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +49,7 @@ impl HealthcheckTest {
 }
 
 pub(super) fn parse(request: &Request<'_>) -> Result<Healthcheck, Diagnostic> {
-    let text = request.arguments.as_str();
-    let end = text.find(char::is_whitespace).unwrap_or(text.len());
-    let kind = request.arguments.slice(0..end);
-    let command = request.arguments.from(end).trim();
+    let (kind, command) = split(request.arguments);
     match kind.as_str().to_uppercase().as_str() {
         "" => Err(request.at_least_one()),
         // Flags are swallowed here, as upstream does (A14).
@@ -72,6 +70,13 @@ pub(super) fn parse(request: &Request<'_>) -> Result<Healthcheck, Diagnostic> {
             Err(Diagnostic::error("invalid-healthcheck", message).at(kind.span()))
         }
     }
+}
+
+/// The kind of the test, and what it runs.
+pub(super) fn split(arguments: Part<'_>) -> (Part<'_>, Part<'_>) {
+    let text = arguments.as_str();
+    let end = text.find(char::is_whitespace).unwrap_or(text.len());
+    (arguments.slice(0..end), arguments.from(end).trim())
 }
 
 fn is_empty_list(text: &str) -> bool {

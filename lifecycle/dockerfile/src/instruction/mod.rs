@@ -3,6 +3,7 @@
 mod arg;
 mod base;
 mod command_line;
+mod dump;
 mod expose;
 mod files;
 mod flags;
@@ -17,6 +18,7 @@ use lifecycle_diagnostics::{Diagnostic, Span, nearest};
 pub use arg::ArgDefinition;
 pub use base::Base;
 pub use command_line::CommandLine;
+pub(crate) use dump::dump;
 pub(crate) use expose::parse_port;
 pub use files::{AddFiles, CopyFiles, FilesAndDestination};
 pub use healthcheck::{Healthcheck, HealthcheckTest};
@@ -159,6 +161,8 @@ impl<'a> Head<'a> {
 struct Request<'a> {
     /// The upper-case instruction word.
     name: &'static str,
+    /// The instruction word as written.
+    keyword: Part<'a>,
     flags: Vec<FlagWord>,
     arguments: Part<'a>,
     heredocs: Vec<Heredoc>,
@@ -167,7 +171,32 @@ struct Request<'a> {
     escape: char,
 }
 
-impl Request<'_> {
+impl<'a> Request<'a> {
+    /// From the text of a whole instruction, which is `part` of a line.
+    fn read(
+        part: Part<'a>,
+        line: &'a Line,
+        heredocs: Vec<Heredoc>,
+        escape: char,
+    ) -> Result<Self, Diagnostic> {
+        let head = Head::split(part, escape);
+        let word = head.name();
+        let name = KEYWORDS
+            .into_iter()
+            .find(|&known| known == word)
+            .ok_or_else(|| unknown_instruction(&head))?;
+        Ok(Self {
+            name,
+            keyword: head.keyword,
+            flags: head.flags,
+            arguments: head.arguments,
+            heredocs,
+            comments: &line.comments,
+            line,
+            escape,
+        })
+    }
+
     fn flags(&self, known: &[(&'static str, Flag)]) -> Result<Flags, Diagnostic> {
         Flags::parse(&self.flags, known)
     }
@@ -199,36 +228,25 @@ pub(crate) fn parse(
     reader: &mut Reader<'_>,
     escape: char,
 ) -> Result<Instruction, Diagnostic> {
-    let takes_heredocs = Head::split(line.part(), escape).takes_heredocs(escape);
-    let announced = if takes_heredocs {
-        HeredocStart::find(&line.text)
-    } else {
-        Vec::new()
-    };
-    let heredocs = reader.heredocs(&mut line, announced)?;
-    let head = Head::split(line.part(), escape);
-    let word = head.name();
-    let name = KEYWORDS
-        .into_iter()
-        .find(|&known| known == word)
-        .ok_or_else(|| unknown_instruction(&head))?;
-    let request = Request {
-        name,
-        flags: head.flags,
-        arguments: head.arguments,
-        heredocs,
-        comments: &line.comments,
-        line: &line,
-        escape,
-    };
+    let heredocs = read_heredocs(&mut line, reader, escape)?;
+    let request = Request::read(line.part(), &line, heredocs, escape)?;
     Ok(Instruction {
-        keyword: head.keyword.word(),
+        keyword: request.keyword.word(),
         command: parse_command(&request)?,
         span: line.whole(),
         text: line.text.trim().to_owned(),
         comments: line.comments.clone(),
         empty_continuation: line.empty_continuation.clone(),
     })
+}
+
+fn read_heredocs(line: &mut Line, reader: &mut Reader<'_>, escape: char) -> Result<Vec<Heredoc>, Diagnostic> {
+    let announced = if Head::split(line.part(), escape).takes_heredocs(escape) {
+        HeredocStart::find(&line.text)
+    } else {
+        Vec::new()
+    };
+    reader.heredocs(line, announced)
 }
 
 fn parse_command(request: &Request<'_>) -> Result<Command, Diagnostic> {
