@@ -2,6 +2,8 @@
 //!
 //! `lifecycle --version` and a command that only looks into the store set up no TLS and open no connection.
 
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
@@ -138,7 +140,14 @@ impl Session {
     pub(crate) fn scratch(&self) -> Result<&Path, Failure> {
         let scratch = once(&self.scratch, || {
             let parent = self.environment.temporary_directory();
-            let scratch = tempfile::Builder::new().prefix("lifecycle-").tempdir_in(&parent);
+            let scratch = tempfile::Builder::new()
+                .prefix("lifecycle-")
+                .tempdir_in(&parent)
+                .and_then(|scratch| {
+                    // Whatever the umask: subordinate ids of this user find what is made for them below.
+                    fs::set_permissions(scratch.path(), Permissions::from_mode(0o711))?;
+                    Ok(scratch)
+                });
             let scratch = scratch.map_err(|cause| {
                 TransferError::from_io(
                     format!("cannot create a directory in {}", parent.display()),

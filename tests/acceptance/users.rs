@@ -1,7 +1,9 @@
 //! The same job as every kind of user.
 
-use crate::support::Registry;
+use std::path::{Path, PathBuf};
+
 use crate::support::accounts::Account;
+use crate::support::{Machine, Registry};
 
 /// Builds, runs, pushes and cleans up as `account`.
 fn whole_job(account: &Account) -> String {
@@ -48,4 +50,42 @@ fn doctor_names_the_rung_of_each_user() {
             .succeeds();
         assert!(doctor.text().contains(rung), "{}", doctor.text());
     }
+}
+
+/// The stack debian-12 with a handful of packages, Python among them for its byte code.
+fn small_stack(machine: &Machine) -> PathBuf {
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join("stacks/debian-12");
+    let text = std::fs::read_to_string(whole.join("stack.toml")).unwrap();
+    let mut stack: toml::Table = text.parse().unwrap();
+    for part in ["build", "run"] {
+        let part = stack[part].as_table_mut().unwrap();
+        part.insert("variant".to_owned(), "essential".into());
+        part.insert("packages".to_owned(), vec!["python3-minimal"].into());
+    }
+    let customize = std::fs::read_to_string(whole.join("customize")).unwrap();
+    machine.files(
+        "stack",
+        &[("stack.toml", &stack.to_string()), ("customize", &customize)],
+    )
+}
+
+#[test]
+fn root_and_an_ordinary_user_with_another_umask_make_the_same_stack() {
+    let digests = |account: &Account, umask: &str| {
+        let (machine, program) = account.machine();
+        let stack = small_stack(&machine);
+        account.own_tree(&stack);
+        let create = machine.lifecycle(&["stack", "create", stack.to_str().unwrap()]);
+        let create = create.with_network_settings().program(&program);
+        let script = format!("umask {umask}; exec \"$@\"");
+        let made = account
+            .invoke(create.under(&["sh", "-c", &script, "sh"]))
+            .succeeds();
+        assert_eq!(made.stdout().lines().count(), 2, "{}", made.stdout());
+        made.stdout()
+    };
+    let ordinary = digests(&Account::ordinary(), "077");
+    // When the tests run as an ordinary user it is compared with itself.
+    let other = Account::root().unwrap_or_else(Account::ordinary);
+    assert_eq!(digests(&other, "022"), ordinary);
 }

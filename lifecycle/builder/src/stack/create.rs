@@ -1,6 +1,8 @@
 //! From a `stack.toml` to two images.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -43,18 +45,23 @@ pub fn create(
     progress: &Arc<dyn Progress>,
     say: &(dyn Fn(&str) + Sync),
 ) -> Result<Image, BuilderError> {
-    let work = tempfile::tempdir_in(&sources.temporary).map_err(|cause| BuilderError::Read {
+    let failed = |cause| BuilderError::Read {
         path: sources.temporary.clone(),
         cause,
-    })?;
+    };
+    let work = tempfile::tempdir_in(&sources.temporary).map_err(failed)?;
+    // mmdebstrap's root may be a subordinate id of this user, and has to get through whatever the umask is.
+    fs_err::set_permissions(work.path(), Permissions::from_mode(0o711)).map_err(failed)?;
     let hook = match &definition.mmdebstrap.customize {
         Some(script) => {
             let path = work.path().join("customize");
             let text = folder.read(script)?;
-            fs_err::write(&path, text).map_err(|cause| BuilderError::Read {
+            let failed = |cause| BuilderError::Read {
                 path: path.clone(),
                 cause,
-            })?;
+            };
+            fs_err::write(&path, text).map_err(failed)?;
+            fs_err::set_permissions(&path, Permissions::from_mode(0o644)).map_err(failed)?;
             Some(path)
         }
         None => None,
