@@ -1,6 +1,7 @@
 //! How registries are spoken to: what the command line and the environment say, as settings.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -160,20 +161,24 @@ fn pem(path: &Path, named_by: &'static str) -> Result<Pem, RegistrySettingsError
     })
 }
 
-/// The certificates of a directory: links by hash among them, so a file may come twice.
+/// The certificates of a directory. Links by hash lead to many of them a second time; those are left out.
 fn pems(directory: &Path, named_by: &'static str) -> Result<Vec<Pem>, RegistrySettingsError> {
     let failed = |cause| RegistrySettingsError::Certificates {
         path: directory.to_owned(),
         named_by,
         cause,
     };
-    let mut paths = Vec::new();
+    let mut files = BTreeMap::new();
     for entry in fs_err::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        if path.is_file() {
-            paths.push(path);
+        // A link may lead nowhere.
+        if let Ok(file) = fs_err::metadata(&path)
+            && file.is_file()
+        {
+            files.insert((file.dev(), file.ino()), path);
         }
     }
+    let mut paths: Vec<PathBuf> = files.into_values().collect();
     paths.sort();
     paths.iter().map(|path| pem(path, named_by)).collect()
 }

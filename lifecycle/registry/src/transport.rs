@@ -62,7 +62,7 @@ pub(crate) struct Transport {
 impl Transport {
     pub(crate) fn new(settings: Settings) -> Result<Self, Error> {
         Ok(Self {
-            clients: Clients::build(&settings)?,
+            clients: Clients::new(&settings)?,
             hosts: Mutex::default(),
             found: Mutex::default(),
             settings,
@@ -141,7 +141,7 @@ impl Transport {
             );
         }
         let response = self
-            .client_for(&url, &host)
+            .client_for(&url, &host)?
             .request(request.method.clone(), url.clone())
             .headers(headers)
             .body(body)
@@ -210,7 +210,7 @@ impl Transport {
         body: reqwest::Body,
         secrets: &[&Secret],
     ) -> Result<Response, Error> {
-        let client = self.foreign_client(url);
+        let client = self.foreign_client(url)?;
         let send = client
             .request(request.method.clone(), url.clone())
             .headers(request.headers.clone())
@@ -233,7 +233,7 @@ impl Transport {
     }
 
     /// The client for an address that belongs to no registry.
-    pub(crate) fn foreign_client(&self, url: &Url) -> &Client {
+    pub(crate) fn foreign_client(&self, url: &Url) -> Result<&Client, Error> {
         self.client_for(url, &self.host(&Place::foreign(url)))
     }
 
@@ -258,7 +258,7 @@ impl Transport {
             if request.body.is_empty() && !reads {
                 headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
             }
-            let client = self.client_for(&url, host);
+            let client = self.client_for(&url, host)?;
             let response = self
                 .exchange(
                     client,
@@ -369,15 +369,16 @@ impl Transport {
         url.scheme() == "http" && matches!(trust, Trust::Insecure | Trust::PlainHttp)
     }
 
-    fn client_for(&self, url: &Url, host: &Host) -> &Client {
+    fn client_for(&self, url: &Url, host: &Host) -> Result<&Client, Error> {
         let name = place::host_of(url);
         let trust = if name == host.name {
             host.trust
         } else {
             Place::foreign(url).trust(&self.settings.trust)
         };
-        self.clients
-            .get(&name, !matches!(trust, Trust::SkipVerify | Trust::Insecure))
+        // Without TLS there is nothing to verify, and no authorities have to be parsed.
+        let verified = url.scheme() == "https" && !matches!(trust, Trust::SkipVerify | Trust::Insecure);
+        self.clients.get(&name, verified)
     }
 }
 

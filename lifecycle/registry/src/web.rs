@@ -133,8 +133,14 @@ impl Web {
     }
 
     /// The HTTP client for an address, for libraries that bring a protocol of their own. It follows no redirects.
-    pub fn client(&self, url: &Url) -> reqwest::Client {
-        self.0.inner.transport.foreign_client(url).clone()
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn client(&self, url: &Url) -> Result<reqwest::Client, TransferError> {
+        let client = self.0.inner.transport.foreign_client(url);
+        client
+            .cloned()
+            .map_err(|error| error.during(format!("cannot reach {}", shown(url))))
     }
 
     /// Waits for work of such a library.

@@ -361,7 +361,9 @@ impl HttpService for Service {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         let url = Url::parse(&request.uri().to_string());
         let url = url.map_err(|error| HttpError::new(HttpErrorKind::Request, error))?;
-        HttpService::call(&self.0.client(&url), request).await
+        let client = self.0.client(&url);
+        let client = client.map_err(|error| HttpError::new(HttpErrorKind::Unknown, error))?;
+        HttpService::call(&client, request).await
     }
 }
 

@@ -84,15 +84,16 @@ impl Transport {
             match host.trust {
                 Trust::PlainHttp => url("http"),
                 Trust::Verified | Trust::SkipVerify if !is_loopback(&host.name) => url("https"),
-                _ => self.probe(host, url("https")?, url("http")?).await,
+                _ => self.probe(url("https")?, url("http")?).await,
             }
         };
         host.base.get_or_try_init(find).await.cloned()
     }
 
     /// Finds out whether a host that may be spoken to without TLS has it after all.
-    async fn probe(&self, host: &Host, secure: Url, plain: Url) -> Result<Url, Error> {
-        let client = self.client_for(&secure, host);
+    async fn probe(&self, secure: Url, plain: Url) -> Result<Url, Error> {
+        // Who is at the other end does not matter yet, only whether TLS is spoken there.
+        let client = self.clients.stranger()?;
         match tokio::time::timeout(PROBE, client.get(secure.clone()).send()).await {
             Ok(Ok(_)) => Ok(secure),
             // It has TLS, but its certificate is not trusted or it wants one of ours. To go on without TLS would

@@ -176,7 +176,7 @@ impl Transport {
         let method = if form.is_some() { Method::POST } else { Method::GET };
         let body = bytes::Bytes::from(form.unwrap_or_default());
         let attempt = || async {
-            let client = self.client_for(&url, host);
+            let client = self.client_for(&url, host)?;
             let response = self
                 .exchange(
                     client,
