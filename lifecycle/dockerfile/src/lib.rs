@@ -70,6 +70,7 @@ pub use instruction::{
 pub use line::Word;
 pub use lint::{CheckOptions, LintOptions, Rule, RuleSet, is_secret_name, lint};
 pub use outline::{Outline, OutlineArg, OutlineMount, Target};
+pub use path::has_wildcard;
 pub use pattern::PatternError;
 pub use plan::{Origin, Plan, PlanOptions, PlannedStage, StageBase};
 pub use platform::{Platform, Platforms};

@@ -44,7 +44,7 @@ pub(crate) fn clean(path: &str) -> String {
 }
 
 /// Whether a path holds a wildcard that no backslash takes literally.
-pub(crate) fn has_wildcard(path: &str) -> bool {
+pub fn has_wildcard(path: &str) -> bool {
     let mut bytes = path.bytes();
     while let Some(byte) = bytes.next() {
         match byte {

@@ -1,6 +1,6 @@
 //! From sources as written to files that are there (H1 to H5, H21 to H23).
 
-use lifecycle_dockerfile::{Directory as Matched, Ignore};
+use lifecycle_dockerfile::{Directory as Matched, Ignore, has_wildcard};
 use lifecycle_layers::{Entry, Glob};
 
 use super::item::{Data, Item, Selection, Shape};
@@ -307,21 +307,6 @@ fn compile(name: &str, pattern: &str) -> Result<Glob, StepError> {
         source_name: pattern.to_owned(),
         ignored: false,
     })
-}
-
-/// Whether a path holds a wildcard that no backslash takes literally.
-pub(crate) fn has_wildcard(path: &str) -> bool {
-    let mut bytes = path.bytes();
-    while let Some(byte) = bytes.next() {
-        match byte {
-            b'*' | b'?' | b'[' => return true,
-            b'\\' => {
-                bytes.next();
-            }
-            _ => {}
-        }
-    }
-    false
 }
 
 fn unescaped(path: &str) -> String {
