@@ -141,7 +141,11 @@ impl Extension {
             cause,
         };
         let build = self.build_options(options, dockerfile, cancellation)?;
-        let base = BaseImage::new(self.image.clone(), &self.reference, &build.dockerfile);
+        // Each Dockerfile has to say it itself: what the image below it says does not count (EXT-04).
+        let image = mutate::configure(self.image.clone(), |config| {
+            config.set_label(label::REBASABLE, "false");
+        });
+        let base = BaseImage::new(image, &self.reference, &build.dockerfile);
         let watcher = Watcher(Arc::clone(reporter));
         let report = lifecycle_executor::build(&build, &base, &Offline, store, &watcher).map_err(failed)?;
         self.executed += report.executed;

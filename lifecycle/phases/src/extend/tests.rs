@@ -237,7 +237,9 @@ fn root_may_not_run_apps_and_not_all_can_be_rebased_ext_04_ext_05() {
     // No name was written for the exporter to find.
     assert!(matches!(root.export().unwrap_err(), ExportError::Extended { .. }));
 
+    // That the run image can be rebased says nothing about what an extension puts on top.
     let other = world(PlatformApi::V0_15, &dockerfile("USER 1002:1000\\n"));
+    other.push_run_image(RUN_IMAGE, "base\n", &[(label::REBASABLE, "true")]);
     other.prepare();
     other.extend(ExtendKind::Run).unwrap();
     let app = other.export().unwrap();
@@ -310,4 +312,43 @@ fn without_the_restorer_there_is_nothing_to_extend_res_05() {
         let error = world.extend(kind).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     }
+}
+
+#[test]
+fn an_extension_builds_on_what_the_one_before_made_ext_01_ext_04_dkf_01() {
+    let dockerfile = |more: &str| {
+        format!(
+            "printf 'ARG base_image\\nFROM ${{base_image}}\\n{more}' > \"$CNB_OUTPUT_DIR/run.Dockerfile\""
+        )
+    };
+    let first = "ENV A=1\\nUSER 1002:1000\\nCOPY hello.txt /first\\nLABEL io.buildpacks.rebasable=true\\n";
+    let world = world(PlatformApi::V0_15, &dockerfile(first));
+    let next =
+        "ARG user_id\\nARG group_id\\nENV B=${A}2 SEEN=${user_id}:${group_id}\\nCOPY hello.txt /second\\n";
+    let provides = "printf '[[provides]]\\nname = \"tool\"\\n' > \"$2\"";
+    world.extension("acme/next", provides, &dockerfile(next));
+    world.order(&["a"]);
+    let order = world.read("order.toml") + &crate::testing::extension_order_toml(&["acme/ext acme/next"]);
+    world.write("order.toml", &order);
+    world.prepare();
+    assert_eq!(world.extend(ExtendKind::Run).unwrap().dockerfiles, 2);
+    let app = world.export().unwrap();
+    let config = app.config();
+    assert_eq!(config.config.env("B"), Some("12"));
+    assert_eq!(config.config.env("SEEN"), Some("1002:1000"));
+    let lines: Vec<_> = config
+        .history
+        .iter()
+        .filter_map(|line| line.created_by.as_deref())
+        .collect();
+    let by: Vec<_> = lines
+        .iter()
+        .filter_map(|line| line.split_once("Created by extension: "))
+        .collect();
+    assert_eq!(
+        by.iter().map(|(_, id)| *id).collect::<Vec<_>>(),
+        ["acme/ext", "acme/next"]
+    );
+    // The second says nothing about rebasing, so the image is not for it.
+    assert_eq!(config.label(label::REBASABLE), Some("false"));
 }
