@@ -118,9 +118,21 @@ fn a_daemon_that_is_not_there_is_named_1_3() {
         .fails(1)
         .says("failed to initialize docker client: cannot reach a daemon at unix:///var/run/docker.sock");
     pod.phase(&words)
+        .env("DOCKER_HOST", "npipe:////./pipe/docker")
+        .fails(1)
+        .says("none of unix://, tcp:// and ssh://");
+    // There is no ssh in a builder.
+    pod.phase(&words)
         .env("DOCKER_HOST", "ssh://me@host")
         .fails(1)
-        .says("neither unix:// nor tcp://");
+        .says("cannot reach a daemon at ssh://me@host")
+        .says("ssh cannot be run");
+    pod.phase(&words)
+        .env("DOCKER_HOST", "tcp://127.0.0.1:9")
+        .env("DOCKER_TLS_VERIFY", "1")
+        .env("DOCKER_CERT_PATH", "/no/such")
+        .fails(1)
+        .says("/no/such/ca.pem is not there, but DOCKER_TLS_VERIFY is set");
     pod.phase(&[
         "analyzer",
         "-daemon",

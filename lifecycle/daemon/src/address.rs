@@ -3,13 +3,17 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use crate::{Ssh, Tls};
+
 /// Where a daemon listens, as `DOCKER_HOST` writes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Address {
     /// `unix:///path`
     Unix(PathBuf),
-    /// `tcp://host:port`
-    Tcp(String),
+    /// `tcp://host:port`, plain or with TLS.
+    Tcp(String, Option<Tls>),
+    /// `ssh://user@host`
+    Ssh(Ssh),
 }
 
 /// An address that no daemon can be reached at.
@@ -36,13 +40,23 @@ impl Address {
             Some(("unix", path)) if path.starts_with('/') => Ok(Self::Unix(PathBuf::from(path))),
             Some(("unix", _)) => Err(refused("the path of the socket is not absolute")),
             Some(("tcp" | "http", host)) if host.contains(':') => {
-                Ok(Self::Tcp(host.trim_end_matches('/').to_owned()))
+                Ok(Self::Tcp(host.trim_end_matches('/').to_owned(), None))
             }
             Some(("tcp" | "http", _)) => Err(refused("it has no port")),
-            Some(_) => Err(refused(
-                "it is neither unix:// nor tcp://; forward the socket by other means",
-            )),
+            Some(("ssh", machine)) => Ssh::parse(machine).map(Self::Ssh).ok_or_else(|| {
+                refused("write ssh://[USER@]HOST[:PORT][/SOCKET]; ssh asks for passwords, or has keys")
+            }),
+            Some(_) => Err(refused("it is none of unix://, tcp:// and ssh://")),
             None => Err(refused("it has no scheme, as unix:// or tcp://")),
+        }
+    }
+
+    /// The same address with TLS, if it is one on a network. Sockets of this machine and ssh need none.
+    #[must_use]
+    pub fn with_tls(self, tls: Tls) -> Self {
+        match self {
+            Self::Tcp(host, _) => Self::Tcp(host, Some(tls)),
+            other => other,
         }
     }
 }
@@ -51,7 +65,8 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unix(path) => write!(f, "unix://{}", path.display()),
-            Self::Tcp(host) => write!(f, "tcp://{host}"),
+            Self::Tcp(host, _) => write!(f, "tcp://{host}"),
+            Self::Ssh(ssh) => write!(f, "{ssh}"),
         }
     }
 }
@@ -62,7 +77,13 @@ mod tests {
 
     #[test]
     fn addresses_are_written_as_docker_does() {
-        for text in ["unix:///var/run/docker.sock", "tcp://localhost:2375"] {
+        for text in [
+            "unix:///var/run/docker.sock",
+            "tcp://localhost:2375",
+            "ssh://host",
+            "ssh://me@host:2222",
+            "ssh://me@[::1]:22/run/podman.sock",
+        ] {
             assert_eq!(Address::parse(text).unwrap().to_string(), text);
         }
         for text in [
@@ -70,7 +91,10 @@ mod tests {
             "docker.sock",
             "unix://run/x",
             "tcp://host",
-            "ssh://me@host",
+            "ssh://",
+            "ssh://me@",
+            "ssh://me:secret@host",
+            "ssh://host:port",
             "npipe:////./pipe/x",
         ] {
             assert!(Address::parse(text).is_err(), "{text}");

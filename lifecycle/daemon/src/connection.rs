@@ -7,7 +7,10 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
+use rustls::{ClientConnection, StreamOwned};
+
 use crate::address::Address;
+use crate::ssh::Tunnel;
 
 /// The longest head of an answer.
 const LONGEST_HEAD: usize = 64 << 10;
@@ -38,6 +41,8 @@ pub(crate) struct Answer {
 enum Stream {
     Unix(UnixStream),
     Tcp(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    Tunnel(Tunnel),
 }
 
 impl Connection {
@@ -70,7 +75,10 @@ impl Connection {
         body: Option<Body<'_>>,
         out: &mut dyn Write,
     ) -> io::Result<Answer> {
-        let kept = self.stream.take().filter(|stream| stream.get_ref().is_open());
+        let kept = self.stream.take().and_then(|mut stream| {
+            let is_open = stream.get_mut().is_open();
+            is_open.then_some(stream)
+        });
         let mut stream = match kept {
             Some(stream) => stream,
             None => BufReader::new(Stream::open(&self.address)?),
@@ -93,17 +101,21 @@ impl Stream {
     fn open(address: &Address) -> io::Result<Self> {
         match address {
             Address::Unix(path) => UnixStream::connect(path).map(Self::Unix),
-            Address::Tcp(host) => TcpStream::connect(host).map(Self::Tcp),
+            Address::Tcp(host, None) => TcpStream::connect(host).map(Self::Tcp),
+            Address::Tcp(host, Some(tls)) => {
+                let stream = tls.begin(host, TcpStream::connect(host)?)?;
+                Ok(Self::Tls(Box::new(stream)))
+            }
+            Address::Ssh(ssh) => ssh.start().map(Self::Tunnel),
         }
     }
 
     /// Whether the other side has not closed it since the last answer: nothing is to be read then, not even the end.
-    fn is_open(&self) -> bool {
+    ///
+    /// What TLS itself has to say there (tickets) is taken in on the way.
+    fn is_open(&mut self) -> bool {
         let mut byte = [0];
-        let looked = self.set_nonblocking(true).and_then(|()| match self {
-            Self::Unix(stream) => (&mut &*stream).read(&mut byte),
-            Self::Tcp(stream) => (&mut &*stream).read(&mut byte),
-        });
+        let looked = self.set_nonblocking(true).and_then(|()| self.read(&mut byte));
         let waits = looked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         self.set_nonblocking(false).is_ok() && waits
     }
@@ -112,6 +124,8 @@ impl Stream {
         match self {
             Self::Unix(stream) => stream.set_nonblocking(on),
             Self::Tcp(stream) => stream.set_nonblocking(on),
+            Self::Tls(stream) => stream.sock.set_nonblocking(on),
+            Self::Tunnel(tunnel) => tunnel.stream.set_nonblocking(on),
         }
     }
 }
@@ -121,6 +135,8 @@ impl Read for Stream {
         match self {
             Self::Unix(stream) => stream.read(bytes),
             Self::Tcp(stream) => stream.read(bytes),
+            Self::Tls(stream) => stream.read(bytes),
+            Self::Tunnel(tunnel) => tunnel.stream.read(bytes),
         }
     }
 }
@@ -130,6 +146,8 @@ impl Write for Stream {
         match self {
             Self::Unix(stream) => stream.write(bytes),
             Self::Tcp(stream) => stream.write(bytes),
+            Self::Tls(stream) => stream.write(bytes),
+            Self::Tunnel(tunnel) => tunnel.stream.write(bytes),
         }
     }
 
@@ -137,6 +155,8 @@ impl Write for Stream {
         match self {
             Self::Unix(stream) => stream.flush(),
             Self::Tcp(stream) => stream.flush(),
+            Self::Tls(stream) => stream.flush(),
+            Self::Tunnel(tunnel) => tunnel.stream.flush(),
         }
     }
 }
@@ -151,7 +171,8 @@ fn is_closed(error: &io::Error) -> bool {
 fn send(stream: &mut Stream, method: &str, path: &str, body: Option<Body<'_>>) -> io::Result<()> {
     let head = format!("{method} {path} HTTP/1.1\r\nHost: daemon\r\nUser-Agent: lifecycle\r\n");
     let Some(body) = body else {
-        return stream.write_all(format!("{head}\r\n").as_bytes());
+        stream.write_all(format!("{head}\r\n").as_bytes())?;
+        return stream.flush();
     };
     let head = format!("{head}Content-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n");
     stream.write_all(head.as_bytes())?;
@@ -161,7 +182,8 @@ fn send(stream: &mut Stream, method: &str, path: &str, body: Option<Body<'_>>) -
     };
     body(&mut chunks)?;
     chunks.flush()?;
-    stream.write_all(b"0\r\n\r\n")
+    stream.write_all(b"0\r\n\r\n")?;
+    stream.flush()
 }
 
 /// Cuts what is written into chunks.

@@ -14,6 +14,10 @@ mod daemon;
 mod inspect;
 mod layer;
 mod load;
+mod ssh;
+mod tls;
 
 pub use address::{Address, AddressError};
 pub use daemon::{Daemon, DaemonError};
+pub use ssh::Ssh;
+pub use tls::{Tls, TlsError, TlsFiles};

@@ -1,7 +1,8 @@
 //! A daemon as source and sink, against a small fake of its interface that can be told to be difficult.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
 mod fake;
+mod remote;
 
 use std::io::Read as _;
 use std::sync::Arc;

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use lifecycle_daemon::{Address, Daemon};
 use lifecycle_image::{DiffId, Digest};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::{Value, json};
 
 /// How it behaves.
@@ -53,8 +56,29 @@ impl FakeDaemon {
         Self { directory, state }
     }
 
+    /// The same on a network, with TLS.
+    pub(crate) fn start_with_tls(config: ServerConfig) -> (Self, Address) {
+        let fake = Self::start(Manner::default());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("tcp://{}", listener.local_addr().unwrap());
+        let (state, config) = (Arc::clone(&fake.state), Arc::new(config));
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let connection = ServerConnection::new(Arc::clone(&config)).unwrap();
+                let stream = StreamOwned::new(connection, stream);
+                let state = Arc::clone(&state);
+                thread::spawn(move || serve(stream, &state, Manner::default()));
+            }
+        });
+        (fake, Address::parse(&address).unwrap())
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("socket")
+    }
+
     pub(crate) fn address(&self) -> Address {
-        Address::Unix(self.directory.path().join("socket"))
+        Address::Unix(self.socket())
     }
 
     pub(crate) fn connect(&self) -> Daemon {
@@ -72,10 +96,10 @@ impl FakeDaemon {
     }
 }
 
-fn serve(stream: UnixStream, state: &Mutex<State>, manner: Manner) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let mut writer = stream;
+fn serve(stream: impl Read + Write, state: &Mutex<State>, manner: Manner) {
+    let mut reader = BufReader::new(stream);
     while let Some((path, body)) = request(&mut reader) {
+        let writer = reader.get_mut();
         let (status, answer) = answer(&path, &body, &mut state.lock().unwrap(), manner);
         // One half in chunks, the other with a length.
         let head = format!("HTTP/1.1 {status} X\r\nApi-Version: 1.41\r\n");
@@ -91,7 +115,7 @@ fn serve(stream: UnixStream, state: &Mutex<State>, manner: Manner) {
             .and_then(|()| writer.write_all(&answer))
             .and_then(|()| writer.write_all(b"\r\n0\r\n\r\n"))
         };
-        if sent.is_err() || manner.closes {
+        if sent.and_then(|()| writer.flush()).is_err() || manner.closes {
             return;
         }
     }
