@@ -90,9 +90,17 @@ fn apps_in_a_registry_are_rebased_there_and_no_layer_is_read() {
     let sent = registry.requests().len();
     let digest = machine.lifecycle(&["rebase", &app]).succeeds().stdout();
     let requests = registry.requests()[sent..].to_vec();
-    // Whether each layer is there is asked; whatever the number of layers, nothing else is.
-    let layers = layers(&machine, &format!("registry:{app}")).len();
-    assert!(requests.len() <= 9 + layers, "{requests:#?}");
+    // Manifest and configuration of both images are read, those of the new one written (an upload is two requests, after
+    // a look whether it is there). The layers of the run image are looked for, and the new one is taken over from its
+    // repository. The layers of the app are where they were.
+    let layers = layers(&machine, &format!("registry:{run}")).len();
+    let (read, written, taken_over) = (4, 4, 1);
+    assert_eq!(
+        requests.len(),
+        read + written + layers + taken_over,
+        "{requests:#?}"
+    );
+    assert!(requests.len() < 15);
     let read: Vec<_> = requests
         .iter()
         .filter(|request| request.method == "GET" && request.path.contains("/blobs/"))
@@ -117,4 +125,89 @@ fn what_cannot_be_rebased_is_said() {
         .fails(1)
         .says("cannot share one name");
     machine.lifecycle(&["rebase"]).fails(2);
+}
+
+/// The diff IDs of one image of an index.
+fn layers_for(machine: &Machine, image: &str, platform: &str) -> Vec<String> {
+    let words = ["inspect", image, "--platform", platform, "--output", "json"];
+    let shown = machine.lifecycle(&words).succeeds().json();
+    let layers = shown["layers"].as_array().unwrap();
+    layers.iter().map(|layer| layer["diffId"].to_string()).collect()
+}
+
+/// Every image of an index gets the run image of its platform, and the index is written anew.
+#[test]
+fn all_images_of_an_index_are_rebased_reb_05() {
+    let machine = Machine::new();
+    let registry = Registry::start();
+    let (app, run) = (registry.name("rebase/many:1"), registry.name("rebase/many-run:1"));
+    let platforms = ["linux/amd64", "linux/arm64"];
+    let build = |name: &str, dockerfile: &str| {
+        let files = [
+            ("Dockerfile", dockerfile),
+            ("amd64", "amd64\n"),
+            ("arm64", "arm64\n"),
+        ];
+        let context = machine.files("context", &files);
+        let all = platforms.join(",");
+        let words = [
+            "build",
+            context.to_str().unwrap(),
+            "--dockerfile",
+            "--platform",
+            &all,
+            "--tag",
+            name,
+        ];
+        machine
+            .lifecycle(&[&words[..], &["--output", "registry"]].concat())
+            .succeeds();
+    };
+    // What is the same for both, so that one label names the top layer of both.
+    build(&run, "FROM scratch\nCOPY amd64 /both\n");
+    let old = layers_for(&machine, &format!("registry:{run}"), platforms[0]);
+    let label = format!(
+        r#"{{"runImage":{{"topLayer":{},"reference":"x","image":"{run}"}}}}"#,
+        old[0]
+    );
+    build(
+        &app,
+        &format!(
+            "FROM {run}\nARG TARGETARCH\nCOPY $TARGETARCH /app\nENV CNB_PLATFORM_API=0.12\n\
+             LABEL io.buildpacks.lifecycle.metadata='{label}'\n"
+        ),
+    );
+    let app_at = format!("registry:{app}");
+    let before = platforms.map(|platform| layers_for(&machine, &app_at, platform));
+    build(
+        &run,
+        "FROM scratch\nARG TARGETARCH\nCOPY $TARGETARCH /base\nCOPY amd64 /both\n",
+    );
+
+    machine
+        .lifecycle(&["rebase", &app_at, "--platform", platforms[1]])
+        .fails(1)
+        .says("leave --platform out");
+    let report = machine.text("report.toml");
+    let rebased = machine
+        .lifecycle(&["rebase", &app_at, "--report", &report])
+        .succeeds();
+    let digest = rebased.stdout().trim().rsplit('@').next().unwrap().to_owned();
+    assert!(fs::read_to_string(&report).unwrap().contains(&digest));
+    for (platform, before) in platforms.iter().zip(before) {
+        let after = layers_for(&machine, &format!("{app_at}@{digest}"), platform);
+        let run = layers_for(&machine, &format!("registry:{run}"), platform);
+        assert_eq!(after[..2], run, "{platform}");
+        assert_eq!(after[2..], before[1..], "{platform}");
+    }
+
+    // One of them under a name of its own is one image.
+    let one = registry.name("rebase/one:1");
+    machine
+        .lifecycle(&["rebase", &app_at, "--platform", platforms[1], "--tag", &one])
+        .succeeds();
+    assert_eq!(
+        layers(&machine, &format!("registry:{one}")),
+        layers_for(&machine, &app_at, platforms[1])
+    );
 }

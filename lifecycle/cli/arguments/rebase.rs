@@ -28,7 +28,7 @@ pub(crate) struct RebaseArguments {
     /// Rebase although the app is not labelled as rebasable, or the run image is for another target
     #[arg(long)]
     pub(crate) force: bool,
-    /// Which image of an index
+    /// Only this image of an index, under a name of its own [default: all of them]
     #[arg(long, value_name = "PLATFORM")]
     pub(crate) platform: Option<Platform>,
     /// Write a report.toml

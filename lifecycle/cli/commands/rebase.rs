@@ -1,13 +1,18 @@
 //! `lifecycle rebase`
 
+mod members;
+
 use std::path::Path;
 
 use lifecycle_image::archive::Archive;
 use lifecycle_image::layout::Layout;
-use lifecycle_image::{Artifact, Digest, Image, Platform, Reference, Source, TransferError};
-use lifecycle_phases::{Identifiers, Images, RebaseOptions};
-use lifecycle_spec::PlatformApi;
+use lifecycle_image::{
+    Artifact, Digest, Image, Index, Platform, Receipt, Reference, Sink, Source, TransferError,
+};
+use lifecycle_phases::{Identifiers, Images, RebaseOptions, RebaseReport};
+use lifecycle_spec::{PlatformApi, ReportToml};
 
+use self::members::Members;
 use crate::arguments::RebaseArguments;
 use crate::failure::Failure;
 use crate::place::Place;
@@ -28,18 +33,23 @@ pub(crate) fn run(arguments: &RebaseArguments, session: &Session) -> Result<(), 
         .try_for_each(|image| rebase(image, arguments, session))
 }
 
-/// Rebases one image.
+/// Rebases one image, or all images of an index.
 fn rebase(image: &str, arguments: &RebaseArguments, session: &Session) -> Result<(), Failure> {
     let place = settle(Place::parse(image, Place::Nearest)?, session)?;
     let found = session.find_at(&place)?;
-    let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
-    if matches!(found.artifact, Artifact::Index(_)) && arguments.tags.is_empty() && arguments.output.is_none()
-    {
+    let index = match &found.artifact {
+        Artifact::Index(index) => Some(index.clone()),
+        Artifact::Image(_) => None,
+    };
+    let is_in_place = arguments.tags.is_empty() && arguments.output.is_none();
+    if index.is_some() && arguments.platform.is_some() && is_in_place {
         return Err(Failure::new(
             "index",
             format!("{place} is an index of images, which the image of one platform would replace"),
         )
-        .help("choose one with --platform and give the result a name of its own with --tag"));
+        .help(
+            "leave --platform out to rebase all of them, or give the result a name of its own with --tag",
+        ));
     }
     let app = match &found.name {
         Some(name) => name.clone(),
@@ -72,26 +82,85 @@ fn rebase(image: &str, arguments: &RebaseArguments, session: &Session) -> Result
         app: found,
         others: session.images()?,
     };
-    let images = Images {
+    let work = Work {
+        image,
+        options: &options,
         source: &source,
-        sink: &*destination.sink,
-        identifiers: &Identifiers::Registry,
-        access: None,
-        platform: &platform,
+        session,
     };
-    let rebased = lifecycle_phases::rebase(&options, &images, &session.console).map_err(|error| {
-        let code = error.exit_code().number();
-        Failure::from(error).with_code(code)
-    })?;
-    session.console.info(format!(
-        "rebased {image} on {}: {} layers of the old run image replaced, {} bytes sent",
-        rebased.run_image, rebased.replaced, rebased.receipt.sent
-    ));
-    for name in &rebased.receipt.names {
-        let exact = name.repository().at(&rebased.receipt.digest);
+    let receipt = match index.filter(|_| arguments.platform.is_none()) {
+        Some(index) => work.all(&index, &destination)?,
+        None => {
+            let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+            work.one(&platform, &*destination.sink)?.receipt
+        }
+    };
+    for name in &receipt.names {
+        let exact = name.repository().at(&receipt.digest);
         session.console.result(&exact.to_string())?;
     }
     Ok(())
+}
+
+/// What is rebased, and with which options.
+struct Work<'a> {
+    /// As it was asked for.
+    image: &'a str,
+    options: &'a RebaseOptions,
+    source: &'a dyn Source,
+    session: &'a Session,
+}
+
+impl Work<'_> {
+    /// The image of one platform.
+    fn one(&self, platform: &Platform, sink: &dyn Sink) -> Result<RebaseReport, Failure> {
+        let images = Images {
+            source: self.source,
+            sink,
+            identifiers: &Identifiers::Registry,
+            access: None,
+            platform,
+        };
+        let rebased =
+            lifecycle_phases::rebase(self.options, &images, &self.session.console).map_err(|error| {
+                let code = error.exit_code().number();
+                Failure::from(error).with_code(code)
+            })?;
+        self.session.console.info(format!(
+            "rebased {} on {}: {} layers of the old run image replaced, {} bytes sent",
+            self.image, rebased.run_image, rebased.replaced, rebased.receipt.sent
+        ));
+        Ok(rebased)
+    }
+
+    /// Every image of an index, each on the run image of its platform; nothing changes before all of them are written.
+    fn all(&self, index: &Index, destination: &Destination) -> Result<Receipt, Failure> {
+        let members = Members::begin(&*destination.sink, &destination.names)?;
+        let mut count = 0;
+        for member in index.images() {
+            let platform = member.platform.as_ref().ok_or_else(|| {
+                let text = format!("{}: member {} has no platform", self.image, member.digest);
+                Failure::new("index", text)
+            })?;
+            self.one(platform, &members)?;
+            count += 1;
+        }
+        if count < index.manifests.len() {
+            self.session.console.warning(format!(
+                "{}: what the index says about the old images (attestations) is left out",
+                self.image
+            ));
+        }
+        let receipt = members.finish(index)?;
+        let report = ReportToml {
+            tags: receipt.names.iter().map(ToString::to_string).collect(),
+            digest: Some(receipt.digest.to_string()),
+            manifest_size: Some(receipt.manifest_size),
+            ..ReportToml::default()
+        };
+        fs_err::write(&self.options.report, report.to_toml(self.options.api))?;
+        Ok(receipt)
+    }
 }
 
 /// Where the app is: of a name without a prefix, the store if it has it, else the registry; of a layout or archive
