@@ -217,6 +217,15 @@ fn a_tarball_lists_files_of_root_one_directory_deep_lci_01_lci_04() {
             .all(|line| line.split_whitespace().nth(1) == Some("0/0")),
         "{listed}"
     );
+    // Every phase is a link to the program beside it; the launcher is a program of its own (1.9, LT-03).
+    let links: Vec<(&str, &str)> = listed
+        .lines()
+        .filter_map(|line| line.split_once(" -> "))
+        .map(|(line, target)| (line.rsplit('/').next().unwrap(), target))
+        .collect();
+    let mut phases = PHASES.map(|phase| (phase, "lifecycle")).to_vec();
+    phases.sort_unstable();
+    assert_eq!(links, phases);
     // LCI-04
     for program in ["lifecycle", "launcher"] {
         for format in ["cdx", "spdx", "syft"] {
@@ -363,6 +372,14 @@ fn every_program_runs_in_an_empty_root_lt_03_lt_04() {
     }
     assert_eq!(run("detector", "0.99", "-version").status.code(), Some(11));
     assert!(run("lifecycle", "0.15", "--version").status.success());
+    // A name that is no phase's is that of the program, which says how it is used.
+    std::os::unix::fs::symlink("lifecycle", root.path().join("lifecycle/unknown")).unwrap();
+    let output = run("unknown", "0.15", "x");
+    let usage = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        output.status.code() == Some(2) && usage.contains("Usage: "),
+        "{usage}"
+    );
     // The launcher has nothing to launch here, and says so itself.
     let output = run("launcher", "0.15", "x");
     let error = String::from_utf8(output.stderr).unwrap();
@@ -394,7 +411,11 @@ fn other_tools_read_the_lifecycle_image_lci_03_ka_02() {
         Apis::own().platform.supported[0]
     );
     assert_eq!(config["config"]["WorkingDir"], "/layers");
-    assert_eq!(config["os"], "linux");
+    let host = lifecycle_image::Platform::host();
+    assert_eq!(
+        (config["os"].as_str(), config["architecture"].as_str()),
+        (Some(&*host.os), Some(&*host.architecture))
+    );
 
     // The last layer holds what the tarball holds, below /cnb.
     let directory = tempfile::tempdir().unwrap();
