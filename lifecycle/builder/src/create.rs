@@ -9,7 +9,8 @@ use lifecycle_spec::label::{
     OrderLabelEntry, SystemLabel, SystemLabelBuildpacks,
 };
 use lifecycle_spec::{
-    ApiList, BuilderEntry, BuilderToml, OrderEntry, OrderGroup, OrderToml, RunToml, StackToml, SystemToml,
+    ApiList, BuilderEntry, BuilderToml, ExecEnvs, OrderEntry, OrderGroup, OrderToml, RunToml, StackToml,
+    SystemToml,
 };
 
 use crate::descriptor::{label_entry, label_group};
@@ -268,19 +269,29 @@ fn old_stack(toml: &BuilderToml) -> StackToml {
 fn build_config(definition: &Definition) -> FilesLayer {
     let mut files: BTreeMap<String, &str> = BTreeMap::new();
     for variable in &definition.toml.build_env {
-        let name = match variable.suffix {
-            Some(suffix) => format!("{}.{}", variable.name, suffix.as_str()),
-            None => variable.name.clone(),
-        };
-        files.insert(name, &variable.value);
-        if let Some(delim) = &variable.delim {
-            files.insert(format!("{}.delim", variable.name), delim);
+        for directory in directories_of(&variable.exec_env) {
+            let name = format!("{directory}/{}", variable.name);
+            match variable.suffix {
+                Some(suffix) => files.insert(format!("{name}.{}", suffix.as_str()), &variable.value),
+                None => files.insert(name.clone(), &variable.value),
+            };
+            if let Some(delim) = &variable.delim {
+                files.insert(format!("{name}.delim"), delim);
+            }
         }
     }
     let layer = FilesLayer::new("/cnb/build-config/env", Style::Reference);
     files.into_iter().fold(layer, |layer, (name, value)| {
-        layer.file(format!("/cnb/build-config/env/{name}"), 0o644, value.as_bytes())
+        layer.file(format!("/cnb/build-config/{name}"), 0o644, value.as_bytes())
     })
+}
+
+/// Where a variable for these execution environments lies: for all, or for some (`Surroundings::build_config`).
+fn directories_of(exec_env: &ExecEnvs) -> Vec<String> {
+    if exec_env.is_empty() || exec_env.0.iter().any(|env| env == "*") {
+        return vec!["env".to_owned()];
+    }
+    exec_env.0.iter().map(|env| format!("env.{env}")).collect()
 }
 
 fn labels(definition: &Definition, lifecycle: &Lifecycle) -> Vec<(&'static str, String)> {

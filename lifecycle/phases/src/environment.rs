@@ -17,7 +17,8 @@ pub struct Surroundings {
     pub app: PathBuf,
     /// The platform directory, with the user's variables in `env`.
     pub platform: PathBuf,
-    /// The operator's directory, with variables in `env`. Since Platform API 0.11.
+    /// The operator's directory, with variables in `env`. Since Platform API 0.11. Those in `env.NAME` are for the
+    /// execution environment NAME only, since 0.15; that is ours, other lifecycles do not know it.
     pub build_config: PathBuf,
     /// The lifecycle's own variables, of which buildpacks see what [`Environment::for_buildpacks`] keeps.
     pub inherited: Environment,
@@ -35,16 +36,22 @@ pub(crate) struct Variables<'a> {
     surroundings: &'a Surroundings,
     target: Option<&'a TargetData>,
     user: EnvDirectory,
-    operator: EnvDirectory,
+    operator: Vec<EnvDirectory>,
 }
 
 impl<'a> Variables<'a> {
     pub(crate) fn read(surroundings: &'a Surroundings, target: Option<&'a TargetData>) -> io::Result<Self> {
-        let operator = if surroundings.api.has_build_config() {
-            EnvDirectory::read(&surroundings.build_config.join("env"))?
-        } else {
-            EnvDirectory::default()
-        };
+        let mut directories = Vec::new();
+        if surroundings.api.has_build_config() {
+            directories.push("env".to_owned());
+        }
+        if surroundings.api.has_exec_env() {
+            directories.push(format!("env.{}", surroundings.exec_env.as_str()));
+        }
+        let operator = directories
+            .iter()
+            .map(|name| EnvDirectory::read(&surroundings.build_config.join(name)))
+            .collect::<io::Result<_>>()?;
         let user = EnvDirectory::read(&surroundings.platform.join("env"))?;
         Ok(Self {
             surroundings,
@@ -61,7 +68,9 @@ impl<'a> Variables<'a> {
         if !module.info.clear_env {
             environment.apply_user(&self.user);
         }
-        environment.apply_operator(&self.operator);
+        for directory in &self.operator {
+            environment.apply_operator(directory);
+        }
         let directory = match module.kind {
             Kind::Buildpack => "CNB_BUILDPACK_DIR",
             Kind::Extension => "CNB_EXTENSION_DIR",

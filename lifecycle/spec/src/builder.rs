@@ -4,7 +4,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::document::{self, Fault, Flaw, Table};
-use crate::{BuildpackId, ExecEnvs, RunImageEntry, Target, Version};
+use crate::{BuildpackId, ExecEnv, ExecEnvs, RunImageEntry, Target, Version};
 
 /// `builder.toml` (cnb.md 4.2, platforms.md 1.7).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -127,13 +127,10 @@ impl BuilderToml {
             if builder.order.is_empty() {
                 warnings.push(root.fault("no `[[order]]`: the builder will detect nothing"));
             }
-            if builder
-                .build_env
-                .iter()
-                .any(|variable| !variable.exec_env.is_empty())
-            {
-                let message = "`exec-env` of a variable has no effect: a builder has one set of variables for all \
-                               execution environments";
+            let for_some = |variable: &BuildEnv| !variable.exec_env.is_empty();
+            if builder.lifecycle.is_some() && builder.build_env.iter().any(for_some) {
+                let message = "`exec-env` of a variable counts for this program's own lifecycle: with another one, such a \
+                               variable is never set";
                 warnings.push(root.fault_at("build", message));
             }
             Ok(builder)
@@ -276,6 +273,12 @@ impl BuildEnv {
             delim: table.text("delim")?.map(str::to_owned),
             exec_env: ExecEnvs(table.list("exec-env")?),
         };
+        // Each becomes a directory's name.
+        let is_name = |name: &String| name == "*" || ExecEnv::new(name.as_str()).is_ok();
+        if let Some(odd) = env.exec_env.0.iter().find(|name| !is_name(name)) {
+            let message = format!("{odd:?} is not the name of an execution environment");
+            return Err(table.fault_at("exec-env", message));
+        }
         let joins = matches!(env.suffix, Some(EnvSuffix::Append | EnvSuffix::Prepend));
         if joins && env.delim.as_deref().unwrap_or_default().is_empty() {
             return Err(table.fault_at(
@@ -406,13 +409,19 @@ optional = true
     }
 
     #[test]
-    fn a_variable_for_some_environments_only_is_a_warning() {
+    fn another_lifecycle_does_not_know_variables_for_some_environments() {
         let text = "[build]\nimage = 'b'\n[[build.env]]\nname = 'A'\nexec-env = ['test']\n[[run.images]]\nimage = 'r'\n[[order]]\ngroup = []\n";
-        let (_, warnings) = parse(text).unwrap();
+        let (builder, warnings) = parse(text).unwrap();
+        assert_eq!(builder.build_env[0].exec_env.0, ["test"]);
+        let error = parse(&text.replace("['test']", "['../test']")).unwrap_err();
         assert!(
-            warnings[0]
-                .to_string()
-                .contains("`exec-env` of a variable has no effect"),
+            error.to_string().contains("\"../test\" is not the name"),
+            "{error}"
+        );
+        assert_eq!(warnings, []);
+        let (_, warnings) = parse(&format!("{text}[lifecycle]\nversion = '1.2.3'\n")).unwrap();
+        assert!(
+            warnings[0].to_string().contains("such a variable is never set"),
             "{warnings:?}"
         );
     }

@@ -444,3 +444,28 @@ fn another_lifecycle_goes_in_with_what_it_speaks_lt_01_lci_01() {
         .unwrap_err();
     assert!(matches!(error, BuilderError::Unspoken { .. }), "{error}");
 }
+
+#[test]
+fn variables_for_some_execution_environments_lie_apart() {
+    let bench = bench();
+    let toml = "[[buildpacks]]\nuri = 'one'\n[[build.env]]\nname = 'A'\nvalue = 'all'\n\
+        [[build.env]]\nname = 'A'\nvalue = 'x'\nsuffix = 'append'\ndelim = ','\nexec-env = ['test', 'development']\n\
+        [[build.env]]\nname = 'B'\nvalue = 'y'\nexec-env = ['*']\n";
+    let image = bench.builder(toml, base()).unwrap();
+    let all = contents(&image).concat();
+    let files: Vec<_> = all
+        .iter()
+        .filter_map(|line| line.strip_prefix("644 0:0 /cnb/build-config/"))
+        .collect();
+    assert_eq!(
+        files,
+        [
+            "env.development/A.append",
+            "env.development/A.delim",
+            "env.test/A.append",
+            "env.test/A.delim",
+            "env/A",
+            "env/B",
+        ]
+    );
+}
