@@ -32,6 +32,11 @@ fn phase(name: &str, directory: &Path) -> Command {
         .current_dir(directory)
 }
 
+/// All phases, by the names of their programs.
+const PHASES: [&str; 8] = [
+    "analyzer", "detector", "restorer", "extender", "builder", "exporter", "creator", "rebaser",
+];
+
 fn scratch() -> tempfile::TempDir {
     tempfile::tempdir().unwrap()
 }
@@ -375,13 +380,38 @@ fn the_platform_api_comes_first_gen_01_x_01() {
             "failed to set platform API: platform API version '0.99' is incompatible with the lifecycle",
         ),
     ] {
-        let run = phase("analyzer", directory.path())
-            .env("CNB_PLATFORM_API", api)
-            .arg("-nope");
-        run.assert()
-            .code(11)
-            .stdout_eq("")
-            .stderr_eq(format!("ERROR: {text}\n\n"));
+        for name in PHASES {
+            let run = phase(name, directory.path())
+                .env("CNB_PLATFORM_API", api)
+                .arg("-nope");
+            run.assert()
+                .code(11)
+                .stdout_eq("")
+                .stderr_eq(format!("ERROR: {text}\n\n"));
+        }
+    }
+}
+
+#[test]
+fn every_phase_says_its_version_and_does_without_colours_gen_11() {
+    let directory = scratch();
+    for name in PHASES {
+        phase(name, directory.path())
+            .arg("-version")
+            .assert()
+            .success()
+            .stdout_eq(concat!(env!("CARGO_PKG_VERSION"), "\n"))
+            .stderr_eq("");
+        for (variable, flags, start) in [
+            ("false", &[][..], "\u{1b}[1;31mERROR:"),
+            ("true", &[], "ERROR:"),
+            ("false", &["-no-color"], "ERROR:"),
+        ] {
+            let failing = phase(name, directory.path()).env("CNB_NO_COLOR", variable);
+            let output = failing.args(flags).args(["-log-level", "loud"]).output().unwrap();
+            let text = String::from_utf8(output.stderr).unwrap();
+            assert!(text.starts_with(start), "{name} {variable} {flags:?}: {text:?}");
+        }
     }
 }
 
@@ -658,4 +688,38 @@ ERROR: failed to resolve inputs: experimental features are disabled by CNB_EXPER
     run("silent").code(62).stderr_eq(
         "ERROR: failed to export: failed to open file `[..]`: No such file or directory (os error 2)\n\n",
     );
+}
+
+#[test]
+fn what_layouts_need_and_exclude_an_12_an_13() {
+    let directory = scratch();
+    for (flags, error) in [
+        (
+            &["-layout", "-daemon"][..],
+            "failed to resolve inputs: -daemon and -layout exclude each other",
+        ),
+        (
+            &["-layout"],
+            "failed to resolve inputs: -layout-dir is required with -layout",
+        ),
+        (
+            &["-layout", "-layout-dir", "layouts", "-run", "run.toml"],
+            "failed to analyze: -run-image is required when there is no run metadata available",
+        ),
+    ] {
+        // The launch cache is for daemons only.
+        let warning = if flags.contains(&"-daemon") {
+            ""
+        } else {
+            "Warning: Ignoring -launch-cache, only intended for use with -daemon\n"
+        };
+        phase("analyzer", directory.path())
+            .env("CNB_EXPERIMENTAL_MODE", "silent")
+            .args(["-layers", "layers", "-launch-cache", "launch-cache"])
+            .args(flags)
+            .arg("r.test/app")
+            .assert()
+            .code(3)
+            .stderr_eq(format!("{warning}ERROR: {error}\n\n"));
+    }
 }

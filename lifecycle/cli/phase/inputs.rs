@@ -254,6 +254,8 @@ fn describe(input: &table::Input) -> String {
 
 #[cfg(test)]
 mod tests {
+    use lifecycle_dockerfile::GoDuration;
+
     use super::*;
 
     fn inputs<'a>(
@@ -314,6 +316,25 @@ mod tests {
     }
 
     #[test]
+    fn the_extenders_cache_has_an_age_gen_15() {
+        for (variable, text, age) in [
+            (None, "", Some("336h0m0s")),
+            (Some("24h"), "", Some("24h0m0s")),
+            (Some("24h"), "-kaniko-cache-ttl 1h30m", Some("1h30m0s")),
+            (None, "-kaniko-cache-ttl two-weeks", None),
+        ] {
+            let pairs: Vec<_> = variable
+                .map(|age| ("CNB_KANIKO_CACHE_TTL", age))
+                .into_iter()
+                .collect();
+            let environment = Environment::from_pairs(&pairs);
+            let inputs = inputs(PhaseName::Extend, PlatformApi::V0_10, text, &environment);
+            let found = GoDuration::parse(&inputs.text("kaniko-cache-ttl").unwrap());
+            assert_eq!(found.map(|age| age.to_string()).as_deref(), age, "{text}");
+        }
+    }
+
+    #[test]
     fn booleans_take_values_kb_02_gen_13() {
         let environment =
             Environment::from_pairs(&[("CNB_SKIP_RESTORE", "yes"), ("CNB_SKIP_LAYERS", "True")]);
@@ -362,6 +383,9 @@ mod tests {
             assert_eq!(make(phase, "r/a r/b:2").images().unwrap().len(), 2);
         }
         assert!(make(PhaseName::Analyze, &digest).image().is_err());
+        let tags = |text| make(PhaseName::Analyze, text).references("tag");
+        assert_eq!(tags("-tag r/a -tag r/b:2 x").unwrap().len(), 2);
+        assert!(tags("-tag r/a -tag A:b:c x").is_err());
         let found = message(make(PhaseName::Export, "").images().unwrap_err());
         assert_eq!(
             found,

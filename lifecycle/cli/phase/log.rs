@@ -213,6 +213,9 @@ mod tests {
             ..Log::default()
         };
         assert_eq!(quiet.line(Level::Warn, "text"), None);
+        // What is said when nobody chose.
+        assert_eq!(Log::default().line(Level::Debug, "text"), None);
+        assert!(Log::default().line(Level::Info, "text").is_some());
     }
 
     #[test]

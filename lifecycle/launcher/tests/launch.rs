@@ -658,3 +658,43 @@ fn the_name_that_counts_is_argv_0_lau_01() {
     let output = image.command("launcher").arg0("/elsewhere/web").output().unwrap();
     assert_eq!(stdout(output), "web\n");
 }
+
+#[test]
+fn preparation_has_an_order_lau_07() {
+    let image = Image::new()
+        .buildpack("acme/a", "0.8")
+        .directory("app/sub")
+        .file("layers/acme_a/l/env.launch/SEEN", "env,")
+        .program(
+            "layers/acme_a/l/exec.d/x",
+            "#!/bin/sh\necho \"SEEN = '${SEEN}exec.d,'\" >&3\n",
+        )
+        .file(
+            "layers/acme_a/l/profile.d/x.sh",
+            "export SEEN=${SEEN}profile.d,\n",
+        )
+        .file("app/.profile", "export SEEN=${SEEN}.profile,${PWD##*/},\n")
+        .process(
+            "web",
+            "command = 'echo $SEEN${PWD##*/}'\ndirect = false\nbuildpack-id = 'acme/a'\nworking-dir = 'sub'",
+        );
+    assert_eq!(
+        stdout(image.run("web", &[])),
+        "env,exec.d,profile.d,.profile,app,sub\n"
+    );
+}
+
+#[test]
+fn programs_are_looked_up_where_layers_put_them_lau_14() {
+    let image = new_image()
+        .program("layers/acme_new/l/bin/tool", "#!/bin/sh\necho \"$0 $*\"\n")
+        .process(
+            "web",
+            "command = ['tool', 'fixed']\nargs = ['a b']\ndirect = true\nbuildpack-id = 'acme/new'",
+        );
+    let tool = image.path("layers/acme_new/l/bin/tool");
+    assert_eq!(
+        stdout(image.run("web", &[])),
+        format!("{} fixed a b\n", tool.display())
+    );
+}

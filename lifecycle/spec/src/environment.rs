@@ -437,19 +437,35 @@ mod tests {
     }
 
     #[test]
-    fn buildpacks_inherit_the_allow_list_only_env_03_sec_04() {
-        let own = [
-            ("PATH", "/bin"),
-            ("HOME", "/h"),
-            ("no_proxy", "x"),
-            ("CNB_REGISTRY_AUTH", "secret"),
-            ("FOO", "1"),
+    fn buildpacks_inherit_the_allow_list_only_env_01_env_02_env_03_sec_04() {
+        let inherited = [
+            "HOME",
+            "CNB_STACK_ID",
+            "PATH",
+            "LD_LIBRARY_PATH",
+            "LIBRARY_PATH",
+            "CPATH",
+            "PKG_CONFIG_PATH",
+            "HOSTNAME",
+            "HTTP_PROXY",
+            "HTTPS_PROXY",
+            "NO_PROXY",
+            "http_proxy",
+            "https_proxy",
+            "no_proxy",
         ];
-        let env = Environment::for_buildpacks(own.map(|(name, value)| (name.into(), value.into())));
-        assert_eq!(
-            env,
-            environment(&[("PATH", "/bin"), ("HOME", "/h"), ("no_proxy", "x")])
-        );
+        let dropped = [
+            "CNB_REGISTRY_AUTH",
+            "CNB_PLATFORM_API",
+            "DOCKER_CONFIG",
+            "LD_PRELOAD",
+            "BP_A",
+            "FOO",
+            "path",
+        ];
+        let own = inherited.iter().chain(&dropped);
+        let env = Environment::for_buildpacks(own.map(|name| (OsString::from(name), OsString::from("x"))));
+        assert_eq!(env, environment(&inherited.map(|name| (name, "x"))));
     }
 
     #[test]

@@ -114,7 +114,7 @@ pub use {
     launch::{ImageLabel, LaunchProcess, LaunchToml, Slice},
     layer::{LayerToml, LayerTypes},
     lifecycle::{ApiList, Apis, LifecycleToml},
-    mode::{DeprecationMode, ExperimentalMode, ModeError},
+    mode::{ExperimentalMode, ModeError},
     order::{OrderEntry, OrderGroup, OrderToml},
     package::{Dependency, PackageModule, PackageToml},
     plan::{PlanEntry, PlanToml, Provider},

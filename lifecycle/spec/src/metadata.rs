@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn golden_bytes_lifecycle_3_6() {
+    fn golden_bytes_lifecycle_3_6_bld_04() {
         assert_eq!(parse(GOLDEN).to_toml(PlatformApi::V0_15), GOLDEN);
     }
 

@@ -1,4 +1,5 @@
-//! What the platform wants done about experimental and deprecated things (cnb.md 1.10).
+//! What the platform wants done about experimental things (cnb.md 1.10). Nothing that is supported is deprecated, so
+//! `CNB_DEPRECATION_MODE` has nothing to decide (MODE-02).
 
 use std::str::FromStr;
 
@@ -19,18 +20,6 @@ pub enum ExperimentalMode {
     Silent,
 }
 
-/// `CNB_DEPRECATION_MODE` (MODE-02). Not set means [`Warn`](Self::Warn). No supported API is deprecated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DeprecationMode {
-    /// Warn and go on.
-    #[default]
-    Warn,
-    /// Fail.
-    Error,
-    /// Go on. `quiet` is a synonym (MODE-03).
-    Silent,
-}
-
 impl FromStr for ExperimentalMode {
     type Err = ModeError;
 
@@ -44,33 +33,17 @@ impl FromStr for ExperimentalMode {
     }
 }
 
-impl FromStr for DeprecationMode {
-    type Err = ModeError;
-
-    fn from_str(text: &str) -> Result<Self, ModeError> {
-        match text {
-            "" | "warn" => Ok(Self::Warn),
-            "error" => Ok(Self::Error),
-            "silent" | "quiet" => Ok(Self::Silent),
-            other => Err(ModeError(other.to_owned())),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{DeprecationMode, ExperimentalMode};
+    use super::ExperimentalMode;
 
     #[test]
-    fn values_and_defaults_mode_01_mode_02_mode_03() {
+    fn values_and_default_mode_01_mode_03() {
         assert_eq!("".parse(), Ok(ExperimentalMode::Error));
-        assert_eq!("".parse(), Ok(DeprecationMode::Warn));
         for word in ["silent", "quiet"] {
             assert_eq!(word.parse(), Ok(ExperimentalMode::Silent));
-            assert_eq!(word.parse(), Ok(DeprecationMode::Silent));
         }
         assert_eq!("warn".parse(), Ok(ExperimentalMode::Warn));
-        assert_eq!("error".parse(), Ok(DeprecationMode::Error));
         let error = "loud".parse::<ExperimentalMode>().unwrap_err();
         assert_eq!(
             error.to_string(),

@@ -272,8 +272,17 @@ mod tests {
         assert!(list(&["*"]).include("test"));
         assert!(list(&["production", "test"]).include("test"));
         assert!(!list(&["production"]).include("test"));
+    }
+
+    #[test]
+    fn the_names_of_execution_environments_xen_01() {
         assert_eq!(ExecEnv::default().as_str(), "production");
-        assert!(ExecEnv::new("a/b").is_err());
+        for good in ["production", "test", "development", "acme.staging-2"] {
+            assert!(ExecEnv::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", "a/b", "*", "a b", "a_b"] {
+            assert!(ExecEnv::new(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

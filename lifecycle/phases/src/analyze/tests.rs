@@ -1,11 +1,11 @@
 //! The rules of analysis, against a store.
 
 use lifecycle_image::{Image, TransferError, TransferErrorKind, mutate};
-use lifecycle_spec::{ExitCode, PlatformApi};
+use lifecycle_spec::{Distro, ExitCode, PlatformApi, RunImageEntry, TargetData};
 
 use super::*;
 use crate::reporter::explain;
-use crate::testing::{APP_IMAGE, RUN_IMAGE, World, reference};
+use crate::testing::{APP_IMAGE, RUN_IMAGE, World, reference, world_with_layers};
 use crate::{Access, Identifiers};
 
 fn run(world: &World, options: &AnalyzeOptions) -> Result<AnalyzedToml, AnalyzeError> {
@@ -58,6 +58,48 @@ fn before_0_12_the_run_image_is_a_reference_only_run_03() {
     let run_image = run(&world, &world.analyze_options()).unwrap().run_image.unwrap();
     assert_eq!((run_image.image, run_image.target), (None, None));
     assert!(run_image.reference.starts_with("registry.example/run@sha256:"));
+    // None is near, so it is the image, and whether it can be read is not asked before.
+    let candidates = RunImageEntry {
+        image: "elsewhere.example/gone".into(),
+        mirrors: vec!["mirror.example/run".into()],
+    };
+    let images = Images {
+        access: Some(&Everything),
+        ..world.images()
+    };
+    let chosen = images.choose_run_image(world.api, &candidates, &reference(APP_IMAGE));
+    assert_eq!(chosen.unwrap(), candidates.image);
+}
+
+#[test]
+fn registries_are_compared_by_their_full_names_run_05() {
+    let world = World::new();
+    for (app, image, mirror, chosen) in [
+        ("me/app", "r.example/run", "stack/run", "stack/run"),
+        (
+            "me/app",
+            "r.example/run",
+            "docker.io/stack/run",
+            "docker.io/stack/run",
+        ),
+        ("index.docker.io/me/app", "r.example/run", "run", "run"),
+        ("r.example/app", "run", "r.example:443/run", "run"),
+        (
+            "localhost:5000/app",
+            "localhost/run",
+            "localhost:5000/run",
+            "localhost:5000/run",
+        ),
+    ] {
+        let candidates = RunImageEntry {
+            image: image.into(),
+            mirrors: vec![mirror.into()],
+        };
+        let found = world
+            .images()
+            .choose_run_image(world.api, &candidates, &reference(app));
+        assert_eq!(found.unwrap(), chosen, "{app}");
+    }
 }
 
 #[test]
@@ -83,10 +125,13 @@ impl Access for Everything {
 }
 
 #[derive(Debug)]
-struct Nothing;
+struct AllBut(&'static str);
 
-impl Access for Nothing {
+impl Access for AllBut {
     fn check_write(&self, reference: &Reference) -> Result<(), TransferError> {
+        if reference.to_string() != self.0 {
+            return Ok(());
+        }
         Err(TransferError::new(
             TransferErrorKind::Unauthorized,
             format!("{reference}: denied"),
@@ -139,21 +184,27 @@ fn run_image_choice_run_01_run_04_run_05() {
 #[test]
 fn what_cannot_be_written_fails_before_the_build_an_07() {
     let world = World::new();
-    let images = Images {
-        access: Some(&Nothing),
-        ..world.images()
-    };
-    let error = analyze(&world.analyze_options(), &images, None, &crate::Quiet).unwrap_err();
-    assert_eq!(error.exit_code(), ExitCode::Analyze);
-    assert_eq!(
-        explain(&error),
-        "no write access to registry.example/app:1: registry.example/app:1: denied"
-    );
+    let mut options = world.analyze_options();
+    options.tags = vec![reference("registry.example/app:2")];
+    for denied in ["registry.example/app:1", "registry.example/app:2"] {
+        let access = AllBut(denied);
+        let images = Images {
+            access: Some(&access),
+            ..world.images()
+        };
+        let error = analyze(&options, &images, None, &crate::Quiet).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Analyze);
+        assert_eq!(
+            explain(&error),
+            format!("no write access to {denied}: {denied}: denied")
+        );
+    }
+    // Where the app's place is not asked, a daemon or a directory, the registry of the cache is.
     let cache = CacheImage {
         reference: reference("registry.example/cache"),
         source: &world.store,
         sink: &world.store,
-        access: Some(&Nothing),
+        access: Some(&AllBut("registry.example/cache:latest")),
         platform: &world.platform,
     };
     let error = analyze(
@@ -233,4 +284,46 @@ fn without_any_run_image_the_flag_is_asked_for_an_05() {
         );
         assert_eq!(error.exit_code(), ExitCode::InvalidArguments);
     }
+}
+
+#[test]
+fn the_previous_image_and_its_label_are_recorded_an_08() {
+    let mut world = world_with_layers();
+    world.create().unwrap();
+    let analyzed = run(&world, &world.analyze_options()).unwrap();
+    let digest = world.image(APP_IMAGE).digest().unwrap();
+    let reference = format!("registry.example/app@{digest}");
+    assert_eq!(analyzed.previous_image.as_deref(), Some(&*reference));
+    assert_eq!(analyzed.metadata, world.label(APP_IMAGE));
+    let path = world.path("layers/analyzed.toml");
+    let written = AnalyzedToml::parse(&path, &fs_err::read(&path).unwrap()).unwrap();
+    assert_eq!(written, analyzed);
+}
+
+#[test]
+fn the_target_is_what_the_run_image_says_of_itself_an_09() {
+    let world = World::new();
+    let plain = world.image(RUN_IMAGE);
+    let image = mutate::configure(plain, |config| {
+        config.architecture = "arm64".into();
+        config.variant = Some("v8".into());
+        config.set_label(label::BASE_ID, "acme.base");
+    });
+    world.push(RUN_IMAGE, &image);
+    let target = run(&world, &world.analyze_options())
+        .unwrap()
+        .run_image
+        .unwrap()
+        .target;
+    let expected = TargetData {
+        id: Some("acme.base".into()),
+        os: "linux".into(),
+        arch: "arm64".into(),
+        variant: Some("v8".into()),
+        distro: Some(Distro {
+            name: "debian".into(),
+            version: "12".into(),
+        }),
+    };
+    assert_eq!(target, Some(expected));
 }

@@ -77,12 +77,12 @@ fn root_is_refused_bld_05() {
 }
 
 #[test]
-fn build_layers_are_seen_by_those_who_follow_emr_02_env_08() {
+fn build_layers_are_seen_by_those_who_follow_emr_02_env_08_bpb_04() {
     let world = world(&["acme/a", "b"]);
     script(
         &world,
         "acme/a",
-        r#"for l in one two none; do
+        r#"for l in one two none bare; do
             mkdir -p $1/$l/bin $1/$l/env $1/$l/env.build
             printf $l > $1/$l/env/LAYER.append; printf , > $1/$l/env/LAYER.delim
             printf build > $1/$l/env.build/ONLY
@@ -90,6 +90,7 @@ fn build_layers_are_seen_by_those_who_follow_emr_02_env_08() {
         printf '[types]\nbuild = true\n' | tee $1/one.toml > $1/two.toml
         printf '[types]\nlaunch = true\n' > $1/none.toml"#,
     );
+    // `bare` has no file that says what it is for (BPB-04).
     script(&world, "b", "env > env; echo \"$CNB_LAYERS_DIR $1 $PWD\" > args");
     run(&world).unwrap();
     let env = world.read("app/env");
@@ -326,4 +327,68 @@ fn malformed_files_of_a_buildpack_have_their_place() {
         )),
         "{error}"
     );
+}
+
+#[test]
+fn users_come_after_buildpacks_and_the_lifecycle_last_env_05_env_09() {
+    let world = world(&["a", "b"]);
+    for (name, value) in [
+        ("A", "user"),
+        ("PATH", "/user/bin"),
+        ("BP_A", "user"),
+        ("BPL_B", "user"),
+        ("CNB_LAYERS_DIR", "/elsewhere"),
+        ("CNB_BUILDPACK_DIR", "/elsewhere"),
+    ] {
+        world.write(&format!("platform/env/{name}"), value);
+    }
+    script(
+        &world,
+        "a",
+        "mkdir -p $1/l/bin $1/l/env; printf layer > $1/l/env/A; printf '[types]\\nbuild = true\\n' > $1/l.toml",
+    );
+    script(&world, "b", "env > env");
+    run(&world).unwrap();
+    let env = world.read("app/env");
+    let (layers, home) = (world.path("layers"), world.path("home"));
+    let (layers, home) = (layers.display(), home.display());
+    for line in [
+        "A=user".to_owned(),
+        format!("PATH=/user/bin:{layers}/a/l/bin:/usr/bin:/bin"),
+        "BP_A=user".to_owned(),
+        "BPL_B=user".to_owned(),
+        format!("HOME={home}"),
+        format!("CNB_LAYERS_DIR={layers}/b"),
+        format!("CNB_BUILDPACK_DIR={}", world.path("buildpacks/b/1").display()),
+    ] {
+        assert!(env.lines().any(|found| found == line), "{line} in {env}");
+    }
+}
+
+#[test]
+fn the_default_process_is_the_last_one_marked_bld_02_lch_02() {
+    let process = |process_type: &str, default: bool| {
+        format!("[[processes]]\ntype = '{process_type}'\ncommand = ['x']\ndefault = {default}\n")
+    };
+    for (a, b, expected) in [
+        (process("web", true), String::new(), Some("web")),
+        (process("web", true), process("task", false), Some("web")),
+        (process("web", true), process("task", true), Some("task")),
+        (process("web", false), process("web", true), Some("web")),
+        // The type is another process now, which is no default.
+        (process("web", true), process("web", false), None),
+        (process("web", false), process("task", false), None),
+    ] {
+        let world = world(&["a", "b"]);
+        for (id, launch) in [("a", &a), ("b", &b)] {
+            let file = world.write(&format!("{id}.toml"), launch);
+            script(&world, id, &format!("cp {} $1/launch.toml", file.display()));
+        }
+        let metadata = run(&world).unwrap().metadata;
+        assert_eq!(metadata.default_process.as_deref(), expected, "{a}{b}");
+        let written = world.read("layers/config/metadata.toml");
+        let line = written.lines().next().unwrap_or_default();
+        let key = line.strip_prefix("buildpack-default-process-type = ");
+        assert_eq!(key, expected.map(|name| format!("{name:?}")).as_deref());
+    }
 }

@@ -1,9 +1,11 @@
 //! Builds from source to image and again, through all phases.
 
+mod contents;
+
 use fs_err as fs;
 use lifecycle_image::Source as _;
 use lifecycle_image::layout::Layout;
-use lifecycle_spec::label::{self, BuildLabel, LifecycleLabel};
+use lifecycle_spec::label::{self, AppLayers, BuildLabel, LifecycleLabel};
 use lifecycle_spec::{ExitCode, PlatformApi};
 
 use super::*;
@@ -290,7 +292,7 @@ fn a_sparse_layout_gets_what_is_new_only_lay_03() {
 }
 
 #[test]
-fn slices_are_layers_of_their_own_slc_02_slc_04() {
+fn slices_are_layers_of_their_own_slc_02_slc_04_lbl_01() {
     let mut world = World::new();
     world.write("app/static/a.css", "a");
     world.write("app/static/b.js", "b");
@@ -326,6 +328,20 @@ fn slices_are_layers_of_their_own_slc_02_slc_04() {
             .iter()
             .any(|line| line.created_by.as_deref() == Some("Application Slice: 3"))
     );
+    // LBL-01: an entry for each of them.
+    let slices = report
+        .exported
+        .layers
+        .iter()
+        .filter(|layer| layer.name.starts_with("slice-"));
+    let made: Vec<_> = slices.map(|layer| layer.diff_id.clone()).collect();
+    let AppLayers::Layers(app) = world.label(APP_IMAGE).app else {
+        panic!("what we wrote is no odd shape")
+    };
+    assert_eq!(
+        app.iter().map(|layer| layer.sha.clone()).collect::<Vec<_>>(),
+        made
+    );
 }
 
 #[test]
@@ -360,6 +376,17 @@ fn a_launch_layer_without_contents_needs_the_previous_image_exp_19() {
         "{error}"
     );
     assert_eq!(error.exit_code(), ExitCode::Export);
+    // The previous image has it now, but the cache cannot hold what is not there.
+    let types =
+        |more: &str, make: &str| format!("{make}; printf '[types]\\nlaunch = true\\n{more}' > $1/x.toml");
+    world.buildpack("a", "0.10", "", "", &types("", "mkdir $1/x"));
+    world.create().unwrap();
+    world.buildpack("a", "0.10", "", "", &types("cache = true\\n", "rm -rf $1/x"));
+    let error = world.create().unwrap_err();
+    assert!(
+        matches!(&error, CreateError::Export(ExportError::NoContents { layer, .. }) if layer == "a:x"),
+        "{error}"
+    );
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The rules of detection, with scripts.
 
+mod extensions;
+
 use super::*;
 use crate::testing::{World, extension_order_toml};
 use lifecycle_spec::{ExitCode, PlatformApi, RunImage};
@@ -73,10 +75,34 @@ fn groups_and_orders_2_6_2_7() {
         // ORD-04
         (&["pass pass pass2 pass"], Ok("pass pass2")),
         (&["o o"], Ok("pass2")),
+        // DTA-04
+        (&[""], Err(20)),
     ] {
         world.order(order);
         assert_eq!(selected(&world), expected.map(str::to_owned), "{order:?}");
     }
+}
+
+#[test]
+fn the_last_of_two_composites_varies_fastest_ord_01() {
+    let world = world();
+    let (provides, requires) = (
+        |name: &str| format!("[[provides]]\nname = '{name}'"),
+        |name: &str| format!("[[requires]]\nname = '{name}'"),
+    );
+    for (id, plan) in [
+        ("o1", provides("second")),
+        ("o2", provides("first")),
+        ("p1", requires("first")),
+        ("p2", requires("second")),
+    ] {
+        world.buildpack(id, "0.10", "", &plan_script(&plan), "");
+    }
+    world.composite("o", &["o1", "o2"]);
+    world.composite("p", &["p1", "p2"]);
+    world.order(&["o p"]);
+    // Of o1 p1, o1 p2, o2 p1 and o2 p2, the second and the third fit.
+    assert_eq!(selected(&world).unwrap(), "o1 p2");
 }
 
 #[test]
@@ -137,6 +163,11 @@ fn a_missing_buildpack_and_a_wrong_api_are_told_at_once_ord_06_det_14() {
     assert_eq!(error.exit_code(), ExitCode::BuildpackApi);
     let text = "failed to set API for Buildpack 'old@1': buildpack API version '0.2' is incompatible with the lifecycle";
     assert_eq!(error.to_string(), text);
+    // An extension is no buildpack (BPT-01).
+    world.extension("x", PASS, "");
+    world.order(&["pass", "x"]);
+    let error = run(&world).unwrap_err().to_string();
+    assert!(error.starts_with("Buildpack 'x@1' is not in "), "{error}");
 }
 
 #[test]
@@ -298,6 +329,51 @@ fn scripts_see_what_they_should_and_nothing_else_env_03_env_08() {
 }
 
 #[test]
+fn operators_have_variables_for_one_execution_environment() {
+    let mut world = world();
+    world.write("build-config/env/A.override", "all");
+    world.write("build-config/env.test/A.append", "test");
+    world.write("build-config/env.test/A.delim", ",");
+    world.write("build-config/env.test/B", "test");
+    world.buildpack("tells", "0.10", "", "echo \"$A $B\" > told", "");
+    world.order(&["tells"]);
+    for (exec_env, api, told) in [
+        ("production", PlatformApi::V0_15, "all \n"),
+        ("test", PlatformApi::V0_15, "all,test test\n"),
+        ("test", PlatformApi::V0_14, "all \n"),
+    ] {
+        world.exec_env = exec_env.parse().unwrap();
+        world.api = api;
+        run(&world).unwrap();
+        assert_eq!(world.read("app/told"), told, "{exec_env} {api}");
+    }
+}
+
+#[test]
+fn targets_are_told_as_far_as_they_are_known_det_02_tgt_06() {
+    let world = world();
+    world.write("os-release", "");
+    world.buildpack("tells", "0.10", "", "env | grep ^CNB_TARGET_ | sort > told", "");
+    world.order(&["tells"]);
+    for (target, told) in [
+        (
+            "os = 'linux'\narch = 'amd64'\n",
+            "CNB_TARGET_ARCH=amd64\nCNB_TARGET_OS=linux\n",
+        ),
+        (
+            "os = 'linux'\narch = 'arm64'\nvariant = 'v8'\n[run-image.target.distro]\nname = 'd'\nversion = '1'\n",
+            "CNB_TARGET_ARCH=arm64\nCNB_TARGET_ARCH_VARIANT=v8\nCNB_TARGET_DISTRO_NAME=d\n\
+             CNB_TARGET_DISTRO_VERSION=1\nCNB_TARGET_OS=linux\n",
+        ),
+    ] {
+        let run_image = format!("[run-image]\nreference = 'r'\n[run-image.target]\n{target}");
+        world.write("layers/analyzed.toml", &run_image);
+        run(&world).unwrap();
+        assert_eq!(world.read("app/told"), told);
+    }
+}
+
+#[test]
 fn targets_decide_before_scripts_do_tgt_04_x_17() {
     let world = world();
     let target = "[run-image]\nreference = 'r'\n[run-image.target]\nos = 'linux'\narch = 'amd64'\n";
@@ -357,8 +433,20 @@ fn system_buildpacks_surround_each_group_det_03_det_04_x_03() {
     // An id of the group is not put there again.
     world.order(&["pass2 pass"]);
     assert_eq!(selected(&world).unwrap(), "pass2 pass");
+    // The id counts, whatever the version: the builder does not even have this one.
+    world.write(
+        "system.toml",
+        "[[system.post.buildpacks]]\nid = 'pass'\nversion = '9'\n",
+    );
+    assert_eq!(selected(&world).unwrap(), "pass2 pass");
+    // What has to pass and does not fails every group.
+    world.write(
+        "system.toml",
+        "[[system.pre.buildpacks]]\nid = 'fail'\nversion = '1'\n",
+    );
+    world.order(&["pass2", "pass"]);
+    assert_eq!(selected(&world), Err(20));
     world.api = PlatformApi::V0_14;
-    world.order(&["pass2"]);
     assert_eq!(selected(&world).unwrap(), "pass2");
 }
 
@@ -381,202 +469,17 @@ fn execution_environments_leave_buildpacks_out_det_05_x_04_x_18() {
     assert_eq!(selected(&world).unwrap(), "tests");
 }
 
-fn with_extensions(world: &World, order: &[&str], extensions: &[&str]) {
-    world.order(order);
-    let text = world.read("order.toml") + &extension_order_toml(extensions);
-    world.write("order.toml", &text);
-}
-
 #[test]
-fn extensions_generate_and_switch_the_run_image_det_06_det_07_det_10() {
-    let world = world();
-    world.write(
-        "layers/analyzed.toml",
-        "[run-image]\nreference = 'r/run@sha256:00'\nimage = 'r/run'\n",
-    );
-    world.extension(
-        "acme/tools",
-        &plan_script("[[provides]]\nname = 'curl'"),
-        "cp \"$CNB_BP_PLAN_PATH\" given; printf 'FROM other/run:2\\n' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"",
-    );
-    world.extension(
-        "acme/more",
-        &plan_script("[[provides]]\nname = 'curl'"),
-        "printf 'ARG base_image\\nFROM ${base_image}\\nRUN x\\n' | tee \"$CNB_OUTPUT_DIR/run.Dockerfile\" > \"$CNB_OUTPUT_DIR/build.Dockerfile\"",
-    );
-    world.extension(
-        "acme/unused",
-        &plan_script("[[provides]]\nname = 'unused'"),
-        "exit 1",
-    );
-    world.buildpack(
-        "needs",
-        "0.10",
-        "",
-        &plan_script("[[requires]]\nname = 'curl'"),
-        "",
-    );
-    with_extensions(&world, &["needs"], &["acme/tools acme/more acme/unused"]);
-    let report = run(&world).unwrap();
-    let ids: Vec<_> = report
-        .group
-        .extensions
-        .iter()
-        .map(|module| module.id.as_str())
-        .collect();
-    assert_eq!(ids, ["acme/tools", "acme/more"]);
-    // UNM-03: what extensions met is not in the plan any more.
-    assert_eq!(world.read("layers/plan.toml"), "");
-    assert_eq!(world.read("app/given"), "[[entries]]\n  name = \"curl\"\n");
-    let analyzed = AnalyzedToml::parse("a".as_ref(), world.read("layers/analyzed.toml").as_bytes()).unwrap();
-    let expected = RunImage {
-        reference: String::new(),
-        image: Some("other/run:2".into()),
-        extend: true,
-        target: None,
-    };
-    assert_eq!(analyzed.run_image, Some(expected));
-    assert!(analyzed.build_image.unwrap().extend);
-    assert!(world.path("layers/generated/acme_tools/run.Dockerfile").exists());
-    assert!(
-        world
-            .recorder
-            .has("warning: new runtime base image 'other/run:2' not found in run metadata")
-    );
-}
-
-#[test]
-fn a_failing_generate_is_91_and_wrong_output_92_gnr_01_gnr_07() {
-    let world = world();
-    world.extension("x", PASS, "echo why; exit 3");
-    with_extensions(&world, &["pass"], &["x"]);
-    let error = run(&world).unwrap_err();
-    assert_eq!(error.exit_code(), ExitCode::ExtensionFailed);
-    assert_eq!(
-        error.to_string(),
-        "failed to generate: extension 'x@1' exited with status 3\n  | why"
-    );
-    world.extension(
-        "x",
-        PASS,
-        "mkdir \"$CNB_OUTPUT_DIR/context\" \"$CNB_OUTPUT_DIR/context.run\"",
-    );
-    assert_eq!(run(&world).unwrap_err().exit_code(), ExitCode::Generate);
-}
-
-#[test]
-fn extensions_alone_are_no_group_and_cannot_require_dta_04_pln_06() {
-    let world = world();
-    world.extension("x", PASS, "");
-    world.extension("wants", &plan_script("[[requires]]\nname = 'a'"), "");
-    with_extensions(&world, &["fail?"], &["x"]);
-    assert_eq!(selected(&world), Err(20));
-    with_extensions(&world, &["pass"], &["x wants"]);
-    let report = run(&world).unwrap();
-    assert_eq!(report.group.extensions.len(), 1);
-}
-
-#[test]
-fn extensions_were_an_experiment_det_12_mode_01_det_11() {
+fn an_entry_of_a_composite_can_be_for_one_execution_environment_ord_07_x_18() {
     let mut world = world();
-    world.api = PlatformApi::V0_12;
-    world.extension(
-        "x",
-        PASS,
-        "printf 'FROM r/other\\n' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"",
-    );
-    with_extensions(&world, &["pass"], &["x"]);
-    assert_eq!(run(&world).unwrap_err().exit_code(), ExitCode::Generic);
-    let mut options = world.detect_options();
-    options.experimental = ExperimentalMode::Warn;
-    detect(&options, &Cancellation::default(), &*world.recorder).unwrap();
-    assert!(
-        world
-            .recorder
-            .has("warning: Platform requested experimental feature 'Dockerfiles'")
-    );
-    assert_eq!(world.read("layers/generated/run/x/Dockerfile"), "FROM r/other\n");
-    world.api = PlatformApi::V0_9;
-    assert_eq!(selected(&world).unwrap(), "pass");
-}
-
-#[test]
-fn ready_made_output_is_put_where_the_extender_looks_gnr_04_iex_01_x_24() {
-    let world = world();
     world.write(
-        "extensions/static/1/extension.toml",
-        "api = '0.11'\n[extension]\nid = 'static'\nversion = '1'\n",
+        "buildpacks/both/1/buildpack.toml",
+        "api = '0.12'\n[buildpack]\nid = 'both'\nversion = '1'\n[[order]]\n\
+         [[order.group]]\nid = 'pass'\nversion = '1'\nexec-env = ['test']\n\
+         [[order.group]]\nid = 'pass2'\nversion = '1'\n",
     );
-    world.write(
-        "extensions/static/1/detect/plan.toml",
-        "[[provides]]\nname = 'a'\n",
-    );
-    world.write(
-        "extensions/static/1/generate/build.Dockerfile",
-        "ARG base_image\nFROM ${base_image}\n",
-    );
-    world.write("extensions/static/1/generate/context/f", "x");
-    world.buildpack("needs", "0.10", "", &plan_script("[[requires]]\nname = 'a'"), "");
-    with_extensions(&world, &["needs"], &["static"]);
-    run(&world).unwrap();
-    assert_eq!(world.read("layers/generated/static/context/f"), "x");
-}
-
-#[test]
-fn before_0_12_a_switch_changes_the_reference_only_det_08() {
-    let mut world = world();
-    world.api = PlatformApi::V0_11;
-    world.write(
-        "layers/analyzed.toml",
-        "[run-image]\nreference = 'r/run@sha256:00'\n",
-    );
-    for (id, from) in [("x", "first/run:1"), ("y", "other/run:2")] {
-        let generate = format!("printf 'FROM {from}\\n' > \"$CNB_OUTPUT_DIR/run.Dockerfile\"");
-        world.extension(id, PASS, &generate);
-    }
-    with_extensions(&world, &["pass"], &["x y"]);
-    let mut options = world.detect_options();
-    options.experimental = ExperimentalMode::Silent;
-    detect(&options, &Cancellation::default(), &*world.recorder).unwrap();
-    let analyzed = AnalyzedToml::parse("a".as_ref(), world.read("layers/analyzed.toml").as_bytes()).unwrap();
-    let expected = RunImage {
-        reference: "other/run:2".into(),
-        ..RunImage::default()
-    };
-    assert_eq!(analyzed.run_image, Some(expected));
-}
-
-#[test]
-fn extensions_are_asked_as_buildpacks_are_gnr_02_gnr_03_iex_02_xen_02() {
-    for (api, directory) in [
-        (PlatformApi::V0_15, "layers/generated/x"),
-        (PlatformApi::V0_12, "layers/generated/.pending/x"),
-    ] {
-        let mut world = world();
-        world.api = api;
-        let dump = "pwd > pwd; echo \"$1 $2 ${3:+plan}\" > args; env | sed -n 's/^\\(CNB_[A-Z_]*\\)=.*/\\1/p' | sort > names; echo \"$CNB_OUTPUT_DIR\" > output";
-        world.extension("x", PASS, dump);
-        with_extensions(&world, &["pass"], &["x"]);
-        let mut options = world.detect_options();
-        options.experimental = ExperimentalMode::Silent;
-        detect(&options, &Cancellation::default(), &*world.recorder).unwrap();
-        let names = world.read("app/names");
-        assert_eq!(
-            names.split_whitespace().collect::<Vec<_>>(),
-            [
-                "CNB_BP_PLAN_PATH",
-                "CNB_EXTENSION_DIR",
-                "CNB_OUTPUT_DIR",
-                "CNB_PLATFORM_DIR"
-            ]
-        );
-        let output = world.path(directory);
-        assert_eq!(world.read("app/output").trim_end(), output.to_str().unwrap());
-        assert_eq!(
-            world.read("app/pwd").trim_end(),
-            world.path("app").to_str().unwrap()
-        );
-        let arguments = format!("{} {} plan\n", output.display(), world.path("platform").display());
-        assert_eq!(world.read("app/args"), arguments);
-    }
+    world.order(&["both"]);
+    assert_eq!(selected(&world).unwrap(), "pass2");
+    world.exec_env = "test".parse().unwrap();
+    assert_eq!(selected(&world).unwrap(), "pass pass2");
 }

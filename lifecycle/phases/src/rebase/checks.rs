@@ -100,3 +100,47 @@ fn stack_rules(app: &Image, base: &Image) -> Result<(), RebaseError> {
         reason: format!("missing required mixin(s): {}", missing.join(", ")),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use lifecycle_spec::Distro;
+
+    use super::*;
+
+    #[test]
+    fn what_has_to_be_the_same_reb_08() {
+        let old = TargetData {
+            id: None,
+            os: "linux".into(),
+            arch: "arm64".into(),
+            variant: Some("v8".into()),
+            distro: Some(Distro {
+                name: "debian".into(),
+                version: "12".into(),
+            }),
+        };
+        let with = |change: fn(&mut TargetData)| {
+            let mut new = old.clone();
+            change(&mut new);
+            let objections = target_objections(&old, &new);
+            let what = objections.iter().map(|text| text.strip_prefix("the ").unwrap());
+            what.map(|text| text.split_once(" of the new base").unwrap().0.to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(with(|_| ()), [""; 0]);
+        assert_eq!(with(|new| new.id = Some("other".into())), [""; 0]);
+        assert_eq!(with(|new| new.os = "other".into()), ["operating system"]);
+        assert_eq!(with(|new| new.arch = "amd64".into()), ["architecture"]);
+        assert_eq!(with(|new| new.variant = None), ["variant"]);
+        assert_eq!(
+            with(|new| new.distro.as_mut().unwrap().name = "ubuntu".into()),
+            ["distribution"]
+        );
+        assert_eq!(
+            with(|new| new.distro.as_mut().unwrap().version = "13".into()),
+            ["distribution version"]
+        );
+        // What the app image does not say cannot be another.
+        assert!(target_objections(&TargetData::default(), &old).is_empty());
+    }
+}

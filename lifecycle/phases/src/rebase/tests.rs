@@ -330,3 +330,51 @@ fn the_time_is_constant_and_the_report_written_reb_11() {
     let again = run(&world, &world.rebase_options(None)).unwrap();
     assert_eq!(again.receipt.digest, report.receipt.digest);
 }
+
+#[test]
+fn labels_of_the_old_base_go_reb_07() {
+    let mut world = World::new();
+    let old = [
+        (BASE_DISTRO_NAME, "debian"),
+        (BASE_DISTRO_VERSION, "12"),
+        ("io.buildpacks.base.description", "old"),
+        ("io.buildpacks.stack.description", "old"),
+        ("io.buildpacks.other", "stays"),
+    ];
+    world.push_run_image(RUN_IMAGE, "base\n", &old);
+    world.buildpack("a", "0.10", "", "", "exit 0");
+    world.order(&["a"]);
+    world.create().unwrap();
+    world.push_run_image(RUN_IMAGE, "patched\n", &DEBIAN);
+    run(&world, &world.rebase_options(None)).unwrap();
+    let image = world.image(APP_IMAGE);
+    for (key, value) in [
+        ("io.buildpacks.base.description", None),
+        ("io.buildpacks.stack.description", None),
+        ("io.buildpacks.base.released", Some("now")),
+        ("io.buildpacks.other", Some("stays")),
+    ] {
+        assert_eq!(image.config().label(key), value, "{key}");
+    }
+}
+
+#[test]
+fn names_of_run_images_are_compared_by_repository_and_tag_reb_08() {
+    let recorded = RunImageEntry {
+        image: "run".into(),
+        mirrors: vec!["m.example/run:1".into()],
+    };
+    let digest = format!("sha256:{}", "0".repeat(64));
+    for (name, is_named) in [
+        ("run".to_owned(), true),
+        ("docker.io/library/run:latest".to_owned(), true),
+        (format!("run@{digest}"), true),
+        (format!("m.example/run:1@{digest}"), true),
+        ("run:2".to_owned(), false),
+        ("m.example/run".to_owned(), false),
+        ("other".to_owned(), false),
+        ("NO NAME".to_owned(), false),
+    ] {
+        assert_eq!(names_image(&recorded, &name), is_named, "{name}");
+    }
+}

@@ -338,3 +338,38 @@ fn a_truncated_cache_image_costs_a_warning_res_09() {
             .has("warning: not restoring \"acme/a:bc\" from the cache: ")
     );
 }
+
+#[test]
+fn the_sbom_of_a_layer_goes_to_it_and_the_trees_go_res_04_res_10() {
+    let world = world();
+    analyzed(&world, &with_layer("x"));
+    for path in [
+        "launch/a/x/sbom.cdx.json",
+        "launch/a/y/sbom.cdx.json",
+        "build/a/sbom.cdx.json",
+    ] {
+        world.write(&format!("layers/sbom/{path}"), "{}");
+    }
+    run(&world, &world.restore_options()).unwrap();
+    assert_eq!(world.read("layers/a/x.sbom.cdx.json"), "{}");
+    assert!(!world.path("layers/a/y.sbom.cdx.json").exists());
+    assert!(!world.path("layers/sbom").exists());
+}
+
+#[test]
+fn layers_of_buildpacks_outside_the_group_stay_away_res_03() {
+    let world = world();
+    let mut both = with_layer("x");
+    let mut other = both.metadata.buildpacks[0].clone();
+    other.key = "b".parse().unwrap();
+    both.metadata.buildpacks.push(other);
+    analyzed(&world, &both);
+    let report = run(&world, &world.restore_options()).unwrap();
+    let names: Vec<_> = report
+        .layers
+        .iter()
+        .map(|layer| layer.buildpack.as_str())
+        .collect();
+    assert_eq!(names, ["a"]);
+    assert!(!world.path("layers/b").exists());
+}

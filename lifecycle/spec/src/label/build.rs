@@ -269,9 +269,23 @@ buildpack-id = "acme/a"
             old.contains(r#""command":"run","args":["\u003c\u0026\u003e","a"]"#),
             "{old}"
         );
-        assert!(!json(PlatformApi::V0_9).contains("bom"));
-        assert!(!json(PlatformApi::V0_10).contains(r#""api""#));
-        assert!(json(PlatformApi::V0_11).contains(r#""api":"0.12""#));
+    }
+
+    #[test]
+    fn keys_come_and_go_with_the_api_lbl_06() {
+        use PlatformApi::{V0_7, V0_8, V0_11, V0_15};
+        // Extensions, working directories and execution environments are here when the build had them, which is the
+        // build's matter.
+        for (key, first, last) in [
+            ("bom", V0_7, V0_8),
+            ("api", V0_11, V0_15),
+            ("launcher", V0_7, V0_15),
+        ] {
+            for api in PlatformApi::ALL {
+                let is_there = json(api).contains(&format!("\"{key}\":"));
+                assert_eq!(is_there, first <= api && api <= last, "{key} at {api}");
+            }
+        }
     }
 
     #[test]
