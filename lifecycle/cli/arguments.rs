@@ -290,6 +290,9 @@ pub(crate) struct BuildArguments {
     /// Project descriptor [default: SOURCE/project.toml]
     #[arg(long, short, value_name = "FILE")]
     pub(crate) descriptor: Option<PathBuf>,
+    /// Record the commit of the source's git repository in the label io.buildpacks.project.metadata
+    #[arg(long)]
+    pub(crate) git_metadata: bool,
     /// Directory or file to show to the buildpacks
     #[arg(long, value_name = "HOST:PATH[:ro|rw]")]
     pub(crate) volume: Vec<String>,

@@ -14,6 +14,7 @@ mod cluster;
 #[path = "cluster/absent.rs"]
 mod cluster;
 mod commands;
+mod commit;
 mod console;
 mod context;
 mod environment;

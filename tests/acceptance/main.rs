@@ -15,6 +15,7 @@ mod images;
 mod kaniko;
 mod modules;
 mod outputs;
+mod pack;
 mod phases;
 mod platforms;
 mod pods;

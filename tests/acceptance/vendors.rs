@@ -266,6 +266,16 @@ fn a_builder_with_extensions_extends_both_images_ext_01_ext_03() {
         .says("looks: version 7, user 1000")
         .says("EXTENDING (RUN)")
         .says("fx-ext: run as 0");
+    // What the Dockerfiles came to is kept for the next build of this image.
+    let again = build(&["--post-buildpack", "looks"]).succeeds();
+    again
+        .says("looks: version 7, user 1000")
+        .does_not_say("fx-ext: build as 0")
+        .does_not_say("fx-ext: run as 0");
+    build(&["--post-buildpack", "looks", "--clear-cache"])
+        .succeeds()
+        .says("fx-ext: build as 0")
+        .says("fx-ext: run as 0");
     let shown = machine.lifecycle(&[
         "run",
         "vendors/extended",

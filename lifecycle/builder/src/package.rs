@@ -167,6 +167,8 @@ pub struct PackageOptions {
     pub flatten: Flatten,
     /// More labels of the image.
     pub labels: Vec<(String, String)>,
+    /// More annotations of the image.
+    pub annotations: Vec<(String, String)>,
 }
 
 /// Makes the image of a package for one platform (PKG-02 to PKG-07, PKG-09).
@@ -219,6 +221,7 @@ pub fn package(
         for (key, value) in annotations {
             all.extend(value.map(|value| (format!("org.opencontainers.image.{key}"), value)));
         }
+        all.extend(options.annotations.iter().cloned());
     }))
 }
 

@@ -129,6 +129,9 @@ pub(crate) struct PackageArguments {
     /// Put all modules into one layer
     #[arg(long)]
     pub(crate) flatten: bool,
+    /// Annotate the package with the commit and the origin of the git repository that it lies in
+    #[arg(long)]
+    pub(crate) git_metadata: bool,
     /// Module that keeps a layer of its own, as ID@VERSION; may be given several times
     #[arg(long, value_name = "MODULE", requires = "flatten", value_delimiter = ',')]
     pub(crate) flatten_exclude: Vec<ModuleName>,

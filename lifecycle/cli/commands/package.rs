@@ -15,6 +15,7 @@ use crate::arguments::{
     BuildpackCommand, ExtensionCommand, ModuleInspectArguments, NewArguments, OutputForm, PackageArguments,
 };
 use crate::commands::builder::{by_platform, warn};
+use crate::commit::Commit;
 use crate::console::{Column, Table};
 use crate::failure::Failure;
 use crate::origins::SessionOrigins;
@@ -91,6 +92,11 @@ fn package(arguments: &PackageArguments, kind: Kind, session: &Session) -> Resul
         for_targets
     };
 
+    let annotations = if arguments.git_metadata {
+        Commit::of(&folder.path())?.annotations()
+    } else {
+        Vec::new()
+    };
     let mut images = Vec::new();
     for target in &for_targets {
         let mut made: Package = fetch(&address, &folder, target, &origins, &bench)?;
@@ -122,6 +128,7 @@ fn package(arguments: &PackageArguments, kind: Kind, session: &Session) -> Resul
                 Flatten::Nothing
             },
             labels: arguments.image.labels.clone(),
+            annotations: annotations.clone(),
         };
         images.push(lifecycle_builder::package(
             &made,

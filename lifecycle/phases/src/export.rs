@@ -101,6 +101,11 @@ pub fn export(
         let layers = report::layers(&inputs, &made)?;
         tell(&layers, &**reporter);
         let receipt = upload.finish(&image).map_err(failed)?;
+        let image_id = image
+            .encode_config()
+            .map_err(|error| failed(error.into()))?
+            .descriptor
+            .digest;
         let mut report = images.report(&image, &receipt).map_err(failed)?;
         report.bom = report::legacy_bom(options, &inputs)?;
         files::write(&options.report, &report.to_toml(options.api)).map_err(FileError::from)?;
@@ -114,6 +119,7 @@ pub fn export(
             .map(|process| process.process_type.clone());
         Ok(ExportReport {
             receipt,
+            image_id,
             report,
             layers,
             processes: types.collect(),

@@ -40,6 +40,26 @@ fn labels_layers_and_annotations_pkg_02_to_05_pkg_09() {
         image.annotations()["org.opencontainers.image.url"],
         "https://acme.test"
     );
+    let options = PackageOptions {
+        annotations: vec![("org.opencontainers.image.revision".to_owned(), "abc".to_owned())],
+        ..PackageOptions::default()
+    };
+    // A buildpack with a name and a description, from a repository.
+    let one = bench.package_with("one", &[], &options).unwrap();
+    let annotations: Vec<_> = one
+        .annotations()
+        .iter()
+        .filter_map(|(key, value)| Some((key.strip_prefix("org.opencontainers.image.")?, value.as_str())))
+        .collect();
+    assert_eq!(
+        annotations,
+        [
+            ("description", "First"),
+            ("revision", "abc"),
+            ("title", "One"),
+            ("version", "1")
+        ]
+    );
     assert_eq!(image.platform(), Platform::linux("amd64"));
     assert_eq!(
         image.digest().unwrap(),

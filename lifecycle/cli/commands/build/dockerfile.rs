@@ -15,7 +15,7 @@ use lifecycle_executor::{
 use lifecycle_image::{Platform, Progress, Reference, Source};
 
 use super::writing::Writing;
-use super::{confinement, stack};
+use super::{confinement, stack, zipped};
 use crate::arguments::{BuildArguments, DockerfileArguments, NetworkArgument, Power};
 use crate::attestations::{Attestations, now};
 use crate::caches::{self, Keeping};
@@ -39,8 +39,11 @@ pub(super) fn is_asked_for(arguments: &BuildArguments, source: &Location, consol
     if arguments.buildpacks_only || arguments.builder.is_some() || !arguments.buildpacks.is_empty() {
         return false;
     }
-    let Location::Directory(directory) = source else {
-        return true;
+    let directory = match source {
+        Location::Directory(directory) => directory,
+        // No context of a Dockerfile comes as a zip file.
+        Location::File(file) if zipped::is_zip(file) => return false,
+        _ => return true,
     };
     let found = NAMES
         .map(|name| directory.join(name))

@@ -9,6 +9,7 @@ mod project;
 mod stack;
 mod summary;
 mod writing;
+mod zipped;
 
 pub(crate) use self::dockerfile::{
     build as build_dockerfile, build_args, dockerfile_platform, failure_of, secrets, usual_options,
@@ -30,12 +31,13 @@ use lifecycle_store::{Cache, Sharing};
 
 use self::builder::Builder;
 use self::modules::{Asked, Wanted};
-use self::previous::{BuildSource, Writable};
+use self::previous::{BuildSource, CacheAccess, Writable};
 use crate::arguments::{BuildArguments, Flow, NetworkArgument, On};
 use crate::attestations::Attestations;
 use crate::cluster;
 use crate::commands::builder::own_program;
 use crate::commands::sbom;
+use crate::commit::Commit;
 use crate::context::Location;
 use crate::failure::Failure;
 use crate::isolation;
@@ -60,7 +62,11 @@ pub(crate) fn run(arguments: &BuildArguments, session: &Session) -> Result<ExitC
         let file = file.filter(|file| !file.as_os_str().is_empty());
         return dockerfile::run(arguments, file, &location, session);
     }
-    build(arguments, PathBuf::from(source), session)
+    let source = PathBuf::from(source);
+    match zipped::unpack(&source, session)? {
+        Some(unpacked) => build(arguments, unpacked.path().to_owned(), session),
+        None => build(arguments, source, session),
+    }
 }
 
 /// Builds with buildpacks.
@@ -105,6 +111,12 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     let wanted = Attestations::parse(&arguments.result)?;
     let program = own_program();
     let cache = cache(arguments, name, session)?;
+    let origin = if arguments.git_metadata {
+        Commit::of(&source)?.project()
+    } else {
+        ProjectMetadataToml::default()
+    };
+    let of_cache_image = CacheAccess::of(arguments, session)?;
     let options = BuildOptions {
         selection: project.selection(&source)?,
         source,
@@ -112,6 +124,14 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         more_names: more_names.to_vec(),
         builder_name: made.name,
         builder: made.image,
+        uid: arguments.pack.uid,
+        gid: arguments.pack.gid,
+        app: arguments
+            .pack
+            .workspace
+            .clone()
+            .unwrap_or_else(|| PathBuf::from(APP)),
+        without_system_buildpacks: arguments.pack.disable_system_buildpacks,
         order: made.order,
         env: variables(arguments, &project, &exec_env, session)?,
         variables: phase_variables(&exec_env, session),
@@ -123,10 +143,12 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         },
         previous: arguments.previous_image.as_deref().map(str::parse).transpose()?,
         process: arguments.process.clone(),
-        project: ProjectMetadataToml::default(),
+        project: origin,
         created: created(arguments, session)?,
         cache: cache.path(),
         unpacked: cache.unpacked(),
+        cache_image: of_cache_image.as_ref().map(|access| access.image(&platform)),
+        extended: cache.extended(),
         clear_cache: arguments.clear_cache,
         exec_env,
         network: match arguments.dockerfile.network {
@@ -180,7 +202,10 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
         let code = u8::try_from(error.exit_code()).unwrap_or(1);
         Failure::from(error).with_code(code)
     })?;
-    record(arguments, &report.export.receipt, None, session)?;
+    // A table of contents changes the diff IDs, and with them the configuration.
+    let is_kept = !output.form.packing.is_some_and(|packing| packing.stargz);
+    let image_id = is_kept.then_some(&report.export.image_id);
+    record(arguments, &report.export.receipt, image_id, session)?;
     save_reports(arguments, &report, session)?;
     summary::tell(&report, start.elapsed(), &session.console);
     for name in &report.export.receipt.names {
@@ -361,6 +386,9 @@ pub(crate) fn seconds(text: Option<&str>) -> Result<Option<i64>, Failure> {
     parsed.transpose()
 }
 
+/// Where the build and the image have the app unless `--workspace` says otherwise (P§Build).
+const APP: &str = "/workspace";
+
 /// Where layers are kept from one build to the next.
 enum Kept {
     Nowhere,
@@ -382,6 +410,14 @@ impl Kept {
         match self {
             Self::Nowhere | Self::InDirectory(_) => None,
             Self::InStore(cache) => Some(cache.path().join("unpacked")),
+        }
+    }
+
+    /// The same goes for what extensions' Dockerfiles came to.
+    fn extended(&self) -> Option<PathBuf> {
+        match self {
+            Self::Nowhere | Self::InDirectory(_) => None,
+            Self::InStore(cache) => Some(cache.path().join("extended")),
         }
     }
 }
@@ -420,6 +456,8 @@ fn cache(arguments: &BuildArguments, name: &Reference, session: &Session) -> Res
             return Ok(Kept::InDirectory(path));
         }
         Some(key) => key.to_owned(),
+        // What an image keeps needs nothing beside it.
+        None if arguments.pack.cache_image.is_some() => return Ok(Kept::Nowhere),
         None => name.repository().to_string(),
     };
     Ok(Kept::InStore(

@@ -1,11 +1,14 @@
 //! Where a build finds images: the previous one where the new one goes, all others wherever they are nearest.
 
-use lifecycle_image::{Artifact, Digest, Image, Reference, Source, TransferError, TransferErrorKind};
-use lifecycle_phases::Access;
+use lifecycle_image::{
+    Artifact, Digest, Image, Platform, Reference, Source, TransferError, TransferErrorKind,
+};
+use lifecycle_phases::{Access, CacheImage};
 use lifecycle_platform::BuildOptions;
 use lifecycle_registry::Registry;
 use lifecycle_store::Store;
 
+use crate::arguments::BuildArguments;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::{Nearest, Session};
@@ -102,5 +105,37 @@ impl Writable {
 impl Access for Writable {
     fn check_write(&self, reference: &Reference) -> Result<(), TransferError> {
         self.0.check_write(reference.repository())
+    }
+}
+
+/// The registry of `--cache-image`, wherever the app's image goes (CACHE-02).
+#[derive(Debug)]
+pub(super) struct CacheAccess {
+    reference: Reference,
+    registry: Registry,
+    writable: Writable,
+}
+
+impl CacheAccess {
+    pub(super) fn of(arguments: &BuildArguments, session: &Session) -> Result<Option<Self>, Failure> {
+        let Some(reference) = arguments.pack.cache_image.clone() else {
+            return Ok(None);
+        };
+        let registry = session.registry()?.clone();
+        Ok(Some(Self {
+            reference,
+            writable: Writable(registry.clone()),
+            registry,
+        }))
+    }
+
+    pub(super) fn image<'a>(&'a self, platform: &'a Platform) -> CacheImage<'a> {
+        CacheImage {
+            reference: self.reference.clone(),
+            source: &self.registry,
+            sink: &self.registry,
+            access: Some(&self.writable),
+            platform,
+        }
     }
 }

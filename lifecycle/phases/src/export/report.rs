@@ -1,6 +1,6 @@
 //! What was exported.
 
-use lifecycle_image::{Layer, Receipt};
+use lifecycle_image::{Digest, Layer, Receipt};
 use lifecycle_spec::{BomEntry, BuildToml, ReportToml};
 
 use super::parts::Made;
@@ -13,6 +13,8 @@ use crate::files;
 pub struct ExportReport {
     /// What was sent.
     pub receipt: Receipt,
+    /// The image's id: the digest of its configuration.
+    pub image_id: Digest,
     /// As written to `report.toml`.
     pub report: ReportToml,
     /// All layers, lowest first.

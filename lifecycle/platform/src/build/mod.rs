@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use lifecycle_image::{Image, Reference};
 use lifecycle_layers::{Owner, Packing};
 use lifecycle_phases::{
-    AnalyzeOptions, CacheOptions, Cancellation, ExportOptions, ExportReport, Images, Phase, Reporter,
-    RestoreOptions, RestoreReport, UnpackedLayers, analyze, export, restore,
+    AnalyzeOptions, CacheImage, CacheOptions, Cancellation, ExportOptions, ExportReport, Images, Phase,
+    Reporter, RestoreOptions, RestoreReport, UnpackedLayers, analyze, export, restore,
 };
 use lifecycle_sandbox::{Identity, Network, Rung};
 use lifecycle_spec::label::LauncherVersion;
@@ -46,6 +46,14 @@ pub struct BuildOptions<'a> {
     pub builder_name: String,
     /// The builder.
     pub builder: Image,
+    /// The user that builds and owns what is built, in place of the builder's.
+    pub uid: Option<u32>,
+    /// The user's group, in place of the builder's.
+    pub gid: Option<u32>,
+    /// Where the build and the image have the app: an absolute path.
+    pub app: PathBuf,
+    /// Whether the buildpacks that the builder puts around every group stay away.
+    pub without_system_buildpacks: bool,
     /// The order in which buildpacks are tried, in place of the builder's.
     pub order: Option<OrderToml>,
     /// Variables for the buildpacks.
@@ -70,6 +78,10 @@ pub struct BuildOptions<'a> {
     pub cache: Option<PathBuf>,
     /// The directory in the store where the layers of the cache stay unpacked, if they do. No other build uses it.
     pub unpacked: Option<PathBuf>,
+    /// An image that layers are kept in from one build to the next.
+    pub cache_image: Option<CacheImage<'a>>,
+    /// The directory in the store where results of the Dockerfiles of extensions stay. No other build uses it.
+    pub extended: Option<PathBuf>,
     /// Whether what the cache holds, and what earlier images hold, is forgotten.
     pub clear_cache: bool,
     /// The execution environment.
@@ -143,10 +155,12 @@ pub fn build(
     check_rung(isolation)?;
     // Where this process has one id only, everything belongs to it, and the image's owners are set when it is written.
     let owner = Owner::new(identity.uid, identity.gid);
-    let workspace = Workspace::create(store, (isolation.rung() != Rung::SingleId).then_some(owner))?;
+    let given_to = (isolation.rung() != Rung::SingleId).then_some(owner);
+    let workspace = Workspace::create(store, given_to, options.app.clone())?;
     let mut times = Times::default();
 
     prepare(options, &workspace)?;
+    prepare_extended(options)?;
     let root = ImageRoot::prepare(&options.builder, store, isolation, &**reporter)?;
     let steps = Steps {
         root,
@@ -161,7 +175,7 @@ pub fn build(
     let inputs = Inputs::new(options, isolation, owner, &workspace);
 
     times.measure(Phase::Analyze, || {
-        analyze(&inputs.analyze, images, None, &**reporter)
+        analyze(&inputs.analyze, images, inputs.cache.image.as_ref(), &**reporter)
             .map(drop)
             .map_err(PlatformError::Analyze)
     })?;
@@ -169,7 +183,7 @@ pub fn build(
     workspace.give_away_layers()?;
     times.measure(Phase::Detect, || {
         reporter.phase(Phase::Detect);
-        steps.run("detector")
+        steps.detect()
     })?;
     let extensions = Extensions::read(&workspace)?;
     let mut restore_to_export = || -> Result<_, PlatformError> {
@@ -196,7 +210,7 @@ pub fn build(
         } else {
             times.measure(Phase::Build, || {
                 reporter.phase(Phase::Build);
-                steps.run("builder")
+                steps.build()
             })?;
         }
         if extensions.run && !cancellation.is_cancelled() {
@@ -242,9 +256,12 @@ fn check_rung(isolation: &Isolation) -> Result<(), PlatformError> {
     Ok(())
 }
 
-/// The user that the builder names in two variables (BAS, BU-01).
+/// The user that was asked for, else the one that the builder names in two variables (BAS, BU-01).
 fn build_user(options: &BuildOptions<'_>) -> Result<Identity, PlatformError> {
-    let id = |variable: &str| {
+    let id = |asked: Option<u32>, variable: &str| {
+        if let Some(id) = asked {
+            return Ok(id);
+        }
         let text = options.builder.config().config.env(variable);
         text.and_then(|text| text.parse().ok())
             .ok_or_else(|| PlatformError::NotABuilder {
@@ -252,7 +269,8 @@ fn build_user(options: &BuildOptions<'_>) -> Result<Identity, PlatformError> {
                 reason: format!("its variable {variable} is not a number"),
             })
     };
-    Ok(Identity::new(id("CNB_USER_ID")?, id("CNB_GROUP_ID")?))
+    let uid = id(options.uid, "CNB_USER_ID")?;
+    Ok(Identity::new(uid, id(options.gid, "CNB_GROUP_ID")?))
 }
 
 /// Fills the directories that the phases start from.
@@ -298,21 +316,32 @@ fn prepare(options: &BuildOptions<'_>, workspace: &Workspace) -> Result<(), Plat
     workspace.write(&workspace.launcher(), &options.program.launcher)
 }
 
+/// Makes the directory for results of extensions, empty if what there was is to be forgotten.
+fn prepare_extended(options: &BuildOptions<'_>) -> Result<(), PlatformError> {
+    let Some(directory) = &options.extended else {
+        return Ok(());
+    };
+    if options.clear_cache && directory.exists() {
+        fs_err::remove_dir_all(directory).map_err(|cause| PlatformError::io("remove", directory, cause))?;
+    }
+    fs_err::create_dir_all(directory).map_err(|cause| PlatformError::io("create", directory, cause))
+}
+
 /// The certificates that downloads of buildpacks are checked with, below the platform directory.
 const CERTIFICATES: &str = "ca-certificates.crt";
 /// The variable that names them; the buildpacks of this repository derive those of their tools from it.
 const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
 
 /// The options of the phases that run in this process.
-struct Inputs {
+struct Inputs<'a> {
     analyze: AnalyzeOptions,
     restore: RestoreOptions,
     export: ExportOptions,
-    cache: CacheOptions<'static>,
+    cache: CacheOptions<'a>,
 }
 
-impl Inputs {
-    fn new(options: &BuildOptions<'_>, isolation: &Isolation, owner: Owner, workspace: &Workspace) -> Self {
+impl<'a> Inputs<'a> {
+    fn new(options: &BuildOptions<'a>, isolation: &Isolation, owner: Owner, workspace: &Workspace) -> Self {
         let layers = workspace.layers();
         let file = |name: &str| layers.here.join(name);
         let run_image = match &options.run_images {
@@ -369,13 +398,13 @@ impl Inputs {
                 owner,
                 source_date_epoch: options.created.map(|seconds| seconds.to_string()),
                 exec_env: options.exec_env.clone(),
-                parallel: options.cache.is_some(),
+                parallel: options.cache.is_some() || options.cache_image.is_some(),
                 launch_cache: None,
                 packing: options.packing,
             },
             cache: CacheOptions {
                 directory: options.cache.clone(),
-                image: None,
+                image: options.cache_image.clone(),
                 unpacked: unpacked(options, isolation, owner),
             },
         }

@@ -11,7 +11,7 @@ use lifecycle_sandbox::{BindSource, Capabilities, Content, Identity, Mount, Run,
 use lifecycle_store::Store;
 
 use super::cancel;
-use super::workspace::{APP, KANIKO, LAYERS, PLATFORM, Workspace};
+use super::workspace::{EXTENDED, KANIKO, LAYERS, PLATFORM, Workspace};
 use super::{API, BuildOptions};
 use crate::run::{network_files, start};
 use crate::{ImageRoot, Isolation, PlatformError};
@@ -48,9 +48,20 @@ impl Steps<'_> {
         }
     }
 
-    /// Runs this program as `phase` in a fresh root of the builder, and hands on what it says.
-    pub(super) fn run(&self, phase: &'static str) -> Result<(), PlatformError> {
-        self.start(phase, &[], Rights::Build)
+    /// Runs this program as the detector in a fresh root of the builder, and hands on what it says.
+    pub(super) fn detect(&self) -> Result<(), PlatformError> {
+        // An empty file names no buildpack.
+        let system: &[&str] = if self.options.without_system_buildpacks {
+            &["-system", "/dev/null"]
+        } else {
+            &[]
+        };
+        self.start("detector", system, Rights::Build)
+    }
+
+    /// The same as the builder.
+    pub(super) fn build(&self) -> Result<(), PlatformError> {
+        self.start("builder", &[], Rights::Build)
     }
 
     /// Runs this program as the extender, as root of the image that is extended.
@@ -61,18 +72,14 @@ impl Steps<'_> {
     fn start(&self, phase: &'static str, more: &[&str], rights: Rights) -> Result<(), PlatformError> {
         let root = self.root.fresh(self.store, self.reporter)?;
         let file = Path::new("/cnb/lifecycle").join(phase);
+        let app = self.workspace.app();
         let level = if self.options.debug { "debug" } else { "info" };
-        let arguments = [
-            "-app",
-            APP,
-            "-layers",
-            LAYERS,
-            "-platform",
-            PLATFORM,
-            "-log-level",
-            level,
+        let arguments = ["-layers", LAYERS, "-platform", PLATFORM, "-log-level", level];
+        let mut command = vec![
+            file.clone().into_os_string(),
+            "-app".into(),
+            app.shown.clone().into(),
         ];
-        let mut command = vec![file.clone().into_os_string()];
         command.extend(arguments.iter().chain(more).map(OsString::from));
         if !self.options.color {
             command.push("-no-color".into());
@@ -80,23 +87,27 @@ impl Steps<'_> {
 
         let mut run = Run::new(self.isolation.of_command(), command);
         run.env = self.environment(&root.users);
-        run.directory = PathBuf::from(APP);
+        run.directory.clone_from(&app.shown);
         match rights {
             Rights::Build => {
                 run.identity = Some(self.identity.clone());
                 run.capabilities = Capabilities::None;
             }
             // Root, with what a RUN of a Dockerfile has.
-            Rights::Extend => run
-                .mounts
-                .push(bind(&self.workspace.kaniko(), KANIKO.into(), false)?),
+            Rights::Extend => {
+                run.mounts
+                    .push(bind(&self.workspace.kaniko(), KANIKO.into(), false)?);
+                if let Some(kept) = &self.options.extended {
+                    let target = Path::new(KANIKO).join(EXTENDED);
+                    run.mounts.push(bind(kept, target, false)?);
+                }
+            }
         }
         run.no_new_privileges = true;
         run.network = self.options.network;
         run.mounts.extend(network_files());
         run.mounts.push(self.program(file)?);
-        run.mounts
-            .push(bind(&self.workspace.app().here, PathBuf::from(APP), false)?);
+        run.mounts.push(bind(&app.here, app.shown.clone(), false)?);
         run.mounts
             .push(bind(&self.workspace.layers().here, PathBuf::from(LAYERS), false)?);
         run.mounts

@@ -12,35 +12,40 @@ use rustix::process::geteuid;
 
 use crate::PlatformError;
 
-/// Where the build shows the app (P§Build).
-pub(super) const APP: &str = "/workspace";
 /// Where it shows the layers.
 pub(super) const LAYERS: &str = "/layers";
 /// Where it shows the platform's files.
 pub(super) const PLATFORM: &str = "/platform";
 /// Where it shows what restorer and extender share (EXT-07).
 pub(super) const KANIKO: &str = "/kaniko";
+/// Where the extender keeps results, below that directory.
+pub(super) const EXTENDED: &str = "cache/lifecycle";
 
 /// The directories that a build's phases share. They go when the build ends.
 #[derive(Debug)]
 pub(super) struct Workspace {
     scratch: Scratch,
     owner: Option<Owner>,
+    /// Where the build shows the app (P§Build).
+    app: PathBuf,
 }
 
 impl Workspace {
-    /// Makes the directories, for a build that runs as `owner`; without one, this process has only one id.
-    pub(super) fn create(store: &Store, owner: Option<Owner>) -> Result<Self, PlatformError> {
+    /// Makes the directories, for a build that runs as `owner` and shows the app at `app`; without an owner, this process
+    /// has only one id.
+    pub(super) fn create(store: &Store, owner: Option<Owner>, app: PathBuf) -> Result<Self, PlatformError> {
         let workspace = Self {
             scratch: store.scratch()?,
             owner,
+            app,
         };
         for directory in ["workspace", "layers", "platform", "platform/env", "lifecycle"] {
             workspace.directory(directory)?;
         }
         // The extender is root; what is in here is nothing for buildpacks.
-        let base_images = workspace.base_images();
-        fs::create_dir_all(&base_images).map_err(|cause| PlatformError::io("create", &base_images, cause))?;
+        for directory in [workspace.base_images(), workspace.kaniko().join(EXTENDED)] {
+            fs::create_dir_all(&directory).map_err(|cause| PlatformError::io("create", &directory, cause))?;
+        }
         Ok(workspace)
     }
 
@@ -55,11 +60,11 @@ impl Workspace {
     }
 
     pub(super) fn app(&self) -> Place {
-        self.place("workspace", APP)
+        self.place("workspace", &self.app)
     }
 
     pub(super) fn layers(&self) -> Place {
-        self.place("layers", LAYERS)
+        self.place("layers", LAYERS.as_ref())
     }
 
     pub(super) fn platform(&self) -> PathBuf {
@@ -96,7 +101,7 @@ impl Workspace {
         Ok(copy)
     }
 
-    fn place(&self, here: &str, shown: &str) -> Place {
+    fn place(&self, here: &str, shown: &Path) -> Place {
         Place {
             here: self.scratch.path().join(here),
             shown: PathBuf::from(shown),
