@@ -88,12 +88,11 @@ fn rebase(image: &str, arguments: &RebaseArguments, session: &Session) -> Result
         source: &source,
         session,
     };
-    let receipt = match index.filter(|_| arguments.platform.is_none()) {
-        Some(index) => work.all(&index, &destination)?,
-        None => {
-            let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
-            work.one(&platform, &*destination.sink)?.receipt
-        }
+    let receipt = if let (Some(index), None) = (&index, &arguments.platform) {
+        work.all(index, &destination)?
+    } else {
+        let platform = arguments.platform.clone().unwrap_or_else(Platform::host);
+        work.one(&platform, &*destination.sink)?.receipt
     };
     for name in &receipt.names {
         let exact = name.repository().at(&receipt.digest);
