@@ -67,12 +67,11 @@ fn zip(path: &Path, entries: &[(&str, u32, &str)]) {
     let mut zip = ZipWriter::new(fs::File::create(path).unwrap());
     for (name, mode, content) in entries {
         let options = SimpleFileOptions::default().unix_permissions(*mode);
-        match mode & 0o170_000 {
-            0o120_000 => zip.add_symlink(*name, *content, options).unwrap(),
-            _ => {
-                zip.start_file(*name, options).unwrap();
-                zip.write_all(content.as_bytes()).unwrap();
-            }
+        if mode & 0o170_000 == 0o120_000 {
+            zip.add_symlink(*name, *content, options).unwrap();
+        } else {
+            zip.start_file(*name, options).unwrap();
+            zip.write_all(content.as_bytes()).unwrap();
         }
     }
     zip.finish().unwrap();
