@@ -54,6 +54,11 @@ impl Failure {
         Self { code, ..self }
     }
 
+    /// What happened and why, on one line.
+    pub(crate) fn reason(&self) -> String {
+        self.diagnostic.as_ref().map(with_causes).unwrap_or_default()
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
     }
@@ -112,11 +117,15 @@ pub(crate) fn diagnostic(error: &(dyn Error + 'static)) -> Diagnostic {
 /// on lines of its own.
 pub(crate) fn sentence(error: &(dyn Error + 'static)) -> String {
     let diagnostic = diagnostic(error);
+    let help = diagnostic.help.iter().map(|help| format!("\n  help: {help}"));
+    with_causes(&diagnostic) + &help.collect::<String>()
+}
+
+fn with_causes(diagnostic: &Diagnostic) -> String {
     let texts: Vec<String> = std::iter::once(diagnostic.to_string())
         .chain(diagnostic.causes.clone())
         .collect();
-    let help = diagnostic.help.iter().map(|help| format!("\n  help: {help}"));
-    texts.join(": ") + &help.collect::<String>()
+    texts.join(": ")
 }
 
 /// A flaw's place is drawn, so its message needs no place of its own.

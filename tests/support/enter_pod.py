@@ -1,8 +1,9 @@
 """Becomes a container's process: mounts, limits, user, capabilities and system-call filters as a kubelet sets them.
 
 Usage: unshare --mount python3 enter_pod.py SPECIFICATION WORD...
-The specification is JSON: root, mounts [[source, target, "rw" or "ro"]], readOnly, uid, gid, groups, capabilities (numbers
-that stay), noNewPrivileges, filters (files with compiled programs), memory (bytes or null), directory, env.
+The specification is JSON: root, mounts [[source, target, "rw" or "ro"]], readOnly, masksProc, uid, gid, groups,
+ownUsers, capabilities (numbers that stay), noNewPrivileges, filters (files with compiled programs), memory (bytes or null),
+directory, env.
 """
 
 import ctypes
@@ -16,7 +17,7 @@ spec = json.loads(sys.argv[1])
 words = sys.argv[2:]
 libc = ctypes.CDLL(None, use_errno=True)
 PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 24, 38, 22, 2
-EINVAL = 22
+EINVAL, MNT_DETACH, CLONE_NEWNS, CLONE_NEWUSER = 22, 2, 0x20000, 0x10000000
 
 
 def prctl(*arguments):
@@ -30,6 +31,45 @@ def mount(*arguments):
 
 class Program(ctypes.Structure):
     _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
+
+
+def enter_own_users():
+    """As hostUsers: false. The numbers are the node's, for that is how idmapped volumes look from inside."""
+    pid = os.getpid()
+    wait, go = os.pipe()
+    helper = os.fork()
+    if helper == 0:
+        os.read(wait, 1)
+        for ids in ["uid_map", "gid_map"]:
+            with open(f"/proc/{pid}/{ids}", "w") as file:
+                file.write("0 0 65536")
+        os._exit(0)
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0:
+        raise OSError(ctypes.get_errno(), "unshare")
+    os.write(go, b".")
+    if os.waitpid(helper, 0)[1] != 0:
+        raise OSError("the ids of the user namespace cannot be mapped")
+
+
+def mask_proc(proc):
+    """What runtimes hide, or show for reading only, unless procMount is Unmasked."""
+    for name in ["kcore", "keys", "timer_list", "latency_stats", "interrupts"]:
+        if os.path.exists(f"{proc}/{name}"):
+            mount("--bind", "/dev/null", f"{proc}/{name}")
+    for name in ["bus", "fs", "irq", "sys", "sysrq-trigger"]:
+        if os.path.exists(f"{proc}/{name}"):
+            mount("--bind", f"{proc}/{name}", f"{proc}/{name}")
+            mount("-o", "remount,bind,ro", f"{proc}/{name}")
+
+
+def enter_root(root):
+    """A process in a chroot may make no user namespaces, so that will not do."""
+    os.chdir(root)
+    if libc.pivot_root(b".", b".") != 0:
+        raise OSError(ctypes.get_errno(), "pivot_root")
+    if libc.umount2(b".", MNT_DETACH) != 0:
+        raise OSError(ctypes.get_errno(), "umount2")
+    os.chdir("/")
 
 
 def limit_memory(limit):
@@ -50,10 +90,14 @@ def limit_memory(limit):
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
+if spec["ownUsers"]:
+    enter_own_users()
 root = spec["root"]
 mount("--make-rprivate", "/")
 mount("--bind", root, root)
 mount("--rbind", "/proc", root + "/proc")
+if spec["masksProc"]:
+    mask_proc(root + "/proc")
 for source, target, mode in spec["mounts"]:
     mount("--bind", source, root + target)
     if mode == "ro":
@@ -64,7 +108,7 @@ programs = [open(path, "rb").read() for path in spec["filters"]]
 if spec["memory"]:
     limit_memory(spec["memory"])
 
-os.chroot(root)
+enter_root(root)
 os.chdir(spec["directory"])
 os.umask(0o022)
 for capability in range(64):

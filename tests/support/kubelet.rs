@@ -15,7 +15,41 @@ use super::{Finished, Invocation};
 
 /// What runtimes grant containers that drop nothing.
 const DEFAULT_CAPABILITIES: [u8; 14] = [0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 27, 29, 31];
-const SYS_ADMIN: u8 = 21;
+/// The kernel's names of capabilities, by number.
+const CAPABILITIES: [&str; 32] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+];
 /// The flags of `clone` that make namespaces.
 const NAMESPACES: u64 = 0x7e02_0000;
 const AF_VSOCK: u64 = 40;
@@ -121,21 +155,24 @@ impl Kubelet {
         if let Some(user) = self.imposed.user.filter(|_| uid != 0) {
             (uid, gid) = (user, 0);
         }
+        let of = |what: &str| capabilities_named(&own["capabilities"][what]);
         let drops_all = own["capabilities"]["drop"][0] == "ALL";
         let mut capabilities = if drops_all {
             Vec::new()
         } else {
             DEFAULT_CAPABILITIES.to_vec()
         };
-        let is_admin = own["capabilities"]["add"][0] == "SYS_ADMIN";
-        if is_admin {
-            capabilities.push(SYS_ADMIN);
-        }
+        capabilities.retain(|number| !of("drop").contains(number));
+        capabilities.extend(of("add"));
         let mut mounts = self.mounts(pod, container, objects, group);
         for device in ["null", "zero", "full", "random", "urandom", "tty"] {
             mounts.push(json!([format!("/dev/{device}"), format!("/dev/{device}"), "rw"]));
         }
         mounts.push(json!([message, "/dev/termination-log", "rw"]));
+        let memory = self.directory.join("shm");
+        fs::create_dir_all(&memory).unwrap();
+        fs::set_permissions(&memory, fs::Permissions::from_mode(0o1777)).unwrap();
+        mounts.push(json!([memory, "/dev/shm", "rw"]));
         for mount in &mounts {
             make_point(
                 root,
@@ -159,15 +196,22 @@ impl Kubelet {
             );
         }
         let directory = container["workingDir"].as_str().unwrap_or("/");
+        let profile = if own["seccompProfile"].is_null() {
+            &of_pod["seccompProfile"]
+        } else {
+            &own["seccompProfile"]
+        };
         // With CAP_SYS_ADMIN the published profile allows what it guards: mount, unshare, setns and the like.
-        let filters = match (is_admin, drops_all) {
-            (true, _) => Vec::new(),
-            (false, true) => runtime_default(&[]),
-            // As runtimes do for containers that keep CAP_SYS_CHROOT.
-            (false, false) => runtime_default(&["chroot"]),
+        let filters = if profile["type"] == "Unconfined" || capabilities.contains(&number_of("SYS_ADMIN")) {
+            Vec::new()
+        } else if capabilities.contains(&number_of("SYS_CHROOT")) {
+            runtime_default(&["chroot"])
+        } else {
+            runtime_default(&[])
         };
         let specification = json!({
             "root": root, "mounts": mounts, "readOnly": own["readOnlyRootFilesystem"] == true,
+            "masksProc": own["procMount"] != "Unmasked", "ownUsers": pod["hostUsers"] == false,
             "uid": uid, "gid": gid, "groups": [group], "capabilities": capabilities,
             "noNewPrivileges": own["allowPrivilegeEscalation"] == false,
             "filters": filters, "memory": self.imposed.memory, "directory": directory, "env": env,
@@ -239,6 +283,21 @@ impl Kubelet {
         }
         at
     }
+}
+
+fn number_of(capability: &str) -> u8 {
+    let at = CAPABILITIES.iter().position(|name| *name == capability);
+    u8::try_from(at.unwrap_or_else(|| panic!("there is no capability {capability}"))).unwrap()
+}
+
+/// The numbers of a list of capabilities in a manifest, `ALL` apart.
+fn capabilities_named(list: &Value) -> Vec<u8> {
+    let names = list
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|name| name.as_str().unwrap());
+    names.filter(|name| *name != "ALL").map(number_of).collect()
 }
 
 /// A directory as the kubelet makes it for a pod with a group: root's, open to the group, and its files stay the group's.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use lifecycle_sandbox::{Host, RungReport};
 use rustix::fs::{Access, access};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use crate::arguments::OutputForm;
 use crate::console::{Column, Table, human_size};
@@ -31,18 +32,30 @@ struct Report {
 struct Rung {
     number: u8,
     name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    missing: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    grant: Option<String>,
+    /// Empty: it holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<Missing>,
 }
 
+/// What is in the way, and what would grant it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Missing {
+    reason: String,
+    grant: String,
+}
+
+/// Where images and layers are kept.
 #[derive(Debug, Serialize)]
-struct Store {
-    path: PathBuf,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    free: u64,
+#[serde(untagged)]
+enum Store {
+    #[serde(rename_all = "camelCase")]
+    Usable {
+        path: PathBuf,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes: Option<u64>,
+        free: u64,
+    },
+    Missing(Missing),
 }
 
 pub(crate) fn run(form: OutputForm, session: &Session) -> Result<(), Failure> {
@@ -54,43 +67,59 @@ pub(crate) fn run(form: OutputForm, session: &Session) -> Result<(), Failure> {
 }
 
 fn examine(session: &Session) -> Result<Report, Failure> {
-    let store = session.store()?;
-    // Whether overlay works depends on the file system that roots will lie on.
-    let scratch = tempfile::Builder::new()
-        .prefix("lifecycle-doctor-")
-        .tempdir_in(store.path().join("tmp"));
-    let scratch = match scratch {
-        Ok(scratch) => scratch,
-        Err(_) => tempfile::tempdir_in(session.scratch()?)?,
-    };
+    let (store, scratch) = store(session)?;
     let host = Host::probe(scratch.path())?;
     let rungs: Vec<Rung> = host.rungs().into_iter().map(rung).collect();
-    let space = rustix::fs::statvfs(store.path())?;
     Ok(Report {
         kernel: host.kernel.clone(),
         user: format!("{}:{}", host.uid, host.gid),
-        isolation: rungs.iter().find(|rung| rung.missing.is_none()).cloned(),
+        isolation: rungs.iter().find(|rung| rung.missing.is_empty()).cloned(),
         rungs,
-        store: Store {
-            path: store.path().to_owned(),
-            bytes: store.usage().ok().map(|usage| usage.total()),
-            free: space.f_bavail.saturating_mul(space.f_frsize),
-        },
+        store,
         mmdebstrap: program("mmdebstrap", &session.environment),
         credentials: credentials(&session.environment),
     })
 }
 
+/// The store, and a directory to try things in: on its file system, for whether overlay works depends on that. Where
+/// nothing can be written, as in a container with a read-only root, the memory of every container will do.
+fn store(session: &Session) -> Result<(Store, TempDir), Failure> {
+    let missing = match session.store() {
+        Ok(store) => {
+            let space = rustix::fs::statvfs(store.path())?;
+            let scratch = tempfile::Builder::new()
+                .prefix("lifecycle-doctor-")
+                .tempdir_in(store.path().join("tmp"));
+            let usable = Store::Usable {
+                path: store.path().to_owned(),
+                bytes: store.usage().ok().map(|usage| usage.total()),
+                free: space.f_bavail.saturating_mul(space.f_frsize),
+            };
+            // It may be another user's.
+            let scratch = scratch.or_else(|_| tempfile::tempdir_in(session.environment.temporary_directory()));
+            return Ok((usable, scratch?));
+        }
+        Err(failure) => Missing {
+            reason: failure.reason(),
+            grant: "a volume that can be written, `volumes: [{name: store, emptyDir: {}}]` in a pod, and its path in \
+                    --store or LIFECYCLE_STORE"
+                .to_owned(),
+        },
+    };
+    let scratch = tempfile::tempdir_in(session.environment.temporary_directory());
+    let scratch = scratch.or_else(|_| tempfile::tempdir_in("/dev/shm"))?;
+    Ok((Store::Missing(missing), scratch))
+}
+
 fn rung(report: RungReport) -> Rung {
-    let (missing, grant) = report
-        .missing
-        .map(|missing| (missing.reason, missing.grant))
-        .unzip();
+    let missing = report.missing.into_iter().map(|missing| Missing {
+        reason: missing.reason,
+        grant: missing.grant,
+    });
     Rung {
         number: report.rung.number(),
         name: report.rung.to_string(),
-        missing,
-        grant,
+        missing: missing.collect(),
     }
 }
 
@@ -126,12 +155,13 @@ fn text(report: &Report) -> String {
         |rung| format!("rung {}, {}", rung.number, rung.name),
     );
     facts.row(["Isolation", &isolation]);
-    let used = report.store.bytes.map_or_else(|| "?".to_owned(), human_size);
-    let store = format!(
-        "{} ({used} used, {} free)",
-        report.store.path.display(),
-        human_size(report.store.free)
-    );
+    let store = match &report.store {
+        Store::Usable { path, bytes, free } => {
+            let used = bytes.map_or_else(|| "?".to_owned(), human_size);
+            format!("{} ({used} used, {} free)", path.display(), human_size(*free))
+        }
+        Store::Missing(missing) => format!("none: {}; to have one: {}", missing.reason, missing.grant),
+    };
     facts.row(["Store", &store]);
     let mmdebstrap = report.mmdebstrap.as_ref().map_or_else(
         || "missing: stacks cannot be made from packages here (`apt install mmdebstrap`)".to_owned(),
@@ -150,15 +180,27 @@ fn text(report: &Report) -> String {
         Column::Left("HERE"),
         Column::Left(""),
     ]);
+    let mut above: &[Missing] = &[];
     for rung in &report.rungs {
-        let (holds, why) = rung
-            .missing
-            .as_deref()
-            .map_or(("yes", ""), |reason| ("no", reason));
-        ladder.row([rung.number.to_string().as_str(), &rung.name, holds, why]);
-        if let Some(grant) = &rung.grant {
-            ladder.row(["", "", "", &format!("to allow it: {grant}")]);
+        let number = rung.number.to_string();
+        let row = |holds, why: &str| [number.clone(), rung.name.clone(), holds, why.to_owned()];
+        match rung.missing.split_first() {
+            None => ladder.row(row("yes".to_owned(), "")),
+            Some(_) if rung.missing == above => ladder.row(row("no".to_owned(), "as above")),
+            Some((first, others)) => {
+                ladder.row(row("no".to_owned(), &first.reason));
+                ladder.row(["", "", "", &allow(first)]);
+                for missing in others {
+                    ladder.row(["", "", "", &missing.reason]);
+                    ladder.row(["", "", "", &allow(missing)]);
+                }
+            }
         }
+        above = &rung.missing;
     }
     format!("{facts}\n{ladder}")
+}
+
+fn allow(missing: &Missing) -> String {
+    format!("  to allow it: {}", missing.grant)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use lifecycle_sandbox::{Host, Rung};
+use lifecycle_sandbox::{Host, Rung, RungReport};
 use lifecycle_store::Store;
 
 use crate::error::StepError;
@@ -60,17 +60,14 @@ impl Ladder {
             _ => host.rung(),
         };
         let reports = host.rungs();
-        let missing = reports.iter().find(|report| report.rung == rung);
-        if let Some(missing) = missing.and_then(|report| report.missing.as_ref()) {
-            return Err(refused(format!("{rung}: {}; {}", missing.reason, missing.grant)));
+        let report = reports.iter().find(|report| report.rung == rung);
+        if let Some(report) = report.filter(|report| !report.holds()) {
+            return Err(refused(format!("{rung}: {}", report.explain())));
         }
         if rung == Rung::InPlace {
             // A command of a Dockerfile in the root of the builder would build something else.
-            let first = reports.iter().find_map(|report| report.missing.as_ref());
-            let reason = first.map_or_else(String::new, |missing| {
-                format!("{}; {}", missing.reason, missing.grant)
-            });
-            return Err(refused(reason));
+            let strongest = reports.first().map(RungReport::explain);
+            return Err(refused(strongest.unwrap_or_default()));
         }
         let forced = matches!(self.mode, IsolationMode::Forced(_));
         if forced && rung == Rung::SingleId && powers.gives_files_away {

@@ -22,14 +22,12 @@ pub enum PlatformError {
         reason: String,
     },
     /// The rung of isolation that was asked for does not hold here.
-    #[error("isolation {rung:?} is not possible here: {reason}; to allow it: {grant}")]
+    #[error("isolation {rung:?} is not possible here: {missing}")]
     Rung {
         /// Which.
         rung: Rung,
-        /// What is in the way.
-        reason: String,
-        /// What would grant it.
-        grant: String,
+        /// What is in the way, and what would grant it.
+        missing: String,
     },
     /// Nothing on the ladder is enough to run a build in a root of its own.
     #[error(

@@ -29,11 +29,10 @@ impl Isolation {
             None => host.rung(),
             Some(asked) => {
                 let report = host.rungs().into_iter().find(|report| report.rung == asked);
-                if let Some(missing) = report.and_then(|report| report.missing) {
+                if let Some(report) = report.filter(|report| !report.holds()) {
                     return Err(PlatformError::Rung {
                         rung: asked,
-                        reason: missing.reason,
-                        grant: missing.grant,
+                        missing: report.explain(),
                     });
                 }
                 asked

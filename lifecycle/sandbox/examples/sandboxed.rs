@@ -57,14 +57,16 @@ fn probe(scratch: &str) -> Result<ExitCode, Error> {
     let host = Host::probe(scratch.as_ref())?;
     println!("rung {}: {}", host.rung().number(), host.rung());
     for report in host.rungs() {
-        match report.missing {
-            None => println!("{} holds", report.rung.number()),
-            Some(missing) => println!(
+        if report.holds() {
+            println!("{} holds", report.rung.number());
+        }
+        for missing in &report.missing {
+            println!(
                 "{} missing: {} -> {}",
                 report.rung.number(),
                 missing.reason,
                 missing.grant
-            ),
+            );
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -13,6 +13,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{getegid, geteuid, getpid};
 use rustix::thread::{CapabilitySet, UnshareFlags, capabilities};
 
+use crate::host::Missing;
 use crate::idmap::{IdMap, SubordinateIds, host_user_name};
 use crate::syscall;
 
@@ -233,51 +234,67 @@ fn refused(errno: Errno) -> EnterError {
 
 /// Names the party that forbids user namespaces, as far as it can be seen from here.
 fn forbidden(errno: Errno) -> EnterError {
-    let setting = |path: &str| {
-        std::fs::read_to_string(path)
-            .map(|text| text.trim().to_owned())
-            .ok()
+    let missing = match errno {
+        Errno::NOSYS | Errno::INVAL => {
+            Missing::new("the kernel has none", "use a kernel built with CONFIG_USER_NS")
+        }
+        errno => forbidding_setting().unwrap_or_else(|| forbidding_container(errno)),
     };
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let filtered = status
-        .lines()
-        .any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
-    let (reason, grant) = if errno == Errno::NOSYS || errno == Errno::INVAL {
-        ("the kernel has none", "use a kernel built with CONFIG_USER_NS")
-    } else if setting("/proc/sys/user/max_user_namespaces").is_some_and(|max| max == "0") {
+    EnterError::Forbidden {
+        reason: missing.reason,
+        grant: missing.grant,
+        source: errno.into(),
+    }
+}
+
+/// The machine's setting that keeps ordinary users from user namespaces.
+pub(crate) fn forbidding_setting() -> Option<Missing> {
+    const SETTINGS: [(&str, &str, &str, &str); 3] = [
         (
+            "/proc/sys/user/max_user_namespaces",
+            "0",
             "user.max_user_namespaces is 0",
             "set it higher: sysctl user.max_user_namespaces=15000",
-        )
-    } else if setting("/proc/sys/kernel/unprivileged_userns_clone").is_some_and(|on| on == "0") {
+        ),
         (
+            "/proc/sys/kernel/unprivileged_userns_clone",
+            "0",
             "kernel.unprivileged_userns_clone is 0",
             "set it: sysctl kernel.unprivileged_userns_clone=1",
-        )
-    } else if setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns").is_some_and(|on| on == "1") {
+        ),
         (
+            "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+            "1",
             "AppArmor restricts them (kernel.apparmor_restrict_unprivileged_userns is 1)",
             "install an AppArmor profile with `userns,` for this program, or set the value to 0",
-        )
-    } else if filtered {
-        (
+        ),
+    ];
+    let holds =
+        |path: &str, value: &str| std::fs::read_to_string(path).is_ok_and(|text| text.trim() == value);
+    let found = SETTINGS.iter().find(|(path, value, ..)| holds(path, value));
+    found.map(|(_, _, reason, grant)| Missing::new(*reason, *grant))
+}
+
+/// What remains when no setting of the machine is to blame.
+fn forbidding_container(errno: Errno) -> Missing {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let is_filtered = status
+        .lines()
+        .any(|line| line.split_whitespace().eq(["Seccomp:", "2"]));
+    if is_filtered {
+        Missing::new(
             "the seccomp profile of the container around this process refuses them",
-            "run the container with hostUsers: false and procMount: Unmasked, or with a seccomp profile that allows unshare",
+            "run the container with a seccomp profile that allows unshare",
         )
-    } else if errno == Errno::NOSPC || errno == Errno::USERS {
-        (
+    } else if matches!(errno, Errno::NOSPC | Errno::USERS) {
+        Missing::new(
             "the limit of nested or concurrent user namespaces is reached",
             "raise user.max_user_namespaces",
         )
     } else {
-        (
+        Missing::new(
             "the kernel refuses",
             "look for a security module's denial in the kernel log",
         )
-    };
-    EnterError::Forbidden {
-        reason: reason.to_owned(),
-        grant: grant.to_owned(),
-        source: errno.into(),
     }
 }

@@ -10,10 +10,11 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{getegid, geteuid};
 use rustix::thread::{CapabilitySet, capabilities, no_new_privs};
 
-use crate::enter::{Entered, enter};
+use crate::enter::{EnterError, Entered, enter, forbidding_setting};
 use crate::error::SandboxError;
 use crate::init::mount_new;
 use crate::overlay::{Changes, Overlay};
+use crate::pod::Pod;
 use crate::run::{Isolation, UserNamespace};
 use crate::syscall;
 
@@ -65,8 +66,23 @@ impl fmt::Display for Rung {
 pub struct Missing {
     /// What is in the way.
     pub reason: String,
-    /// Which permission or setting would grant it.
+    /// Which permission or setting would grant it; in a pod, the line of its manifest.
     pub grant: String,
+}
+
+impl Missing {
+    pub(crate) fn new(reason: impl Into<String>, grant: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            grant: grant.into(),
+        }
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.reason, self.grant)
+    }
 }
 
 /// One rung and whether it holds.
@@ -74,8 +90,21 @@ pub struct Missing {
 pub struct RungReport {
     /// Which.
     pub rung: Rung,
-    /// `None`: it holds.
-    pub missing: Option<Missing>,
+    /// All that is in its way, in the order in which it is best granted; nothing: it holds.
+    pub missing: Vec<Missing>,
+}
+
+impl RungReport {
+    /// Whether it holds.
+    pub fn holds(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// What is in the way and what would grant it, in one sentence.
+    pub fn explain(&self) -> String {
+        let missing: Vec<String> = self.missing.iter().map(ToString::to_string).collect();
+        missing.join("; ")
+    }
 }
 
 /// What this process may do on this host.
@@ -96,13 +125,14 @@ pub struct Host {
     /// Ids granted for a full map and the helpers to map them, or what is missing of that.
     pub subordinate_ids: Result<(), String>,
     /// How [`enter`] would go, or who forbids it.
-    pub namespaces: Result<Entered, String>,
+    pub namespaces: Result<Entered, Missing>,
     /// Whether a step's own namespaces and a fresh /proc are allowed in there.
     pub step: Result<(), String>,
     /// Whether an overlay can be mounted over the probed directory in there.
     pub overlay: Result<(), String>,
     /// A writable cgroup with controllers enabled, for [`crate::Limits`].
     pub cgroup: Option<PathBuf>,
+    pod: Option<Pod>,
 }
 
 impl Host {
@@ -129,6 +159,7 @@ impl Host {
             step: trial.step,
             overlay: trial.overlay,
             cgroup: writable_cgroup(),
+            pod: Pod::around(),
         })
     }
 
@@ -136,92 +167,110 @@ impl Host {
     pub fn rung(&self) -> Rung {
         self.rungs()
             .into_iter()
-            .find(|report| report.missing.is_none())
+            .find(RungReport::holds)
             .map_or(Rung::InPlace, |report| report.rung)
     }
 
     /// Every rung, the strongest first, with what it lacks.
     pub fn rungs(&self) -> Vec<RungReport> {
         let namespaces = self.missing_namespaces();
-        let all_ids = namespaces.clone().or_else(|| self.missing_ids());
-        let overlay = all_ids.clone().or_else(|| {
-            self.overlay.as_ref().err().map(|reason| Missing {
-                reason: reason.clone(),
-                grant: "keep the store on a file system that can be an overlay's upper layer (ext4, xfs, btrfs, tmpfs), not on an overlay, NFS or FUSE; in a user namespace Linux 5.11 or later".to_owned(),
-            })
-        });
+        let all_ids = first_of([&namespaces, &self.missing_ids()]);
+        let report = |rung, missing| RungReport { rung, missing };
         vec![
-            RungReport {
-                rung: Rung::Overlay,
-                missing: overlay,
-            },
-            RungReport {
-                rung: Rung::Copy,
-                missing: all_ids,
-            },
-            RungReport {
-                rung: Rung::SingleId,
-                missing: namespaces,
-            },
-            RungReport {
-                rung: Rung::Chroot,
-                missing: self.missing_chroot(),
-            },
-            RungReport {
-                rung: Rung::InPlace,
-                missing: None,
-            },
+            report(Rung::Overlay, first_of([&all_ids, &self.missing_overlay()])),
+            report(Rung::Copy, all_ids),
+            report(Rung::SingleId, namespaces),
+            report(Rung::Chroot, self.missing_chroot()),
+            report(Rung::InPlace, Vec::new()),
         ]
     }
 
-    fn missing_namespaces(&self) -> Option<Missing> {
-        if let Err(reason) = &self.namespaces {
-            let (reason, grant) = reason
-                .rsplit_once("; ")
-                .unwrap_or((reason, "allow user namespaces, or grant CAP_SYS_ADMIN"));
-            return Some(Missing {
-                reason: reason.to_owned(),
-                grant: grant.to_owned(),
-            });
+    fn missing_namespaces(&self) -> Vec<Missing> {
+        let refused = match (&self.namespaces, &self.step) {
+            (Ok(_), Ok(())) => return Vec::new(),
+            (Err(missing), _) => missing.clone(),
+            (Ok(_), Err(reason)) => Missing::new(
+                reason,
+                "run the container with an unmasked /proc and a seccomp profile that allows mount and unshare",
+            ),
+        };
+        let mut missing = self.lines_of_pod(Pod::against_namespaces);
+        if self.namespaces.is_err() {
+            missing.extend(forbidding_setting());
         }
-        self.step.as_ref().err().map(|reason| Missing {
-            reason: reason.clone(),
-            grant: "in a pod: hostUsers: false with procMount: Unmasked; in a container: an unmasked /proc and a seccomp profile that allows mount and unshare".to_owned(),
-        })
+        if missing.is_empty() {
+            missing.push(refused);
+        }
+        missing
     }
 
-    fn missing_ids(&self) -> Option<Missing> {
-        match &self.namespaces {
-            Ok(Entered::SingleId { reason }) => Some(Missing {
-                reason: reason.clone(),
-                grant: "install newuidmap and newgidmap (setuid root), grant ranges in /etc/subuid and /etc/subgid, and allow privilege escalation".to_owned(),
-            }),
-            Ok(_) | Err(_) => None,
+    fn missing_ids(&self) -> Vec<Missing> {
+        let Ok(Entered::SingleId { reason }) = &self.namespaces else {
+            return Vec::new();
+        };
+        let lines = self.lines_of_pod(Pod::against_namespaces);
+        if !lines.is_empty() {
+            return lines;
         }
+        vec![Missing::new(
+            reason,
+            "install newuidmap and newgidmap (setuid root), grant ranges in /etc/subuid and /etc/subgid, and allow \
+             privilege escalation",
+        )]
     }
 
-    fn missing_chroot(&self) -> Option<Missing> {
+    fn missing_overlay(&self) -> Vec<Missing> {
+        let Err(reason) = &self.overlay else {
+            return Vec::new();
+        };
+        let place = if self.pod.is_some() {
+            "keep the store on a volume: `volumes: [{name: store, emptyDir: {}}]`, mounted where --store says; in a user \
+             namespace Linux 5.11 or later"
+        } else {
+            "keep the store on a file system that can be an overlay's upper layer (ext4, xfs, btrfs, tmpfs), not on an \
+             overlay, NFS or FUSE; in a user namespace Linux 5.11 or later"
+        };
+        vec![Missing::new(reason, place)]
+    }
+
+    fn missing_chroot(&self) -> Vec<Missing> {
         let needed = [
             ("CAP_SYS_CHROOT", CapabilitySet::SYS_CHROOT),
             ("CAP_SETUID", CapabilitySet::SETUID),
             ("CAP_SETGID", CapabilitySet::SETGID),
         ];
         let held = CapabilitySet::from_bits_retain(self.capabilities);
-        let lacking: Vec<_> = needed
-            .iter()
-            .filter(|(_, bit)| !held.contains(*bit))
-            .map(|(name, _)| *name)
-            .collect();
-        (!lacking.is_empty()).then(|| Missing {
-            reason: format!("this process lacks {}", lacking.join(", ")),
-            grant: "run as root with the container runtime's default capabilities".to_owned(),
-        })
+        let lacking = needed.iter().filter(|(_, bit)| !held.contains(*bit));
+        let lacking: Vec<_> = lacking.map(|(name, _)| *name).collect();
+        if lacking.is_empty() {
+            return Vec::new();
+        }
+        let lines = self.lines_of_pod(Pod::against_chroot);
+        if !lines.is_empty() {
+            return lines;
+        }
+        vec![Missing::new(
+            format!("this process lacks {}", lacking.join(", ")),
+            "run as root with the container runtime's default capabilities",
+        )]
     }
+
+    fn lines_of_pod(&self, lines: impl Fn(&Pod) -> Vec<Missing>) -> Vec<Missing> {
+        self.pod.as_ref().map(lines).unwrap_or_default()
+    }
+}
+
+/// The first of these in which there is something.
+fn first_of(all: [&Vec<Missing>; 2]) -> Vec<Missing> {
+    all.into_iter()
+        .find(|missing| !missing.is_empty())
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// What a forked child found out.
 struct Trial {
-    namespaces: Result<Entered, String>,
+    namespaces: Result<Entered, Missing>,
     step: Result<(), String>,
     overlay: Result<(), String>,
 }
@@ -258,7 +307,10 @@ impl Trial {
         let one_line = |text: String| text.replace('\n', " ");
         let entered = match enter() {
             Ok(entered) => entered,
-            Err(error) => return format!("!{}\n", one_line(error.to_string())),
+            Err(EnterError::Forbidden { reason, grant, .. }) => {
+                return format!("!{}\t{}\n", one_line(reason), one_line(grant));
+            }
+            Err(error) => return format!("!{}\n", one_line(with_causes(error))),
         };
         let kind = match &entered {
             Entered::Privileged => "privileged".to_owned(),
@@ -299,9 +351,9 @@ impl Trial {
                 (Some(reason), _) => Ok(Entered::SingleId {
                     reason: reason.to_owned(),
                 }),
-                (None, reason) => Err(reason.unwrap_or(line).to_owned()),
+                (None, reason) => Err(refusal(reason.unwrap_or(line))),
             },
-            None => Err("the trial ended without a word".to_owned()),
+            None => Err(refusal("the trial ended without a word")),
         };
         Self {
             namespaces,
@@ -309,6 +361,14 @@ impl Trial {
             overlay: finding(lines.next()),
         }
     }
+}
+
+/// Reason and grant as the child wrote them.
+fn refusal(line: &str) -> Missing {
+    let (reason, grant) = line
+        .split_once('\t')
+        .unwrap_or((line, "allow user namespaces, or grant CAP_SYS_ADMIN"));
+    Missing::new(reason, grant)
 }
 
 fn with_causes(error: impl std::error::Error) -> String {

@@ -32,6 +32,7 @@ mod init;
 mod limits;
 mod mountpoint;
 mod overlay;
+mod pod;
 mod process;
 mod report;
 mod run;

@@ -1,0 +1,99 @@
+//! Builds under what a namespace restricts its pods by.
+
+use super::{RANDOM_USER, Site, digest, message};
+use crate::support::kubelet;
+
+#[test]
+fn a_dockerfile_without_run_is_built_in_a_restricted_pod_ps_01_ps_02_ps_03() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::new();
+    let source = site.source(
+        "FROM scratch\nCOPY --chown=7:8 page.txt /srv/\nENV A=1\n",
+        &[
+            ("page.txt", "first\n"),
+            (".dockerignore", "secret\n"),
+            ("secret", "no\n"),
+        ],
+    );
+    let job = site.job(&source, &[""; 0]);
+    let ended = job.run("nonroot", None);
+    assert_eq!(message(&ended)["tags"][0], site.registry.name("app:1"));
+    assert_eq!(
+        digest(&ended),
+        site.local_digest(&source),
+        "the same as on this machine"
+    );
+    let random = job.digest("random", Some(RANDOM_USER));
+    assert_eq!(digest(&ended), random, "whoever the user is");
+}
+
+#[test]
+fn buildpacks_build_in_a_restricted_pod_ps_01_ps_02_ps_03_ps_04_ps_05() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::with_builder();
+    let credentials = site
+        .machine
+        .files("credentials", &[("config.json", r#"{"auths": {}}"#)]);
+    let config = credentials.join("config.json").to_str().unwrap().to_owned();
+    let more = [
+        "--env=FX_KEY=7",
+        "--registry-config",
+        &config,
+        "--cache=pvc:cache",
+    ];
+    let arguments = [&site.builder()[..], &more.map(str::to_owned)].concat();
+    let job = site.job(&site.machine.app(), &arguments);
+    let ended = job.run("builder-user", None);
+    let steps: Vec<&str> = ended.iter().map(|ended| ended.step.as_str()).collect();
+    assert_eq!(
+        steps,
+        [
+            "source", "analyze", "detect", "restore", "build", "export", "result"
+        ]
+    );
+    // The variable reached the buildpacks through a Secret's links.
+    let built = ended[4].finished.text();
+    assert!(built.contains("fx-layers: none: metadata=no"), "{built}");
+    // The next pod, with another user of the same group, reads the cache.
+    let again = job.run("builder-user", Some(RANDOM_USER));
+    assert_eq!(digest(&again), digest(&ended), "with layers from the cache");
+    let restored = again[4].finished.text();
+    assert!(
+        restored.contains("build-cache: metadata=yes contents=yes"),
+        "{restored}"
+    );
+    let random = job.digest("random", Some(RANDOM_USER));
+    assert_eq!(random, digest(&ended), "whoever the user is");
+}
+
+#[test]
+fn run_needs_more_than_restricted_and_the_error_names_the_lines_that_grant_it() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::with_builder();
+    let base = site.registry.name("run");
+    let dockerfile = format!("FROM {base}\nUSER root\nRUN echo made >/made && chown 5:6 /made\n");
+    let source = site.source(&dockerfile, &[]);
+    let refused = site.job(&source, &["--pod-security", "restricted"]);
+    let refused = refused.run("restricted", None);
+    let last = refused.last().unwrap();
+    assert_eq!(last.step, "build");
+    assert!(!last.finished.status().success());
+    let text = last.finished.text();
+    let place = |line: &str| text.find(line).unwrap_or_else(|| panic!("no {line} in {text}"));
+    assert!(
+        place("`hostUsers: false`") < place("`procMount: Unmasked`"),
+        "{text}"
+    );
+    let chroot = site.job(&source, &["--pod-security", "baseline"]);
+    assert!(chroot.digest("baseline", None).starts_with("sha256:"));
+    // Fully isolated: it sees no process but its own.
+    let alone = format!("FROM {base}\nUSER root\nRUN test $(ls -d /proc/[0-9]* | wc -l) -lt 6\n");
+    let full = site.job(&site.source(&alone, &[]), &["--pod-security", "user-namespace"]);
+    assert!(full.digest("user-namespace", None).starts_with("sha256:"));
+}
