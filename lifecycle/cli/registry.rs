@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lifecycle_registry::{
-    Keychain, KeychainError, Mirrors, Pem, Proxies, Roots, Secret, Settings, Trust, TrustRule,
+    Keychain, KeychainError, Mirrors, Pem, Proxies, Retry, Roots, Secret, Settings, Trust, TrustRule,
 };
 
 use crate::arguments::RegistryArguments;
@@ -48,6 +48,11 @@ pub(crate) fn settings(
         roots: roots(arguments, environment)?,
         proxies: proxies(environment),
         mirrors: mirrors(arguments),
+        retry: if environment.is_pod() {
+            Retry::patient()
+        } else {
+            Retry::default()
+        },
         user_agent: concat!("lifecycle/", env!("CARGO_PKG_VERSION")).to_owned(),
         ..Settings::default()
     })

@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "a test says what it skips")]
 
 pub(crate) mod accounts;
+pub(crate) mod control_plane;
 pub(crate) mod daemon;
 #[expect(
     dead_code,

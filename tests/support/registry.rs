@@ -78,6 +78,21 @@ impl Registry {
         );
     }
 
+    /// It goes away, and keeps what it has.
+    pub(crate) fn stop(&mut self) {
+        drop(self.process.kill());
+        drop(self.process.wait());
+    }
+
+    /// It comes back at the same place. What it says about requests begins anew.
+    pub(crate) fn start_again(&mut self) {
+        self.process = spawn(self.directory.path());
+        assert!(
+            answers(&mut self.process, self.port),
+            "docker-registry does not come back"
+        );
+    }
+
     /// `127.0.0.1:PORT`.
     pub(crate) fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)

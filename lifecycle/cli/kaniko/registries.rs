@@ -28,7 +28,7 @@ pub(super) fn settings(
     if let Some(upstream) = environment.text("UPSTREAM_CLIENT_TYPE") {
         user_agent = format!("{user_agent},{upstream}");
     }
-    let attempts = Retry::default().attempts.max(given.retries.saturating_add(1));
+    let attempts = usual.retry.attempts.max(given.retries.saturating_add(1));
     Ok(Settings {
         keychain: keychain(given, environment)?,
         trust: trust(given, destinations),
@@ -36,7 +36,7 @@ pub(super) fn settings(
         mirrors: mirrors(given)?,
         retry: Retry {
             attempts,
-            ..Retry::default()
+            ..usual.retry
         },
         ignore_immutable_tags: given.ignore_immutable_tags,
         user_agent,

@@ -37,7 +37,7 @@ const NEEDED: [(&str, &str, &str, &str, &str); 12] = [
     ("list", "", "pods", "", "to follow"),
     ("watch", "", "pods", "", "to follow"),
     ("get", "", "pods", "log", "to show what the steps say"),
-    ("create", "", "pods", "exec", "for --source stream only"),
+    ("create", "", "pods", "exec", "for --send-source stream only"),
     (
         "create",
         "",

@@ -157,6 +157,17 @@ pub struct Retry {
     pub patience: Duration,
 }
 
+impl Retry {
+    /// For work that nobody waits at, as in a pod: it outlasts a registry that is away for half a minute. A person would
+    /// rather learn of a wrong port at once.
+    pub fn patient() -> Self {
+        Self {
+            attempts: 9,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Retry {
     fn default() -> Self {
         Self {

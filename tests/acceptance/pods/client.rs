@@ -45,6 +45,23 @@ impl Client {
         invocation.env("KUBECONFIG", &self.kubeconfig)
     }
 
+    /// Waits until somebody watches a Job.
+    pub(super) fn wait_until_followed(&self, job: &str) {
+        for _ in 0..6000 {
+            let world = self.server.world();
+            let mut watches = world
+                .seen()
+                .iter()
+                .filter(|seen| seen.target.contains("watch=true"));
+            if watches.any(|seen| seen.target.contains(job)) {
+                return;
+            }
+            drop(world);
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("nobody follows {job}");
+    }
+
     /// The requests that the registry carried out.
     pub(super) fn registry_requests(&self, method: &str, path: &str) -> usize {
         let all = self.site.registry.requests();
@@ -114,7 +131,7 @@ fn build_on_kubernetes_goes_from_the_source_here_to_a_digest_there() {
 
 /// Submits, follows by name, and compares what status, registry and a build of this machine say about the image. Returns
 /// the name of the build.
-fn submit_logs_digest(
+pub(super) fn submit_logs_digest(
     machine: &Machine,
     image: &str,
     source: &Path,

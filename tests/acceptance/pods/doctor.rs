@@ -118,9 +118,10 @@ impl Patient {
         std::fs::write(source.join("Dockerfile"), dockerfile).unwrap();
         let name = self.site.registry.name("lifted:1");
         // The store of before is of the user of before.
-        let words = ["build", "/source", "--tag", &name, "--output", "registry", "--store"];
-        self.run(&[&words[..], &["/store/lifted"]].concat())
-            .with_code(0);
+        let words = [
+            "build", "/source", "--tag", &name, "--output", "registry", "--store",
+        ];
+        self.run(&[&words[..], &["/store/lifted"]].concat()).with_code(0);
     }
 }
 

@@ -1,9 +1,12 @@
 //! Builds in a pod without a cluster: the Jobs of `lifecycle build --on kubernetes`, carried out under what pods are restricted by.
 
 mod client;
+mod control_plane;
 mod doctor;
+mod jobs;
 mod restrictions;
 mod source;
+mod survival;
 mod termination;
 
 use std::fs;

@@ -345,6 +345,24 @@ fn a_request_that_is_too_large_is_sent_in_pieces() {
 }
 
 #[test]
+fn a_patient_client_outlasts_a_registry_that_is_away_for_half_a_minute() {
+    let fake = FakeRegistry::start();
+    let (settings, clock) = settings();
+    // Its clock has no jitter: these are the shortest pauses that there can be.
+    let retry = Retry::patient();
+    let registry = Registry::new(Settings { retry, ..settings }).unwrap();
+    let away = Action::Answer(503, Vec::new(), Vec::new());
+    fake.rule("", "", usize::try_from(retry.attempts).unwrap() - 1, away);
+    let name = format!("{}/a:t", fake.address());
+    let receipt = push(&registry, &image(&[b"x"]), &[&name]).unwrap();
+    let slept: Duration = clock.slept().iter().sum();
+    assert!(slept >= Duration::from_secs(30), "{slept:?}");
+    let manifest = fake.manifest("a", "t").unwrap();
+    assert_eq!(Digest::of(&manifest), receipt.digest);
+    assert_eq!(fake.count("PUT", "/manifests/"), 1, "pushed once\n{}", fake.log());
+}
+
+#[test]
 fn a_registry_that_takes_nothing_more_is_given_up_but_a_slow_maker_is_not() {
     let fake = FakeRegistry::start();
     let (settings, _) = settings();
