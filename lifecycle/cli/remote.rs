@@ -14,6 +14,8 @@ use lifecycle_remote::{GitAuthorization, GitSettings, Object, Remote, Repository
 use url::Url;
 
 use crate::environment::Environment;
+#[cfg(feature = "kubernetes")]
+use crate::failure::Failure;
 
 /// The user that servers take together with a token.
 const TOKEN_USER: &str = "x-access-token";
@@ -24,8 +26,40 @@ pub(crate) fn everything(web: Web, environment: &Environment) -> Remote {
     Remote::new(web, GitSettings::default(), stores(environment))
 }
 
+/// What a store's tools know a variable of theirs by.
+const PREFIXES: [&str; 4] = ["AWS_", "S3_", "GOOGLE_", "AZURE_"];
+
+/// The same as variables for another machine, where files of this one are not.
+#[cfg(feature = "kubernetes")]
+pub(crate) fn store_variables(environment: &Environment) -> Result<BTreeMap<String, String>, Failure> {
+    /// Files with the key of an account, which can be a variable as well.
+    const KEYS: [&str; 3] = [
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_SERVICE_ACCOUNT",
+        "GOOGLE_SERVICE_ACCOUNT_PATH",
+    ];
+    let settings = stores(environment);
+    let has = |wanted: &str| settings.variables.iter().any(|(name, _)| name == wanted);
+    if settings.profile.is_some() && has("AWS_PROFILE") && !has("AWS_ACCESS_KEY_ID") {
+        return Err(Failure::new(
+            "source",
+            "a profile of AWS is in a file of this machine, which the pod does not have",
+        )
+        .help("set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"));
+    }
+    let mut variables = BTreeMap::new();
+    for (name, value) in &settings.variables {
+        if KEYS.contains(&name.as_str()) {
+            let key = fs_err::read_to_string(value.reveal())?;
+            variables.insert("GOOGLE_SERVICE_ACCOUNT_KEY".to_owned(), key);
+        } else if !name.ends_with("_FILE") && name != "AWS_PROFILE" {
+            variables.insert(name.clone(), value.reveal().to_owned());
+        }
+    }
+    Ok(variables)
+}
+
 fn stores(environment: &Environment) -> StoreSettings {
-    const PREFIXES: [&str; 4] = ["AWS_", "S3_", "GOOGLE_", "AZURE_"];
     let named = environment.all().filter_map(|(name, value)| {
         let (name, value) = (name.to_str()?, value.to_str()?);
         let is_ours = PREFIXES.iter().any(|prefix| name.starts_with(prefix)) && !value.is_empty();

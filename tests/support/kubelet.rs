@@ -190,10 +190,15 @@ impl Kubelet {
             env.insert("CNB_GROUP_ID".to_owned(), json!("1000"));
         }
         for variable in container["env"].as_array().into_iter().flatten() {
-            env.insert(
-                variable["name"].as_str().unwrap().to_owned(),
-                variable["value"].clone(),
-            );
+            let reference = &variable["valueFrom"]["secretKeyRef"];
+            let value = if reference.is_object() {
+                let secret = secret_named(objects, reference["name"].as_str().unwrap());
+                let bytes = value_of(secret, reference["key"].as_str().unwrap());
+                json!(String::from_utf8(bytes).unwrap())
+            } else {
+                variable["value"].clone()
+            };
+            env.insert(variable["name"].as_str().unwrap().to_owned(), value);
         }
         let directory = container["workingDir"].as_str().unwrap_or("/");
         let profile = if own["seccompProfile"].is_null() {
@@ -268,21 +273,28 @@ impl Kubelet {
         let data = at.join("..2026_01_01");
         fs::create_dir_all(&data).unwrap();
         std::os::unix::fs::symlink("..2026_01_01", at.join("..data")).unwrap();
-        let is_it = |object: &&Value| object["kind"] == "Secret" && object["metadata"]["name"] == name;
-        let secret = objects
-            .iter()
-            .find(is_it)
-            .unwrap_or_else(|| panic!("there is no Secret {name}"));
+        let secret = secret_named(objects, name);
         for item in items.as_array().unwrap() {
-            let value = secret["data"][item["key"].as_str().unwrap()].as_str().unwrap();
             let path = item["path"].as_str().unwrap();
-            fs::write(data.join(path), BASE64_STANDARD.decode(value).unwrap()).unwrap();
+            fs::write(data.join(path), value_of(secret, item["key"].as_str().unwrap())).unwrap();
             fs::set_permissions(data.join(path), fs::Permissions::from_mode(0o440)).unwrap();
             chown(data.join(path), Some(0), Some(group)).unwrap();
             std::os::unix::fs::symlink(format!("..data/{path}"), at.join(path)).unwrap();
         }
         at
     }
+}
+
+fn secret_named<'a>(objects: &'a [Value], name: &str) -> &'a Value {
+    let is_it = |object: &&Value| object["kind"] == "Secret" && object["metadata"]["name"] == name;
+    let found = objects.iter().find(is_it);
+    found.unwrap_or_else(|| panic!("there is no Secret {name}"))
+}
+
+fn value_of(secret: &Value, key: &str) -> Vec<u8> {
+    BASE64_STANDARD
+        .decode(secret["data"][key].as_str().unwrap())
+        .unwrap()
 }
 
 fn number_of(capability: &str) -> u8 {

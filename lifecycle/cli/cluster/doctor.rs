@@ -30,7 +30,10 @@ pub(crate) fn doctor(
             arguments: Vec::new(),
             secrets: BTreeMap::new(),
         },
-        source: SourceAt::Remote("https://doctor.invalid/app.git".to_owned()),
+        source: SourceAt::Remote {
+            place: "https://doctor.invalid/app.git".to_owned(),
+            variables: BTreeMap::new(),
+        },
         executor: Executor {
             image: "doctor.invalid/executor".to_owned(),
             program: "/kaniko/lifecycle".to_owned(),

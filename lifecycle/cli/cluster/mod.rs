@@ -5,8 +5,11 @@ mod doctor;
 mod follow;
 mod jobs;
 mod pod;
+mod recipe;
 mod source;
+mod submission;
 mod submit;
+mod unfinished;
 
 use std::path::PathBuf;
 

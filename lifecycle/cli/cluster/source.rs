@@ -14,6 +14,8 @@ use lifecycle_layers::{Contents, Entry, Kind, Owner, PackError, Packing, Style, 
 use lifecycle_platform::Selection;
 use lifecycle_store::Expected;
 
+use crate::arguments::BuildArguments;
+use crate::commands::build::Project;
 use crate::console::human_size;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -22,16 +24,71 @@ use crate::transfer;
 /// Which files of a directory are sent.
 #[derive(Debug)]
 pub(super) struct Files {
-    pub(super) directory: PathBuf,
+    directory: PathBuf,
     /// `include` and `exclude` of project.toml.
-    pub(super) selection: Selection,
+    selection: Selection,
     /// `.dockerignore`. The Dockerfile and the file itself go along all the same: the build asks for them.
-    pub(super) ignore: Ignore,
+    ignore: Ignore,
     /// What is needed whatever the patterns say.
-    pub(super) kept: Vec<PathBuf>,
+    kept: Vec<PathBuf>,
 }
 
 impl Files {
+    /// Those that a build of a directory needs.
+    pub(super) fn of(
+        arguments: &BuildArguments,
+        directory: &Path,
+        is_dockerfile: bool,
+        session: &Session,
+    ) -> Result<Self, Failure> {
+        let mut kept = Vec::new();
+        let (mut selection, mut ignore) = (Selection::All, Ignore::default());
+        if is_dockerfile {
+            let file = arguments
+                .dockerfile
+                .file
+                .clone()
+                .filter(|file| !file.as_os_str().is_empty());
+            let file = file.unwrap_or_else(|| PathBuf::from("Dockerfile"));
+            let own = PathBuf::from(format!("{}.dockerignore", file.display()));
+            let general = PathBuf::from(".dockerignore");
+            let chosen = [&own, &general]
+                .into_iter()
+                .find(|path| directory.join(path).is_file());
+            if let Some(path) = chosen {
+                let bytes = fs_err::read(directory.join(path))?;
+                ignore = Ignore::parse(path.display().to_string(), bytes).map_err(|diagnostics| {
+                    for diagnostic in &diagnostics {
+                        session.console.diagnostic(diagnostic);
+                    }
+                    Failure::new("ignore", format!("{} has errors", path.display()))
+                })?;
+            }
+            kept.extend([file, own, general]);
+        } else {
+            let project = Project::read(directory, arguments.descriptor.as_deref(), &session.console)?;
+            selection = project.selection(directory)?;
+            kept.push(PathBuf::from("project.toml"));
+        }
+        if arguments.kubernetes.gitignore {
+            let Selection::All = selection else {
+                return Err(Failure::new(
+                    "gitignore",
+                    "--gitignore and include or exclude in project.toml exclude each other",
+                ));
+            };
+            let text = fs_err::read_to_string(directory.join(".gitignore"))?;
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            selection = Selection::new(directory, &[], &lines)?;
+        }
+        Ok(Self {
+            directory: directory.to_owned(),
+            selection,
+            ignore,
+            kept,
+        })
+    }
+
     /// Whether a path is sent. `.git` never is: the history of a project is no part of its image.
     fn takes(&self, path: &Path, is_directory: bool) -> bool {
         if path.starts_with(".git") {

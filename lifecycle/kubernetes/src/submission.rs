@@ -88,7 +88,12 @@ pub enum SourceAt {
         patience: Duration,
     },
     /// A place that the executor fetches from by itself: git, an archive behind an URL, an object store.
-    Remote(String),
+    Remote {
+        /// Its address.
+        place: String,
+        /// What lets the step that fetches it in, as variables. They go along in a Secret that lives as long as the Job.
+        variables: BTreeMap<String, String>,
+    },
 }
 
 /// The program in the cluster.

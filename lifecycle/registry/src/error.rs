@@ -29,6 +29,8 @@ pub enum Error {
         reason: &'static str,
         /// Whether another try may help.
         transient: bool,
+        /// Nobody listens there: the address is wrong, or the registry is being started again.
+        refused: bool,
         /// The HTTP client's own words.
         #[source]
         cause: Arc<reqwest::Error>,
@@ -154,6 +156,8 @@ pub(crate) enum Again {
     Soon,
     /// After the pause that the registry asks for.
     After(Duration),
+    /// After a pause, if the registry is known to be there.
+    IfPatient,
 }
 
 impl Error {
@@ -168,6 +172,7 @@ impl Error {
             Self::Unreachable { transient: true, .. } | Self::TimedOut { .. } | Self::Cut { .. } => {
                 Again::Soon
             }
+            Self::Unreachable { refused: true, .. } => Again::IfPatient,
             _ => Again::Never,
         }
     }

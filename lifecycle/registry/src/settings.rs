@@ -153,6 +153,8 @@ pub struct Retry {
     pub first: Duration,
     /// No pause of ours is longer.
     pub longest: Duration,
+    /// Whether a refused connection is that of a registry which will be back.
+    pub outlasts_refusals: bool,
     /// A registry may ask for a longer one (`Retry-After`), up to this; if it asks for more we give up at once.
     pub patience: Duration,
 }
@@ -163,6 +165,7 @@ impl Retry {
     pub fn patient() -> Self {
         Self {
             attempts: 9,
+            outlasts_refusals: true,
             ..Self::default()
         }
     }
@@ -174,6 +177,7 @@ impl Default for Retry {
             attempts: 5,
             first: Duration::from_millis(500),
             longest: Duration::from_secs(15),
+            outlasts_refusals: false,
             patience: Duration::from_mins(2),
         }
     }

@@ -358,6 +358,7 @@ impl Transport {
             .mul_f64(0.5 + self.settings.clock.jitter() / 2.0);
         match error.again() {
             Again::Soon => Some(own),
+            Again::IfPatient => retry.outlasts_refusals.then_some(own),
             Again::After(asked) if asked <= retry.patience => Some(asked.max(own)),
             Again::After(_) | Again::Never => None,
         }

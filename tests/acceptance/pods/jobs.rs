@@ -16,10 +16,9 @@ fn at_a_terminal(invocation: &Invocation, talk: &[(&str, &str)]) -> Invocation {
     invocation.clone().under(&["python3", script, &talk])
 }
 
-fn job_of(client: &Client) -> serde_json::Value {
-    let world = client.server.world();
-    let names = world.names("jobs");
-    world.object("jobs", names.last().unwrap()).unwrap().clone()
+/// Whether a Job is there; one whose client cancels it is removed.
+fn runs_on(client: &Client) -> bool {
+    !client.server.world().names("jobs").is_empty()
 }
 
 #[test]
@@ -35,12 +34,7 @@ fn ctrl_c_on_a_terminal_asks_and_detaches_or_cancels_jc_24() {
         let build = client.build(&source, &[]);
         let person = at_a_terminal(&build, &[("Submitted app-", CTRL_C), (QUESTION, answer)]);
         person.fails(code).says(says);
-        let job = job_of(&client);
-        assert_eq!(
-            job["spec"]["suspend"] == true,
-            is_cancelled,
-            "after {answer:?}: {job}"
-        );
+        assert_eq!(runs_on(&client), !is_cancelled, "after {answer:?}");
         // What runs on keeps its source, what does not has none any more.
         let removed = client.registry_requests("DELETE", "/manifests/");
         assert_eq!(removed, usize::from(is_cancelled), "after {answer:?}");
@@ -71,7 +65,7 @@ fn without_a_terminal_a_signal_cancels_unless_detaching_was_asked_for_jc_24() {
         client.wait_until_followed(&job);
         running.signal(rustix::process::Signal::INT);
         running.wait().with_code(code);
-        assert_eq!(job_of(&client)["spec"]["suspend"] == true, code != 0);
+        assert_eq!(runs_on(&client), code == 0);
     }
 }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::kubelet::{Ended, Imposed, Kubelet};
-use crate::support::{BuilderRoot, Invocation, Machine, Registry, images};
+use crate::support::{BuilderRoot, Finished, Invocation, Machine, Registry, images};
 
 const EXECUTOR: &str = "executor.test/lifecycle:1";
 /// A user that no file knows, as namespaces of some distributions have them.
@@ -92,10 +92,15 @@ impl Site {
             .build(source, arguments)
             .argument("--dry-run")
             .argument("--output=json");
+        self.job_of(&printed.succeeds(), source)
+    }
+
+    /// The build whose objects were printed.
+    fn job_of(&self, printed: &Finished, source: &Path) -> Job<'_> {
         Job {
             site: self,
             source: source.to_owned(),
-            objects: printed.succeeds().json()["items"].as_array().unwrap().clone(),
+            objects: printed.json()["items"].as_array().unwrap().clone(),
         }
     }
 

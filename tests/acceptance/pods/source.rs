@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::archive;
-use crate::support::Machine;
+use super::{RANDOM_USER, Site, archive, digest};
+use crate::support::file_server::FileServer;
+use crate::support::{Machine, kubelet};
 
 #[test]
 fn a_streamed_source_is_taken_whole_or_not_at_all_jc_02_jc_03() {
@@ -49,4 +50,114 @@ fn a_streamed_source_is_taken_whole_or_not_at_all_jc_02_jc_03() {
         "first\n"
     );
     assert_eq!(received(), 0, "the archive is gone when it is unpacked");
+}
+
+#[test]
+fn an_object_is_fetched_by_the_pod_and_its_keys_are_for_that_step_alone() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::new();
+    let source = site.small_source();
+    let tar = site.machine.path("context.tar");
+    archive(&source, &tar);
+    let server = FileServer::start();
+    server.keep("/bucket/context.tar", fs::read(&tar).unwrap(), &[]);
+    let build = site.build(
+        Path::new("s3://bucket/context.tar"),
+        &["--dockerfile", "--dry-run", "--output=json"],
+    );
+    let printed = build
+        .env("AWS_ACCESS_KEY_ID", "key-of-the-bucket")
+        .env("AWS_SECRET_ACCESS_KEY", "hush-hush")
+        .env("AWS_REGION", "here")
+        .env("S3_ENDPOINT", server.url(""))
+        .succeeds();
+    let job = site.job_of(&printed, &source);
+    let pod = &job.object()["spec"]["template"]["spec"];
+    for container in pod["initContainers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .chain(pod["containers"].as_array().unwrap())
+    {
+        let knows = container.to_string().contains("source.AWS_SECRET_ACCESS_KEY");
+        assert_eq!(knows, container["name"] == "source", "{container}");
+    }
+    assert!(!job.object().to_string().contains("hush-hush"));
+    assert_eq!(job.digest("pod", Some(RANDOM_USER)), site.local_digest(&source));
+    let authorization = server.seen()[0].headers["authorization"].clone();
+    assert!(
+        authorization.contains("Credential=key-of-the-bucket/"),
+        "{authorization}"
+    );
+}
+
+#[test]
+fn a_profile_that_a_pod_cannot_read_is_refused_with_what_it_can() {
+    let site = Site::new();
+    let aws = site.machine.files(
+        "aws",
+        &[(
+            "credentials",
+            "[p]\naws_access_key_id = x\naws_secret_access_key = y\n",
+        )],
+    );
+    let build = site.build(
+        Path::new("s3://bucket/context.tar"),
+        &["--dockerfile", "--dry-run"],
+    );
+    build
+        .env("AWS_SHARED_CREDENTIALS_FILE", aws.join("credentials"))
+        .env("AWS_PROFILE", "p")
+        .fails(1)
+        .says("AWS_ACCESS_KEY_ID");
+}
+
+#[test]
+fn options_that_a_pod_can_follow_are_passed_on() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::new();
+    let source = site.small_source();
+    let options = [
+        "--sbom",
+        "--provenance=mode=max",
+        "--annotation=org.example.a=b",
+        "--isolation=none",
+        "--shm-size=16m",
+        "--add-host=db:192.0.2.7",
+    ];
+    let ended = site.job(&source, &options).run("pod", None);
+    let image = format!("registry:{}@{}", site.registry.name("app"), digest(&ended));
+    let inspected = site
+        .machine
+        .lifecycle(&["inspect", &image, "--output", "json"])
+        .succeeds()
+        .text();
+    for text in ["org.example.a", "attestation"] {
+        assert!(inspected.contains(text), "{text}: {inspected}");
+    }
+    let bill = site.machine.lifecycle(&["sbom", &image]).succeeds().stdout();
+    assert!(bill.contains("CycloneDX"), "{bill}");
+    // In the pod nothing may run, as was asked for.
+    let base = site.source("FROM scratch\nRUN true\n", &[]);
+    let refused = site.job(&base, &["--isolation=none"]).run("refused", None);
+    let last = refused.last().unwrap();
+    assert!(
+        last.finished.text().contains("no isolation to run commands in"),
+        "{}",
+        last.finished.text()
+    );
+    // The index of several platforms has no room for an image's own.
+    let two = [
+        "--platform=linux/amd64",
+        "--platform=linux/arm64",
+        "--sbom",
+        "--dry-run",
+    ];
+    site.build(&source, &two)
+        .fails(2)
+        .says("--sbom is for one platform");
 }

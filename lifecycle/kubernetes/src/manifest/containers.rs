@@ -1,11 +1,12 @@
 //! The steps of a build, a container each: they run one after the other, and each sees no more than it needs.
 
 use k8s_openapi::api::core::v1::{
-    AppArmorProfile, Capabilities, Container, EnvVar, ResourceRequirements, SeccompProfile, SecurityContext,
-    VolumeMount,
+    AppArmorProfile, Capabilities, Container, EnvVar, EnvVarSource, ResourceRequirements, SeccompProfile,
+    SecretKeySelector, SecurityContext, VolumeMount,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
+use super::key;
 use super::volumes::{
     self, AUTHORITIES, CACHE, CREDENTIALS, LAYERS, ORDER, PLATFORM, SECRETS, SOURCE, SOURCE_VOLUME, STORE,
     WORKSPACE, mount, mount_to_read, scratch,
@@ -56,8 +57,9 @@ fn source(submission: &Submission) -> Container {
             step.speak_to_registries(true);
         }
         SourceAt::Stream { patience } => step.argue(["--wait", &patience.as_secs().to_string()]),
-        SourceAt::Remote(place) => {
+        SourceAt::Remote { place, variables } => {
             step.argue(["--from", place]);
+            step.secrets = variables.keys().map(String::as_str).collect();
             step.speak_to_registries(false);
         }
     }
@@ -237,6 +239,8 @@ struct Step<'a> {
     image: String,
     arguments: Vec<String>,
     env: Vec<(String, String)>,
+    /// Variables whose values are in the build's Secret.
+    secrets: Vec<&'a str>,
     mounts: Vec<VolumeMount>,
     security: PodSecurity,
 }
@@ -249,6 +253,7 @@ impl<'a> Step<'a> {
             image,
             arguments: Vec::new(),
             env: Vec::new(),
+            secrets: Vec::new(),
             mounts: vec![scratch(name)],
             security: PodSecurity::Restricted,
         };
@@ -297,12 +302,25 @@ impl<'a> Step<'a> {
             value: Some(value),
             value_from: None,
         };
+        let secret = |name: &str| EnvVar {
+            name: name.to_owned(),
+            value: None,
+            value_from: Some(EnvVarSource {
+                secret_key_ref: Some(SecretKeySelector {
+                    name: self.submission.id.clone(),
+                    key: key::of_source(name),
+                    optional: None,
+                }),
+                ..EnvVarSource::default()
+            }),
+        };
+        let secrets: Vec<EnvVar> = self.secrets.iter().map(|name| secret(name)).collect();
         Container {
             name: self.name.to_owned(),
             image: Some(self.image),
             command: Some(self.arguments),
             working_dir: Some("/tmp".to_owned()),
-            env: Some(self.env.into_iter().map(variable).collect()),
+            env: Some(self.env.into_iter().map(variable).chain(secrets).collect()),
             volume_mounts: Some(self.mounts),
             resources: Some(resources(self.submission)),
             security_context: Some(security(self.security)),

@@ -17,7 +17,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 
 use crate::names;
-use crate::submission::{CacheAt, Credentials, Recipe, Submission};
+use crate::submission::{CacheAt, Credentials, Recipe, SourceAt, Submission};
 
 /// The objects of one build.
 #[derive(Debug, Clone, PartialEq)]
@@ -121,6 +121,10 @@ mod key {
     pub(super) fn variable(name: &str) -> String {
         format!("env.{name}")
     }
+    /// A variable for the step that fetches the source.
+    pub(super) fn of_source(name: &str) -> String {
+        format!("source.{name}")
+    }
     /// A secret of a Dockerfile's build.
     pub(super) fn secret(id: &str) -> String {
         format!("secret.{id}")
@@ -131,6 +135,12 @@ fn secret(submission: &Submission) -> Option<Secret> {
     let mut data = BTreeMap::new();
     if let Credentials::Sent(config) = &submission.credentials {
         data.insert(key::CONFIG.to_owned(), ByteString(config.clone()));
+    }
+    if let SourceAt::Remote { variables, .. } = &submission.source {
+        let variable = |(name, value): (&String, &String)| {
+            (key::of_source(name), ByteString(value.clone().into_bytes()))
+        };
+        data.extend(variables.iter().map(variable));
     }
     match &submission.recipe {
         Recipe::Buildpacks(phases) => {

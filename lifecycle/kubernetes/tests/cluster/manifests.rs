@@ -121,7 +121,10 @@ fn submissions() -> Vec<(&'static str, Submission)> {
     };
     let mut rooted = submission(dockerfile());
     rooted.security = PodSecurity::Baseline;
-    rooted.source = SourceAt::Remote("https://git.test/app.git#main".to_owned());
+    rooted.source = SourceAt::Remote {
+        place: "https://git.test/app.git#main".to_owned(),
+        variables: BTreeMap::new(),
+    };
     vec![
         ("dockerfile", submission(dockerfile())),
         ("dockerfile-user-namespace", cached),

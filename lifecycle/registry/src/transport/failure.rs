@@ -47,6 +47,7 @@ pub(super) fn unreachable(method: &Method, url: &Url, error: reqwest::Error) -> 
         url: shown(url),
         reason,
         transient,
+        refused: is_refused(&error),
         cause: Arc::new(error.without_url()),
     }
 }
