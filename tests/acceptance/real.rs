@@ -6,6 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use crate::support::images::buildpack;
 use crate::support::{Machine, Running};
 
 /// The store of these tests lies below target and stays, because its stack takes minutes to make. One that was made of
@@ -154,4 +155,69 @@ fn nginx_is_built_from_source_by_a_dockerfile_and_answers() {
     let again = build.succeeds();
     again.says("0 steps carried out, 9 taken from earlier builds");
     assert_eq!(machine.digest("real/nginx"), digest, "nginx again");
+}
+
+/// Buildpacks that use what they find in the build image, with the registries of three languages (platforms.md 4.1).
+#[test]
+fn apps_are_built_with_the_build_images_npm_pip_and_cargo() {
+    let machine = machine();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let context = fixtures.join("toolchain");
+    let certificates = "id=certificates,src=/etc/ssl/certs/ca-certificates.crt";
+    let tools = [
+        "build",
+        context.to_str().unwrap(),
+        "--dockerfile",
+        "--secret",
+        certificates,
+        "--tag",
+        "real/toolchain",
+    ];
+    machine.lifecycle(&tools).with_network_settings().succeeds();
+    let groups = ["npm", "pip", "cargo"].map(|kind| {
+        let directory = buildpack(&format!("fx-{kind}"));
+        format!("[[buildpacks]]\nuri = \"{directory}\"\n[[order]]\n[[order.group]]\nid = \"fx-{kind}\"\n")
+    });
+    let toml = format!(
+        "[build]\nimage = \"real/toolchain\"\n[[run.images]]\nimage = \"lifecycle/debian-12:run\"\n{}",
+        groups.concat()
+    );
+    let definition = machine
+        .files("toolchain", &[("builder.toml", &toml)])
+        .join("builder.toml");
+    let create = [
+        "builder",
+        "create",
+        definition.to_str().unwrap(),
+        "--tag",
+        "real/toolchain-builder",
+    ];
+    machine.lifecycle(&create).succeeds();
+
+    for (kind, source, text) in [
+        ("npm", "node", "Hello from Node"),
+        ("pip", "pip", "Hello from"),
+        ("cargo", "cargo", "Hello from Cargo"),
+    ] {
+        let (source, image) = (app(source), format!("real/fx-{kind}"));
+        let words = [
+            "build",
+            source.to_str().unwrap(),
+            "--builder",
+            "real/toolchain-builder",
+            "--tag",
+            &image,
+        ];
+        let build = machine.lifecycle(&words).with_network_settings();
+        build
+            .clone()
+            .argument("--clear-cache")
+            .succeeds()
+            .does_not_say("from the cache");
+        let mut server = Server::start(&machine, &image);
+        let page = server.page("/");
+        assert!(page.contains(text), "{page}");
+        server.stop();
+        build.succeeds().says("from the cache");
+    }
 }
