@@ -3,6 +3,7 @@
 mod builder;
 mod confinement;
 mod dockerfile;
+mod kept;
 mod modules;
 mod previous;
 mod project;
@@ -15,7 +16,6 @@ pub(crate) use self::dockerfile::{
     build as build_dockerfile, build_args, dockerfile_platform, failure_of, secrets, usual_options,
 };
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -27,9 +27,9 @@ use lifecycle_phases::{Access, Cancellation, Identifiers, Images, Reporter};
 use lifecycle_platform::{BuildOptions, BuildReport, RunImages};
 use lifecycle_sandbox::Network;
 use lifecycle_spec::{ExecEnv, PlatformApi, ProjectMetadataToml};
-use lifecycle_store::{Cache, Sharing};
 
 use self::builder::Builder;
+use self::kept::{cache, cache_image};
 use self::modules::{Asked, Wanted};
 use self::previous::{BuildSource, CacheAccess, Writable};
 use crate::arguments::{BuildArguments, Flow, NetworkArgument, On};
@@ -116,7 +116,7 @@ fn build(arguments: &BuildArguments, source: PathBuf, session: &Session) -> Resu
     } else {
         ProjectMetadataToml::default()
     };
-    let of_cache_image = CacheAccess::of(arguments, session)?;
+    let of_cache_image = CacheAccess::of(cache_image(arguments)?, session)?;
     let options = BuildOptions {
         selection: project.selection(&source)?,
         source,
@@ -388,79 +388,3 @@ pub(crate) fn seconds(text: Option<&str>) -> Result<Option<i64>, Failure> {
 
 /// Where the build and the image have the app unless `--workspace` says otherwise (P§Build).
 const APP: &str = "/workspace";
-
-/// Where layers are kept from one build to the next.
-enum Kept {
-    Nowhere,
-    InDirectory(PathBuf),
-    InStore(Cache),
-}
-
-impl Kept {
-    fn path(&self) -> Option<PathBuf> {
-        match self {
-            Self::Nowhere => None,
-            Self::InDirectory(path) => Some(path.clone()),
-            Self::InStore(cache) => Some(cache.path().to_owned()),
-        }
-    }
-
-    /// A directory of the user's may lie on any file system and be written by anybody, so its layers are only in tars.
-    fn unpacked(&self) -> Option<PathBuf> {
-        match self {
-            Self::Nowhere | Self::InDirectory(_) => None,
-            Self::InStore(cache) => Some(cache.path().join("unpacked")),
-        }
-    }
-
-    /// The same goes for what extensions' Dockerfiles came to.
-    fn extended(&self) -> Option<PathBuf> {
-        match self {
-            Self::Nowhere | Self::InDirectory(_) => None,
-            Self::InStore(cache) => Some(cache.path().join("extended")),
-        }
-    }
-}
-
-/// What `type=build;format=volume;name=NAME` and `type=build;format=bind;source=DIR` mean in a word.
-fn cache_of_pack(text: &str) -> Result<String, Failure> {
-    if !text.contains('=') || text.contains('/') && !text.contains("source=") {
-        return Ok(text.to_owned());
-    }
-    let mut parts: BTreeMap<&str, &str> = text.split(';').filter_map(|part| part.split_once('=')).collect();
-    let mut take = |key| parts.remove(key);
-    let (kind, format, name, source) = (take("type"), take("format"), take("name"), take("source"));
-    let word = match (kind.unwrap_or("build"), format.unwrap_or("volume"), name, source) {
-        ("build", "volume", Some(name), None) if !name.contains('/') => Some(name.to_owned()),
-        ("build", "bind", None, Some(source)) => {
-            Some(std::path::absolute(source)?.join("").display().to_string())
-        }
-        _ => None,
-    };
-    word.filter(|_| parts.is_empty()).ok_or_else(|| {
-        Failure::new("cache", format!("{text:?} is no cache that there is here")).help(
-            "write --cache NAME, --cache DIR, type=build;format=volume;name=NAME or type=build;format=bind;source=DIR; \
-             launch layers need no cache, the store has them",
-        )
-    })
-}
-
-/// The cache that `--cache` names, in a word or as pack writes it; without it, one for each repository.
-fn cache(arguments: &BuildArguments, name: &Reference, session: &Session) -> Result<Kept, Failure> {
-    let named = arguments.cache.as_deref().map(cache_of_pack).transpose()?;
-    let key = match named.as_deref() {
-        Some("none") => return Ok(Kept::Nowhere),
-        Some(path) if path.contains('/') => {
-            let path = std::path::absolute(Path::new(path))?;
-            fs_err::create_dir_all(&path)?;
-            return Ok(Kept::InDirectory(path));
-        }
-        Some(key) => key.to_owned(),
-        // What an image keeps needs nothing beside it.
-        None if arguments.pack.cache_image.is_some() => return Ok(Kept::Nowhere),
-        None => name.repository().to_string(),
-    };
-    Ok(Kept::InStore(
-        session.store()?.cache(&format!("build {key}"), Sharing::Locked)?,
-    ))
-}

@@ -8,7 +8,6 @@ use lifecycle_platform::BuildOptions;
 use lifecycle_registry::Registry;
 use lifecycle_store::Store;
 
-use crate::arguments::BuildArguments;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::session::{Nearest, Session};
@@ -117,8 +116,8 @@ pub(super) struct CacheAccess {
 }
 
 impl CacheAccess {
-    pub(super) fn of(arguments: &BuildArguments, session: &Session) -> Result<Option<Self>, Failure> {
-        let Some(reference) = arguments.pack.cache_image.clone() else {
+    pub(super) fn of(reference: Option<Reference>, session: &Session) -> Result<Option<Self>, Failure> {
+        let Some(reference) = reference else {
             return Ok(None);
         };
         let registry = session.registry()?.clone();

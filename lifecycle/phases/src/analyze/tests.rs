@@ -1,6 +1,6 @@
 //! The rules of analysis, against a store.
 
-use lifecycle_image::{Image, TransferError, TransferErrorKind, mutate};
+use lifecycle_image::{Artifact, Digest, Image, Source, TransferError, TransferErrorKind, mutate};
 use lifecycle_spec::{Distro, ExitCode, PlatformApi, RunImageEntry, TargetData};
 
 use super::*;
@@ -326,4 +326,50 @@ fn the_target_is_what_the_run_image_says_of_itself_an_09() {
         }),
     };
     assert_eq!(target, Some(expected));
+}
+
+/// A registry whose app image is damaged.
+#[derive(Debug)]
+struct Damaged<'a>(&'a World, TransferErrorKind);
+
+impl Source for Damaged<'_> {
+    fn artifact(&self, reference: &Reference) -> Result<Artifact, TransferError> {
+        if reference.to_string() == APP_IMAGE {
+            return Err(TransferError::new(self.1, "not as it should be"));
+        }
+        self.0.store.artifact(reference)
+    }
+
+    fn member(&self, reference: &Reference, digest: &Digest) -> Result<Image, TransferError> {
+        self.0.store.member(reference, digest)
+    }
+}
+
+#[test]
+fn a_corrupt_previous_image_is_none_but_a_registry_that_fails_is_told_an_11() {
+    let world = World::new();
+    for (kind, goes_on) in [
+        (TransferErrorKind::Corrupt, true),
+        (TransferErrorKind::Unsupported, true),
+        (TransferErrorKind::Unavailable, false),
+    ] {
+        let source = Damaged(&world, kind);
+        let images = Images {
+            source: &source,
+            ..world.images()
+        };
+        let found = analyze(&world.analyze_options(), &images, None, &*world.recorder);
+        match found {
+            Ok(report) => assert!(goes_on && report.analyzed.previous_image.is_none(), "{kind:?}"),
+            Err(error) => assert!(
+                !goes_on && error.exit_code() == ExitCode::Analyze,
+                "{kind:?}: {error}"
+            ),
+        }
+    }
+    assert!(
+        world
+            .recorder
+            .has("warning: ignoring the previous image \"registry.example/app:1\": not as it should be")
+    );
 }
