@@ -1,8 +1,11 @@
 //! The same job as every kind of user.
 
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::support::accounts::Account;
+use crate::support::images::RUN;
 use crate::support::{Machine, Registry};
 
 /// Builds, runs, pushes and cleans up as `account`.
@@ -88,4 +91,43 @@ fn root_and_an_ordinary_user_with_another_umask_make_the_same_stack() {
     // When the tests run as an ordinary user it is compared with itself.
     let other = Account::root().unwrap_or_else(Account::ordinary);
     assert_eq!(digests(&other, "022"), ordinary);
+}
+
+/// The run image's user is neither root nor whoever calls: it may open its streams all the same, whatever they lead to, and
+/// the files stay the caller's.
+#[test]
+fn a_process_opens_its_streams_as_another_user() {
+    let script = "cat /dev/stdin; echo out; echo opened >/dev/stdout; echo err >/dev/stderr; exit 3";
+    let accounts = [
+        Some(Account::ordinary()),
+        Some(Account::single_id()),
+        Account::root(),
+    ];
+    for account in accounts.into_iter().flatten() {
+        let (machine, program) = account.machine();
+        let directory = machine.files("streams", &[("in", "in\n"), ("out", "before\n")]);
+        account.own_tree(&directory);
+        let words = ["run", RUN, "--entrypoint", "/bin/sh", "--", "-c", script];
+        let run = |redirect: &str| {
+            let shell = format!("chmod 600 in out; {redirect}");
+            let wrapper = ["sh", "-c", &shell, "sh"];
+            let invocation = machine.lifecycle(&words).program(&program);
+            account.invoke(invocation.under(&wrapper).directory(&directory))
+        };
+        run(r#""$@" <in >>out 2>&1"#).fails(3);
+        let written = fs::read_to_string(directory.join("out")).unwrap();
+        let lines: Vec<_> = written.lines().filter(|line| !line.contains("isolat")).collect();
+        for line in ["before", "in", "out", "opened", "err"] {
+            assert!(lines.contains(&line), "{account:?}: {written}");
+        }
+        assert_eq!(lines[0], "before", "{account:?}: {written}");
+        run(r#"sh -c '"$@" <in 2>&1; echo "code $?"' sh "$@" | cat"#)
+            .succeeds()
+            .says("in\nout\nopened\n")
+            .says("err\n")
+            .says("code 3");
+        let owner = |name: &str| fs::metadata(directory.join(name)).unwrap().uid();
+        let own = fs::metadata(&directory).unwrap().uid();
+        assert_eq!((owner("in"), owner("out")), (own, own), "{account:?}");
+    }
 }

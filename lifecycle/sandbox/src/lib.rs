@@ -39,6 +39,7 @@ mod run;
 mod seccomp;
 mod spawn;
 mod step;
+mod streams;
 mod syscall;
 mod tree;
 mod users;

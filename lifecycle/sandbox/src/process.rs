@@ -11,6 +11,7 @@ use crate::error::SandboxError;
 use crate::limits::Cgroup;
 use crate::mountpoint::Stubs;
 use crate::report::Report;
+use crate::streams::{self, Relaying};
 use crate::syscall;
 
 /// How a command ended.
@@ -63,6 +64,7 @@ pub struct Process {
     pub stderr: Option<File>,
     /// The caller's side of its terminal, if it was to have one.
     pub terminal: Option<File>,
+    pub(crate) relays: Vec<Relaying>,
     pub(crate) init: Init,
     pub(crate) ended: Option<Exit>,
     // Dropped in this order: mount points after all processes are gone.
@@ -186,6 +188,7 @@ impl Process {
             std::panic::resume_unwind(panic);
         }
         self.stubs = None;
+        streams::finish(std::mem::take(&mut self.relays));
         exit
     }
 }

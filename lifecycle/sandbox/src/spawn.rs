@@ -1,18 +1,16 @@
 //! From a [`Run`] to a [`Process`]: prepare, fork, write the id maps, hear what the child says.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, open, openat};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, openat};
+use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{getegid, geteuid};
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, unlockpt};
 use rustix::thread::CapabilitySet;
 
 use crate::bookkeeper::Books;
@@ -23,9 +21,10 @@ use crate::init::{self, Channels, Origin, Plan, Surroundings};
 use crate::mountpoint::{Kind, Lifetime, MountPoints, Stubs};
 use crate::process::{Init, Process};
 use crate::report::{Failure, Report, SetUp};
-use crate::run::{Isolation, Network, Root, Run, Seccomp, Stdio, Streams, UserNamespace};
+use crate::run::{Isolation, Network, Root, Run, Seccomp, Streams, UserNamespace};
 use crate::seccomp::{self, Filters};
 use crate::step::{Bookkeeping, Credentials, Step};
+use crate::streams::{Connected, Ends, Opener, Relay, above_stderr, connect};
 use crate::syscall::{self, CommandLine, SignalsBlocked, StringArray};
 use crate::users::Identity;
 use crate::view;
@@ -41,17 +40,9 @@ struct Prepared {
     /// Maps of the new user namespace, if there is one.
     maps: Option<IdMaps>,
     ends: Ends,
+    relays: Vec<Relay>,
     stubs: Option<Stubs>,
     bookkeeping: Option<Books>,
-}
-
-/// The caller's sides of the standard streams.
-#[derive(Default)]
-struct Ends {
-    stdin: Option<File>,
-    stdout: Option<File>,
-    stderr: Option<File>,
-    terminal: Option<File>,
 }
 
 impl Run {
@@ -69,6 +60,7 @@ impl Run {
             namespaces,
             maps,
             ends,
+            relays,
             stubs,
             bookkeeping,
         } = self.prepare()?;
@@ -142,6 +134,7 @@ impl Run {
                     stdout,
                     stderr,
                     terminal,
+                    relays: relays.into_iter().filter_map(Relay::start).collect(),
                     init,
                     ended: None,
                     cgroup,
@@ -223,7 +216,14 @@ impl Run {
             ),
         };
         let terminal = matches!(self.streams, Streams::Terminal);
-        let (stdio, ends) = connect(self.streams, devpts.as_ref())
+        let opener = match (&credentials, self.isolation) {
+            (Some(own), _) if own.uid.is_root() => Opener::Allowed,
+            (None, _) => Opener::Allowed,
+            // Its ids are others than those that files have here.
+            (Some(_), Isolation::Namespaces(UserNamespace::Own)) => Opener::Stranger,
+            (Some(own), _) => Opener::User(own.uid.as_raw()),
+        };
+        let Connected { stdio, ends, relays } = connect(self.streams, devpts.as_ref(), opener)
             .map_err(SandboxError::prepare("connect standard input, output and error"))?;
         let programs = programs(&self.command, &self.env)?;
         let environment = self.env.iter().map(|(name, value)| {
@@ -261,6 +261,7 @@ impl Run {
             namespaces,
             maps,
             ends,
+            relays,
             stubs,
             bookkeeping: books,
         })
@@ -489,82 +490,4 @@ fn programs(command: &[OsString], env: &[(OsString, OsString)]) -> Result<Vec<CS
 
 fn c_string(text: impl AsRef<OsStr>, what: &'static str) -> Result<CString, SandboxError> {
     CString::new(text.as_ref().as_bytes()).map_err(|_| SandboxError::NullByte { what })
-}
-
-fn connect(streams: Streams, devpts: Option<&OwnedFd>) -> Result<([Option<OwnedFd>; 3], Ends), Errno> {
-    let mut ends = Ends::default();
-    let (stdin, stdout, stderr) = match streams {
-        Streams::Separate {
-            stdin,
-            stdout,
-            stderr,
-        } => (stdin, stdout, stderr),
-        Streams::Terminal => {
-            let (master, peer) = open_terminal(devpts)?;
-            ends.terminal = Some(File::from(master));
-            let copy = || fcntl_dupfd_cloexec(&peer, 3).map(Some);
-            return Ok(([copy()?, copy()?, copy()?], ends));
-        }
-    };
-    let input = match stdin {
-        Stdio::Pipe => {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            ends.stdin = Some(File::from(write));
-            Some(above_stderr(read)?)
-        }
-        other => plain(other)?,
-    };
-    let mut output = |stdio: Stdio, end: fn(&mut Ends) -> &mut Option<File>| match stdio {
-        Stdio::Pipe => {
-            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-            *end(&mut ends) = Some(File::from(read));
-            above_stderr(write).map(Some)
-        }
-        other => plain(other),
-    };
-    let stdout = output(stdout, |ends| &mut ends.stdout)?;
-    let stderr = output(stderr, |ends| &mut ends.stderr)?;
-    Ok(([input, stdout, stderr], ends))
-}
-
-fn plain(stdio: Stdio) -> Result<Option<OwnedFd>, Errno> {
-    match stdio {
-        Stdio::Inherit | Stdio::Pipe => Ok(None),
-        Stdio::Null => {
-            above_stderr(open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?).map(Some)
-        }
-        Stdio::Fd(fd) => above_stderr(fd).map(Some),
-    }
-}
-
-/// Out of the way of the numbers it will be copied to.
-fn above_stderr(fd: OwnedFd) -> Result<OwnedFd, Errno> {
-    if fd.as_raw_fd() > 2 {
-        Ok(fd)
-    } else {
-        fcntl_dupfd_cloexec(&fd, 3)
-    }
-}
-
-/// A terminal from the step's own devpts, or from the host's where there is none.
-fn open_terminal(devpts: Option<&OwnedFd>) -> Result<(OwnedFd, OwnedFd), Errno> {
-    let master = match devpts {
-        Some(devpts) => openat(
-            devpts,
-            "ptmx",
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?,
-        None => open(
-            "/dev/ptmx",
-            OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?,
-    };
-    unlockpt(&master)?;
-    let peer = ioctl_tiocgptpeer(
-        &master,
-        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
-    )?;
-    Ok((master, peer))
 }

@@ -23,6 +23,7 @@ use seccompiler::sock_filter;
 
 use crate::report::{During, Failure, SetUp};
 use crate::seccomp::Filters;
+use crate::streams;
 use crate::syscall::{self, StringArray};
 
 /// What becomes the command's process.
@@ -103,6 +104,9 @@ impl Step {
     fn enter(&self, in_place: bool) -> Result<(), Failure> {
         setsid().during(SetUp::NewSession)?;
         self.connect_stdio().during(SetUp::ConnectStdio)?;
+        if let Some(credentials) = &self.credentials {
+            streams::give(credentials.uid, self.terminal);
+        }
         if self.terminal {
             ioctl_tiocsctty(stdin()).during(SetUp::SetTerminal)?;
         }

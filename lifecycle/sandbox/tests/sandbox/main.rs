@@ -4,6 +4,7 @@
 
 mod owners;
 mod security;
+mod streams;
 mod support;
 
 use std::io::{Read, Write};
