@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use lifecycle_builder::stack::Part;
 use lifecycle_heroku::{
     Address, BuildOptions, Built, ConfigVars, HerokuError, IgnoreAt, ImageOptions, Procfile, Profiles,
     Purpose, RunOptions, SlugOptions, SlugSize, Source, Start, Surroundings, slug,
@@ -55,6 +56,7 @@ pub(crate) fn run(command: &SlugCommand, session: &Session) -> Result<ExitCode, 
         } => {
             let unpacked = Unpacked::of(slug, session)?;
             let processes = failing(slug::processes(unpacked.path()))?;
+            Stacks::new(stack).make(&[Part::Run], session)?;
             write_image(unpacked.path(), &processes, None, tags, output, stack, session)
         }
         SlugCommand::Inspect { slug, output } => inspect(slug, *output, session),
@@ -65,7 +67,12 @@ pub(crate) fn run(command: &SlugCommand, session: &Session) -> Result<ExitCode, 
 
 fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, Failure> {
     let mut stacks = Stacks::new(&arguments.stack);
-    stacks.make(session)?;
+    let needed: &[Part] = if arguments.tags.is_empty() {
+        &[Part::Build]
+    } else {
+        &[Part::Build, Part::Run]
+    };
+    stacks.make(needed, session)?;
     // A namespace can only be entered while there is one thread.
     let isolation = isolation::choose(session)?;
     session.interruption.listen(&session.console)?;
@@ -257,7 +264,7 @@ fn write_image(
 
 fn start(arguments: &SlugRunArguments, session: &Session) -> Result<ExitCode, Failure> {
     let mut stacks = Stacks::new(&arguments.stack);
-    stacks.make(session)?;
+    stacks.make(&[Part::Run], session)?;
     let isolation = isolation::choose(session)?;
     session.interruption.listen(&session.console)?;
     let (_, image) = stacks.run_image(session)?;

@@ -27,9 +27,13 @@ impl<'a> Stacks<'a> {
         Self { arguments }
     }
 
-    /// Makes an embedded stack unless the store has it.
-    pub(super) fn make(&mut self, session: &Session) -> Result<(), Failure> {
-        if self.arguments.build_image.is_some() && self.arguments.run_image.is_some() {
+    /// Makes an embedded stack unless the store has it, or the images that are needed are named.
+    pub(super) fn make(&mut self, needed: &[Part], session: &Session) -> Result<(), Failure> {
+        let is_named = |part: &Part| match part {
+            Part::Build => self.arguments.build_image.is_some(),
+            Part::Run => self.arguments.run_image.is_some(),
+        };
+        if needed.iter().all(is_named) {
             return Ok(());
         }
         let Some(definition) = self.embedded()? else {
