@@ -27,7 +27,7 @@ use crate::{registry, remote};
 /// A tool that this program may be called by.
 enum Tool {
     Herokuish(Herokuish),
-    Slugbuilder(Slugbuilder),
+    Slugbuilder(Box<Slugbuilder>),
     Slugrunner(Slugrunner),
 }
 
@@ -67,7 +67,7 @@ fn of_slugs(
     let storage = failing(Storage::read(variables, &credentials))?;
     let variables = variables.clone().with_storage(storage.as_ref());
     let tool = if name == "slugbuilder" {
-        Tool::Slugbuilder(failing(Slugbuilder::new(words, &variables))?)
+        Tool::Slugbuilder(Box::new(failing(Slugbuilder::new(words, &variables))?))
     } else {
         Tool::Slugrunner(Slugrunner::new(words, variables))
     };

@@ -213,7 +213,7 @@ fn is_archive(text: &str) -> bool {
 }
 
 /// The text without user names, passwords, and queries, which may be signatures.
-fn redacted(text: &str) -> String {
+pub(crate) fn redacted(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };

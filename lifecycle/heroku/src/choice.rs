@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use fs_err as fs;
-
+use crate::folder::Folder;
 use crate::{Address, AppJson, HerokuError, LineError};
 
 /// The file that lists buildpacks.
@@ -27,9 +26,8 @@ impl Choice {
         if !explicit.is_empty() {
             return Ok(Self::Explicit(explicit.to_vec()));
         }
-        let list = app.join(LIST);
-        if list.is_file() {
-            let text = fs::read(&list).map_err(HerokuError::io("read", &list))?;
+        let folder = Folder::open(app)?;
+        if let Some(text) = folder.read(LIST)? {
             let listed = parse_list(&text, app)?;
             match listed.len() {
                 0 => {}
@@ -38,9 +36,7 @@ impl Choice {
                 _ => return Ok(Self::Listed(listed)),
             }
         }
-        let file = app.join(AppJson::FILE);
-        if file.is_file() {
-            let bytes = fs::read(&file).map_err(HerokuError::io("read", &file))?;
+        if let Some(bytes) = folder.read(AppJson::FILE)? {
             let wanted = AppJson::parse(&bytes)?.buildpacks;
             if !wanted.is_empty() {
                 let addresses = wanted.iter().map(|url| Address::parse(url, app));
@@ -48,6 +44,11 @@ impl Choice {
             }
         }
         Ok(Self::Detected(defaults.to_vec()))
+    }
+
+    /// Whether a buildpack that does not take the app ends the build.
+    pub(crate) fn must_detect(&self) -> bool {
+        matches!(self, Self::Listed(_))
     }
 
     /// The addresses.
@@ -85,7 +86,7 @@ mod tests {
     fn app(files: &[(&str, &str)]) -> tempfile::TempDir {
         let app = tempfile::tempdir().unwrap();
         for (name, text) in files {
-            fs::write(app.path().join(name), text).unwrap();
+            fs_err::write(app.path().join(name), text).unwrap();
         }
         app
     }

@@ -2,7 +2,6 @@
 
 use std::io::{self, BufReader, Read};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -11,6 +10,7 @@ use lifecycle_layers::tree::{Copying, copy};
 use lifecycle_layers::{ExtractError, ExtractOptions, Ownership, Whiteouts, extract};
 
 use crate::address::Place;
+use crate::folder::Folder;
 use crate::remote::{open, sentence};
 use crate::slug::refuse_devices;
 use crate::{Address, HerokuError, Remote};
@@ -49,7 +49,8 @@ pub(crate) fn fetch(
             "there is no bin/compile in it, so it is no classic buildpack",
         ));
     }
-    make_executable(&directory.join("bin"))?;
+    // Scripts that lost their execute bit on the way get it back (HC-01).
+    Folder::open(&directory)?.existing("bin")?.make_executable()?;
     Ok(Buildpack {
         name: address.to_string(),
         directory,
@@ -154,21 +155,6 @@ pub(crate) fn only_directory(of: &Path) -> Result<Option<PathBuf>, HerokuError> 
     };
     let kind = only.file_type().map_err(HerokuError::io("read", of))?;
     Ok(kind.is_dir().then(|| only.path()))
-}
-
-/// Scripts that lost their execute bit on the way get it back (HC-01).
-fn make_executable(bin: &Path) -> Result<(), HerokuError> {
-    for entry in fs::read_dir(bin).map_err(HerokuError::io("read", bin))? {
-        let path = entry.map_err(HerokuError::io("read", bin))?.path();
-        // A link may lead anywhere; what it names keeps its bits.
-        let metadata = fs::symlink_metadata(&path).map_err(HerokuError::io("read", &path))?;
-        let mode = metadata.permissions().mode();
-        if metadata.is_file() && mode & 0o111 != 0o111 {
-            let permissions = PermissionsExt::from_mode(mode | 0o111);
-            fs::set_permissions(&path, permissions).map_err(HerokuError::io("make executable", &path))?;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod config_vars;
 mod console;
 mod error;
 mod fetch;
+mod folder;
 pub mod fronts;
 mod image;
 mod procfile;

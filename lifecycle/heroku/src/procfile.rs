@@ -2,6 +2,8 @@
 
 use crate::LineError;
 
+/// The file that declares process types.
+pub(crate) const PROCFILE: &str = "Procfile";
 /// The type that gets HTTP traffic, and that starts when nobody names one.
 pub const WEB: &str = "web";
 /// The type that runs once at a release; it never starts by default (PF-07).
@@ -29,7 +31,7 @@ impl Procfile {
         let mut procfile = Self::default();
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
-            let fault = |reason: String| LineError::new("Procfile", index + 1, reason);
+            let fault = |reason: String| LineError::new(PROCFILE, index + 1, reason);
             let line = std::str::from_utf8(line).map_err(|_| fault("the line is not UTF-8".to_owned()))?;
             let line = line.trim();
             if line.is_empty() || line.starts_with('#') {
@@ -150,6 +152,9 @@ mod tests {
         let procfile = parse("  web :  run --bind 0.0.0.0:$PORT a:b  \nworker:x\n");
         assert_eq!(procfile.command("web"), Some("run --bind 0.0.0.0:$PORT a:b"));
         assert_eq!(procfile.names(), "web, worker");
+        // Whatever YAML would make of it (PIT-13).
+        let command = "run --format '{name: %s}' [a, b] # & * !x @y `z` -- \"k: v\"";
+        assert_eq!(parse(&format!("web: {command}")).command("web"), Some(command));
     }
 
     #[test]

@@ -11,6 +11,8 @@ use lifecycle_layers::{DirectoryLayer, Owner, Owners, Packing, Style};
 
 use crate::build::RELEASE_FILE;
 use crate::fetch::unpack as unpack_tar;
+use crate::folder::Folder;
+use crate::procfile::PROCFILE;
 use crate::source::each;
 use crate::{HerokuError, Procfile, Release};
 
@@ -125,22 +127,18 @@ pub(crate) fn require_empty(directory: &Path) -> Result<(), HerokuError> {
 
 /// The process types of a slug: its Procfile, and the default ones that it was released with.
 pub fn processes(directory: &Path) -> Result<Procfile, HerokuError> {
-    let procfile = directory.join("Procfile");
-    let own = match fs::read(&procfile) {
-        Ok(bytes) => Procfile::parse(&bytes)?,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Procfile::default(),
-        Err(error) => return Err(HerokuError::io("read", &procfile)(error)),
+    let own = match Folder::open(directory)?.read(PROCFILE)? {
+        Some(bytes) => Procfile::parse(&bytes)?,
+        None => Procfile::default(),
     };
     Ok(own.with_defaults(&release(directory)?.default_process_types))
 }
 
 /// What a slug was released with.
 pub fn release(directory: &Path) -> Result<Release, HerokuError> {
-    let file = directory.join(RELEASE_FILE);
-    match fs::read_to_string(&file) {
-        Ok(text) => Release::parse(&text),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Release::default()),
-        Err(error) => Err(HerokuError::io("read", &file)(error)),
+    match Folder::open(directory)?.read(RELEASE_FILE)? {
+        Some(bytes) => Release::parse(std::str::from_utf8(&bytes)?),
+        None => Ok(Release::default()),
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
+use crate::folder::Folder;
 use crate::{HerokuError, LineError};
 
 /// Patterns of files that are no part of the slug, as `.gitignore` has them, but without `!`.
@@ -20,12 +21,7 @@ impl SlugIgnore {
 
     /// Reads the file of an app; without one nothing is ignored.
     pub fn read(app: &Path) -> Result<Self, HerokuError> {
-        let file = app.join(Self::FILE);
-        match fs::read(&file) {
-            Ok(text) => Self::parse(&text),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Self::parse(b""),
-            Err(error) => Err(HerokuError::io("read", &file)(error)),
-        }
+        Self::parse(&Folder::open(app)?.read(Self::FILE)?.unwrap_or_default())
     }
 
     /// Reads the file's text.

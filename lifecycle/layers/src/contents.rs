@@ -47,6 +47,8 @@ pub(crate) struct LayerWriter<'a> {
     disk: &'a Path,
     /// Whether directories inherited their set-group-ID bit.
     shared: bool,
+    /// Whether extended attributes are written.
+    xattrs: bool,
     /// The files with several names, and the first of them.
     links: HashMap<Identity, Vec<u8>>,
     buffer: Vec<u8>,
@@ -60,6 +62,7 @@ impl<'a> LayerWriter<'a> {
             owners,
             disk,
             shared: false,
+            xattrs: style != Style::Reference,
             links: HashMap::new(),
             buffer: vec![0; PIECE],
         }
@@ -68,6 +71,14 @@ impl<'a> LayerWriter<'a> {
     /// Leaves out the set-group-ID bit of directories, which they inherited.
     pub(crate) fn shared(self, shared: bool) -> Self {
         Self { shared, ..self }
+    }
+
+    /// Leaves out extended attributes, as a plain tar does.
+    pub(crate) fn without_xattrs(self) -> Self {
+        Self {
+            xattrs: false,
+            ..self
+        }
     }
 
     /// Writes an entry without data.
@@ -86,7 +97,7 @@ impl<'a> LayerWriter<'a> {
             return Ok(());
         };
         let mut entry = self.describe(path, kind, &found.stat);
-        if self.carries_xattrs() {
+        if self.xattrs {
             entry.xattrs = xattrs::read_at(found.directory, found.name)
                 .map_err(|error| self.failed(found.path, error))?;
         }
@@ -104,7 +115,7 @@ impl<'a> LayerWriter<'a> {
         let stat = fstat(root).map_err(|error| fail(error.into()))?;
         let mut entry = self.describe(path, Kind::Directory, &stat);
         entry.mode = mode.unwrap_or(entry.mode);
-        if self.carries_xattrs() {
+        if self.xattrs {
             entry.xattrs = xattrs::read(root).map_err(fail)?;
         }
         self.tar.entry(&entry)
@@ -117,7 +128,7 @@ impl<'a> LayerWriter<'a> {
 
     fn directory(&mut self, path: &[u8], found: &Found<'_>) -> Result<(), PackError> {
         let mut entry = self.describe(path, Kind::Directory, &found.stat);
-        if self.carries_xattrs() {
+        if self.xattrs {
             let fail = |error| self.failed(found.path, error);
             let handle = openat(found.directory, found.name, DIRECTORY, Mode::empty())
                 .map_err(|error| fail(error.into()))?;
@@ -140,7 +151,7 @@ impl<'a> LayerWriter<'a> {
         let (file, stat) = open_file(found).map_err(|error| self.failed(found.path, error))?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut entry = self.describe(path, Kind::File { size }, &stat);
-        if self.carries_xattrs() {
+        if self.xattrs {
             entry.xattrs = xattrs::read(file.as_fd()).map_err(|error| self.failed(found.path, error))?;
         }
         self.tar.entry(&entry)?;
@@ -162,10 +173,6 @@ impl<'a> LayerWriter<'a> {
             mtime: mtime(stat),
             xattrs: Vec::new(),
         }
-    }
-
-    fn carries_xattrs(&self) -> bool {
-        self.style != Style::Reference
     }
 
     fn failed(&self, path: &[u8], error: io::Error) -> PackError {

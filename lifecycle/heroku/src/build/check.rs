@@ -2,11 +2,10 @@
 
 use std::ffi::OsString;
 
-use fs_err as fs;
-
 use super::places::{APP, Places};
 use super::{Built, Surroundings};
 use crate::error::ScriptName;
+use crate::folder::Folder;
 use crate::shell::{Profiles, start};
 use crate::workshop::{Script, Workshop};
 use crate::{AppJson, ConfigVars, HerokuError, Stack};
@@ -35,10 +34,9 @@ pub fn check(
     workshop.set("HOME", &app);
     workshop.set("STACK", &stack.id);
 
-    let file = directory.join(AppJson::FILE);
-    let own = match fs::read(&file) {
-        Ok(bytes) => AppJson::parse(&bytes)?,
-        Err(_) => AppJson::default(),
+    let own = match Folder::open(&directory)?.read(AppJson::FILE)? {
+        Some(bytes) => AppJson::parse(&bytes)?,
+        None => AppJson::default(),
     };
     let env = own
         .test_env

@@ -29,24 +29,33 @@ pub(crate) struct Compiled {
 }
 
 impl Compiler<'_> {
-    /// Lets the chosen buildpacks compile in order.
-    pub(crate) fn compile_all(
+    /// The buildpacks that compile, with the names that they gave themselves as far as they were asked already: of those
+    /// to choose from the first that takes the app.
+    pub(crate) fn selected(
         &self,
         choice: &Choice,
         buildpacks: Vec<Buildpack>,
+    ) -> Result<Vec<(Buildpack, Option<String>)>, HerokuError> {
+        match choice {
+            Choice::Detected(_) => Ok(vec![self.select(buildpacks)?]),
+            Choice::Explicit(_) | Choice::Listed(_) => {
+                Ok(buildpacks.into_iter().map(|one| (one, None)).collect())
+            }
+        }
+    }
+
+    /// Lets buildpacks compile in order. One that was not asked yet may find what those before it made.
+    pub(crate) fn compile_all(
+        &self,
+        selected: Vec<(Buildpack, Option<String>)>,
+        must_detect: bool,
         reports: &mut Vec<Report>,
     ) -> Result<Vec<Compiled>, HerokuError> {
-        let selected = match choice {
-            Choice::Detected(_) => vec![self.select(buildpacks)?],
-            Choice::Explicit(_) | Choice::Listed(_) => {
-                buildpacks.into_iter().map(|one| (one, None)).collect()
-            }
-        };
         let mut compiled: Vec<Compiled> = Vec::new();
         for (buildpack, name) in selected {
             let name = match name {
                 Some(name) => name,
-                None => self.name_of(&buildpack, matches!(choice, Choice::Listed(_)))?,
+                None => self.name_of(&buildpack, must_detect)?,
             };
             self.console.heading(format_args!("{name} app detected"));
             let ended = self.compile(&buildpack, &compiled)?;
@@ -64,14 +73,10 @@ impl Compiler<'_> {
         choice: &Choice,
         buildpacks: Vec<Buildpack>,
     ) -> Result<Vec<String>, HerokuError> {
-        if let Choice::Detected(_) = choice {
-            let (buildpack, name) = self.select(buildpacks)?;
-            return Ok(vec![name.unwrap_or(buildpack.name)]);
-        }
-        let must_detect = matches!(choice, Choice::Listed(_));
-        buildpacks
-            .iter()
-            .map(|one| self.name_of(one, must_detect))
+        let must_detect = choice.must_detect();
+        self.selected(choice, buildpacks)?
+            .into_iter()
+            .map(|(one, name)| name.map_or_else(|| self.name_of(&one, must_detect), Ok))
             .collect()
     }
 

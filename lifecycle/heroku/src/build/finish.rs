@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use fs_err as fs;
-
+use crate::folder::Folder;
+use crate::procfile::PROCFILE;
 use crate::{Console, HerokuError, Procfile, Release};
 
 /// The file of a slug that says what `bin/release` said.
@@ -19,34 +19,29 @@ pub(crate) fn finish(
     buildpack: &str,
     console: &dyn Console,
 ) -> Result<Procfile, HerokuError> {
-    let write = |path: &Path, text: &str| fs::write(path, text).map_err(HerokuError::io("write", path));
-    write(&app.join(RELEASE_FILE), &release.to_yaml())?;
+    let folder = Folder::open(app)?;
+    folder.write(RELEASE_FILE, &release.to_yaml())?;
     if !release.config_vars.is_empty() {
-        let directory = app.join(".profile.d");
-        fs::create_dir_all(&directory).map_err(HerokuError::io("create", &directory))?;
-        write(&directory.join(CONFIG_VARS), &config_vars_script(release))?;
+        folder
+            .inner(".profile.d")?
+            .write(CONFIG_VARS, &config_vars_script(release))?;
     }
 
     console.heading("Discovering process types");
     let defaults = &release.default_process_types;
-    let file = app.join("Procfile");
-    let own = match fs::read(&file) {
-        Ok(bytes) => {
-            let procfile = Procfile::parse(&bytes)?;
-            for note in procfile.repeated() {
-                console.warning(note);
-            }
-            console.detail(format_args!("Procfile declares types -> {}", procfile.names()));
-            procfile
+    let own = if let Some(bytes) = folder.read(PROCFILE)? {
+        let procfile = Procfile::parse(&bytes)?;
+        for note in procfile.repeated() {
+            console.warning(note);
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            // So that the slug says all by itself (PF-05, SL-10).
-            if !defaults.is_empty() {
-                write(&file, &defaults.to_text())?;
-            }
-            Procfile::default()
+        console.detail(format_args!("Procfile declares types -> {}", procfile.names()));
+        procfile
+    } else {
+        // So that the slug says all by itself (PF-05, SL-10).
+        if !defaults.is_empty() {
+            folder.write(PROCFILE, &defaults.to_text())?;
         }
-        Err(error) => return Err(HerokuError::io("read", &file)(error)),
+        Procfile::default()
     };
     if !defaults.is_empty() {
         console.detail(format_args!(

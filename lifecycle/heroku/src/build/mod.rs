@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use fs_err as fs;
 use lifecycle_store::{Scratch, Store};
 
 pub use self::check::check;
@@ -18,6 +17,7 @@ pub(crate) use self::finish::RELEASE_FILE;
 pub(crate) use self::places::APP;
 use self::places::Places;
 use crate::fetch::{Buildpack, fetch};
+use crate::folder::Folder;
 use crate::source::remove_git;
 use crate::workshop::Workshop;
 use crate::{
@@ -172,13 +172,17 @@ pub fn build(options: BuildOptions, surroundings: Surroundings<'_>) -> Result<Bu
         console,
         purpose: options.purpose,
     };
+    let selected = compiler.selected(choice, opened.buildpacks)?;
     if options.hooks {
         compiler.hook("bin/pre-compile")?;
     }
     let mut reports = Vec::new();
-    let compiled = compiler.compile_all(choice, opened.buildpacks, &mut reports)?;
+    let compiled = compiler.compile_all(selected, choice.must_detect(), &mut reports)?;
     let release = compiler.release(&compiled)?;
     if options.hooks {
+        // It may look at the release, which is what it is whatever becomes of the file.
+        Folder::open(app)?.write(RELEASE_FILE, &release.to_yaml())?;
+        workshop.give(&app.join(RELEASE_FILE))?;
         compiler.hook("bin/post-compile")?;
     }
     if options.slugignore == IgnoreAt::Slug {
@@ -262,9 +266,10 @@ fn open(options: BuildOptions, surroundings: Surroundings<'_>) -> Result<Opened<
     }
 
     let mut config_vars = options.config_vars;
-    if options.dot_env && app.join(".env").is_file() {
-        let file = app.join(".env");
-        config_vars.add_dot_env(&fs::read(&file).map_err(HerokuError::io("read", &file))?)?;
+    if options.dot_env
+        && let Some(text) = Folder::open(app)?.read(".env")?
+    {
+        config_vars.add_dot_env(&text)?;
     }
     config_vars.write(&places.env)?;
 

@@ -9,7 +9,7 @@ use fs_err as fs;
 use lifecycle_layers::tree::remove;
 
 use super::slugrunner::start;
-use super::{DEFAULT_STACK, ENV_PATH, Location, Variables, words};
+use super::{BUILDPACK_PATH, DEFAULT_STACK, ENV_PATH, Location, Variables, words};
 use crate::fetch::{NoMeter, copy_tree, fetch};
 use crate::{
     Address, BuildOptions, ConfigVars, HerokuError, Profiles, Purpose, Running, SlugOptions, Source, Stack,
@@ -154,7 +154,7 @@ impl Settings {
             env: variables.path("ENV_PATH", ENV_PATH),
             cache: variables.path("CACHE_PATH", "/tmp/cache"),
             import: variables.path("IMPORT_PATH", "/tmp/app"),
-            buildpacks: variables.path("BUILDPACK_PATH", "/tmp/buildpacks"),
+            buildpacks: variables.path("BUILDPACK_PATH", BUILDPACK_PATH),
             slug: variables.path("SLUG_PATH", SLUG),
             buildpack_url: variables.text("BUILDPACK_URL"),
             stack: variables
@@ -170,25 +170,6 @@ impl Settings {
             env: self.variables.of_scripts(),
             user: String::new(),
         }
-    }
-
-    /// The buildpacks that are installed, in the order of their names.
-    fn installed(&self) -> Result<Vec<Address>, HerokuError> {
-        let Ok(entries) = fs::read_dir(&self.buildpacks) else {
-            return Ok(Vec::new());
-        };
-        let mut paths = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(HerokuError::io("read", &self.buildpacks))?.path();
-            if path.is_dir() {
-                paths.push(path);
-            }
-        }
-        paths.sort();
-        paths
-            .iter()
-            .map(|path| Address::parse(&path.to_string_lossy(), Path::new("/")))
-            .collect()
     }
 }
 
@@ -227,7 +208,12 @@ pub fn run(
             surroundings.console.heading("The app answers as expected");
         }
         Herokuish::List => {
-            let names: Vec<_> = settings.installed()?.iter().map(Address::name).collect();
+            let names: Vec<_> = settings
+                .variables
+                .installed()?
+                .iter()
+                .map(Address::name)
+                .collect();
             let names = names
                 .into_iter()
                 .flat_map(|name| [name, "\n".to_owned()])
@@ -315,7 +301,7 @@ fn options(settings: &Settings, purpose: Purpose) -> Result<BuildOptions, Heroku
     let source = if imported { &settings.import } else { &settings.app };
     Ok(BuildOptions {
         buildpacks: explicit.into_iter().collect(),
-        defaults: settings.installed()?,
+        defaults: settings.variables.installed()?,
         config_vars: ConfigVars::read_directory(&settings.env)?,
         cache: Some(settings.cache.clone()),
         dot_env: true,

@@ -13,12 +13,14 @@ use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::address::OBJECT_STORES;
+use crate::address::{OBJECT_STORES, redacted};
 use crate::remote::sentence;
-use crate::{HerokuError, Remote};
+use crate::{Address, HerokuError, Remote};
 
 /// Where these tools keep config vars, one file for each.
 const ENV_PATH: &str = "/tmp/env";
+/// Where the buildpacks of a stack's image are.
+const BUILDPACK_PATH: &str = "/tmp/buildpacks";
 /// `STACK` when nobody says another.
 const DEFAULT_STACK: &str = "heroku-24";
 
@@ -37,10 +39,14 @@ impl Variables {
         self.0.get(name).map(|value| value.to_string_lossy().into_owned())
     }
 
-    /// What scripts of buildpacks may see: nothing that a tool uses for itself, credentials above all. Config vars are files.
+    /// What scripts of buildpacks may see: nothing that a tool uses for itself, credentials above all, and nothing that
+    /// changes what they do behind their back (PIT-16). Config vars are files.
     fn of_scripts(&self) -> Vec<(String, String)> {
-        const OWN: [&str; 9] = [
+        const OWN: [&str; 12] = [
             "GIT_",
+            "BUNDLE_",
+            "NODE_",
+            "npm_",
             "BUILDPACK_",
             "BUILDER_",
             "DEIS_",
@@ -54,6 +60,26 @@ impl Variables {
         let is_own = |name: &str| PLACES.contains(&name) || OWN.iter().any(|prefix| name.starts_with(prefix));
         let seen = self.0.iter().filter(|(name, _)| !is_own(name));
         seen.map(|(name, value)| (name.clone(), value.to_string_lossy().into_owned()))
+            .collect()
+    }
+
+    /// The buildpacks that the stack's image brings along, in the order of their names.
+    fn installed(&self) -> Result<Vec<Address>, HerokuError> {
+        let directory = self.path("BUILDPACK_PATH", BUILDPACK_PATH);
+        let Ok(entries) = fs_err::read_dir(&directory) else {
+            return Ok(Vec::new());
+        };
+        let mut paths = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(HerokuError::io("read", &directory))?.path();
+            if path.is_dir() {
+                paths.push(path);
+            }
+        }
+        paths.sort();
+        paths
+            .iter()
+            .map(|path| Address::parse(&path.to_string_lossy(), Path::new("/")))
             .collect()
     }
 
@@ -83,7 +109,7 @@ impl Location {
                 Ok(Self::Address(text.to_owned()))
             }
             Some((scheme, _)) => Err(HerokuError::Unsupported {
-                what: format!("{name}={}", shown(text)),
+                what: format!("{name}={}", redacted(text)),
                 reason: format!("nobody here speaks `{scheme}`; use http, https, file, s3, gs or az"),
             }),
             None => Ok(Self::Path(PathBuf::from(text))),
@@ -120,7 +146,7 @@ impl Location {
                 Err(error) => Err(HerokuError::io("open", path)(error)),
             },
             Self::Address(address) => remote.open(address).map_err(|failure| HerokuError::Fetch {
-                address: shown(address),
+                address: redacted(address),
                 reason: sentence(&failure),
             }),
         }
@@ -149,7 +175,7 @@ impl Location {
             Self::Address(address) => {
                 let file = std::fs::File::open(from).map_err(HerokuError::io("open", from))?;
                 remote.put(&file, address).map_err(|failure| HerokuError::Send {
-                    address: shown(address),
+                    address: redacted(address),
                     reason: sentence(&failure),
                 })
             }
@@ -162,17 +188,8 @@ impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Path(path) => write!(f, "{}", path.display()),
-            Self::Address(address) => f.write_str(&shown(address)),
+            Self::Address(address) => f.write_str(&redacted(address)),
         }
-    }
-}
-
-/// A URL without its query and user.
-fn shown(url: &str) -> String {
-    let url = url.split('?').next().unwrap_or_default();
-    match (url.split_once("://"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, rest))) => format!("{scheme}://***@{rest}"),
-        _ => url.to_owned(),
     }
 }
 

@@ -1,11 +1,15 @@
 //! slugbuilder: source to slug, by variables (platforms.md 2.5).
 
 use std::ffi::OsString;
-use std::io::{self, Read, Write};
+use std::io::{Read, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use fs_err as fs;
-use lifecycle_image::{Digest, Hashing};
+use lifecycle_image::DiffId;
+use lifecycle_layers::{DirectoryLayer, Owner, Owners, Style, hash};
 
 use super::{DEFAULT_STACK, ENV_PATH, Location, Variables, words};
 use crate::fetch::NoMeter;
@@ -16,6 +20,8 @@ use crate::{
 
 /// Where a source directory may be mounted.
 const MOUNTED: &str = "/tmp/app";
+/// The config var with a private key for git, in base64.
+const SSH_KEY: &str = "SSH_KEY";
 
 /// What slugbuilder is asked for.
 #[derive(Debug)]
@@ -28,6 +34,8 @@ pub struct Slugbuilder {
     pub cache: Option<Location>,
     /// `BUILDPACK_URL`.
     pub buildpack: Option<Address>,
+    /// The buildpacks of the stack's image; the first that takes the app is used when nobody chose any.
+    pub installed: Vec<Address>,
     /// Whether the slug goes to standard output (argument `-`).
     pub stdout: bool,
     /// The config vars.
@@ -82,6 +90,7 @@ impl Slugbuilder {
             put,
             cache,
             buildpack: buildpack.transpose()?,
+            installed: variables.installed()?,
             stdout,
             config_vars: ConfigVars::read_directory(&variables.path("ENV_PATH", ENV_PATH))?,
             stack,
@@ -114,17 +123,17 @@ impl Slugbuilder {
         let scratch = surroundings.store.scratch()?;
         let (cache, slug_file) = (scratch.path().join("cache"), scratch.path().join("slug.tgz"));
         let kept = self.cache.as_ref().map(|cache| cache.join("cache.tgz"));
-        let before = scratch.path().join("cache.before");
+        let mut before = None;
         if let Some(kept) = &kept
-            && let Some(mut archive) = kept.open(surroundings.remote)?
+            && let Some(archive) = kept.open(surroundings.remote)?
         {
-            let mut file = fs::File::create(&before).map_err(HerokuError::io("create", &before))?;
-            io::copy(&mut archive, &mut file).map_err(HerokuError::io("read", Path::new("cache.tgz")))?;
-            let file = fs::File::open(&before).map_err(HerokuError::io("open", &before))?;
-            slug::unpack("cache.tgz", file, &cache)?;
+            slug::unpack("cache.tgz", archive, &cache)?;
+            before = Some(content(&cache)?);
         }
         let options = BuildOptions {
             buildpacks: self.buildpack.into_iter().collect(),
+            defaults: self.installed,
+            ssh_key: ssh_key(&self.config_vars, scratch.path())?,
             config_vars: self.config_vars,
             cache: Some(cache.clone()),
             hooks: true,
@@ -140,7 +149,7 @@ impl Slugbuilder {
         let size = slug::pack(&built.directory(), &options, &mut file, &NoMeter)?;
         console.heading(&size);
         if let Some(kept) = &kept
-            && let Err(error) = keep_cache(&cache, &before, kept, surroundings.remote)
+            && let Err(error) = keep_cache(&cache, before.as_ref(), kept, surroundings.remote)
         {
             console.warning(format_args!("The cache could not be written: {error}"));
         }
@@ -160,31 +169,51 @@ impl Slugbuilder {
     }
 }
 
-/// Packs the cache, unless it is empty or the same as before (SB-03).
-fn keep_cache(cache: &Path, before: &Path, kept: &Location, remote: &dyn Remote) -> Result<(), HerokuError> {
-    if fs::read_dir(cache)
-        .map_err(HerokuError::io("read", cache))?
-        .next()
-        .is_none()
-    {
+/// Packs the cache, unless it is empty or has the same content as before (SB-03).
+fn keep_cache(
+    cache: &Path,
+    before: Option<&DiffId>,
+    kept: &Location,
+    remote: &dyn Remote,
+) -> Result<(), HerokuError> {
+    let mut entries = fs::read_dir(cache).map_err(HerokuError::io("read", cache))?;
+    if entries.next().is_none() || before == Some(&content(cache)?) {
         return Ok(());
     }
-    let packed = before.with_extension("next");
+    let packed = cache.with_extension("tgz");
     let mut file = fs::File::create(&packed).map_err(HerokuError::io("create", &packed))?;
-    let size = slug::pack(cache, &SlugOptions::default(), &mut file, &NoMeter)?;
-    if is_same(before, &size.digest).map_err(HerokuError::io("read", before))? {
-        return Ok(());
-    }
+    slug::pack(cache, &SlugOptions::default(), &mut file, &NoMeter)?;
     kept.put(&packed, remote)
 }
 
-/// Whether a file, if there is one, has a digest.
-fn is_same(file: &Path, digest: &Digest) -> io::Result<bool> {
-    let file = match fs::File::open(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        file => file?,
+/// What is in the cache, whenever it was written there: a buildpack that writes the same again has changed nothing.
+fn content(cache: &Path) -> Result<DiffId, HerokuError> {
+    let contents = DirectoryLayer::archive(cache)
+        .owners(Owners::Fixed(Owner::ROOT))
+        .style(Style::Oci { latest: Some(0) });
+    Ok(hash(&contents, &NoMeter)?.0)
+}
+
+/// The key for git that is among the config vars, in a file that nobody else can read.
+fn ssh_key(config_vars: &ConfigVars, scratch: &Path) -> Result<Option<PathBuf>, HerokuError> {
+    let Some(encoded) = config_vars.get(SSH_KEY) else {
+        return Ok(None);
     };
-    let mut hashing = Hashing::new(io::sink());
-    io::copy(&mut { file }, &mut hashing)?;
-    Ok(hashing.finish().1 == *digest)
+    // Lines are broken by some who write it, and by none who read it.
+    let encoded: Vec<u8> = encoded
+        .iter()
+        .copied()
+        .filter(|byte| !byte.is_ascii_whitespace())
+        .collect();
+    let key = STANDARD
+        .decode(encoded)
+        .map_err(|_| HerokuError::Usage(format!("config var {SSH_KEY} is not a private key in base64")))?;
+    let path = scratch.join("ssh-key");
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true).options_mut().mode(0o600);
+    options
+        .open(&path)
+        .and_then(|mut file| file.write_all(&key))
+        .map_err(HerokuError::io("write", &path))?;
+    Ok(Some(path))
 }

@@ -1,11 +1,11 @@
 //! Source to slug directory.
 
 use std::os::unix::fs::MetadataExt as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lifecycle_heroku::{BuildOptions, HerokuError, IgnoreAt, Purpose, Source};
 
-use crate::support::{Fixture, addresses, buildpack, read};
+use crate::support::{Fixture, addresses, buildpack, paths, read};
 
 #[test]
 fn a_buildpack_is_given_what_the_contract_says_hc_03_hc_04_hc_05_hc_10() {
@@ -182,6 +182,74 @@ fn a_malformed_release_or_procfile_is_named_by_line() {
     assert_eq!(f.count(), "");
 }
 
+/// What this program itself reads and writes in the app, on this machine and as its own user, is in the app.
+#[test]
+fn links_of_an_app_are_neither_read_nor_written_through_sl_08() {
+    let f = Fixture::new();
+    let app = f.app(&[("contract", "")]);
+    std::fs::create_dir(f.path("outside")).unwrap();
+    std::fs::write(f.path("outside/canary"), "canary: alive\n").unwrap();
+    let canary = f.path("outside/canary");
+    for (name, target) in [
+        ("Procfile", canary.clone()),
+        (".profile.d", f.path("outside")),
+        (".buildpacks", canary.clone()),
+        ("app.json", canary.clone()),
+        (".slugignore", canary.clone()),
+        (".env", canary.clone()),
+    ] {
+        std::os::unix::fs::symlink(&target, app.join(name)).unwrap();
+        let buildpacks: &[&str] = if name == ".buildpacks" || name == "app.json" {
+            &[]
+        } else {
+            &["contract"]
+        };
+        let options = BuildOptions {
+            dot_env: true,
+            ..f.options(buildpacks)
+        };
+        let error = f.build(options).unwrap_err().to_string();
+        // The fixture buildpack itself cannot write to `.profile.d` then, which is a link to nowhere for it.
+        let expected = match name {
+            ".profile.d" => "bin/compile of contract failed with exit code ".to_owned(),
+            name => format!("{name}: it is a link that leads out of "),
+        };
+        assert!(error.starts_with(&expected), "{name}: {error}");
+        std::fs::remove_file(app.join(name)).unwrap();
+    }
+    // One that a script makes, at the last moment.
+    let compile = format!(
+        "ln -s {} \"$1/.profile.d\"; ln -s {} \"$1/.release\"",
+        f.path("outside").display(),
+        canary.display()
+    );
+    let release = "echo 'config_vars: {A: b}'";
+    let linking = f.buildpack("linking", &[("compile", &compile), ("release", release)]);
+    let error = f.build(f.options(&[&linking])).unwrap_err().to_string();
+    assert!(
+        error.starts_with(".profile.d: it is a link that leads out of "),
+        "{error}"
+    );
+    assert_eq!(paths(&f.path("outside")), [std::path::Path::new("canary")]);
+    assert_eq!(read(&canary), "canary: alive\n");
+    // And a buildpack whose scripts are others'.
+    std::fs::create_dir(f.path("bp")).unwrap();
+    std::fs::write(f.path("outside/compile"), "").unwrap();
+    std::os::unix::fs::symlink(f.path("outside"), f.path("bp/bin")).unwrap();
+    let error = f
+        .build(f.options(&[f.path("bp").to_str().unwrap()]))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("bin: it is a link that leads out of "),
+        "{error}"
+    );
+    assert_eq!(
+        std::fs::metadata(f.path("outside/compile")).unwrap().mode() & 0o111,
+        0
+    );
+}
+
 #[test]
 fn slugignore_acts_before_the_build_or_on_the_slug_sl_03_sl_04() {
     let f = Fixture::new();
@@ -204,24 +272,37 @@ fn slugignore_acts_before_the_build_or_on_the_slug_sl_03_sl_04() {
 fn time_is_limited_and_everything_ends_sl_11() {
     let f = Fixture::new();
     f.app(&[("x", "")]);
-    let begun = Instant::now();
     let options = BuildOptions {
-        limit: Some(Duration::from_millis(300)),
+        limit: Some(Duration::from_secs(1)),
         ..f.options(&["endless"])
     };
     let error = f.build(options).unwrap_err();
-    assert!(matches!(error, HerokuError::Time { .. }), "{error}");
-    assert!(begun.elapsed() < Duration::from_secs(20));
+    assert_eq!(
+        error.to_string(),
+        "bin/compile of endless was ended: the build took longer than 1 s"
+    );
+    // Neither the script nor what it left behind runs on; both sleep for as long as nothing else does.
+    let ours = |entry: std::fs::DirEntry| {
+        let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        words
+            .windows(6)
+            .any(|part| part == b"\x0086421")
+            .then(|| entry.path())
+    };
+    let left: Vec<_> = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(ours)
+        .collect();
+    assert!(left.is_empty(), "{left:?}");
 }
 
 #[test]
 fn hooks_of_the_app_run_around_the_build_when_asked_sb_01() {
     let f = Fixture::new();
-    let hook = "#!/bin/sh\necho \"hook in $(pwd)\"\n";
-    f.app(&[
-        ("bin/pre-compile", hook),
-        ("bin/post-compile", "#!/bin/sh\nexit 9\n"),
-    ]);
+    let hook = "#!/bin/sh\necho \"hook in $(pwd), compiled: $(ls second 2>&1)\"\n";
+    let end = "#!/bin/sh\necho \"hook after $(cat second), $(head -n 1 .release)\"\nexit 9\n";
+    f.app(&[("bin/pre-compile", hook), ("bin/post-compile", end)]);
     f.build(f.options(&["second"])).unwrap();
     assert!(!f.log.take().contains("hook"));
     let error = f
@@ -234,7 +315,31 @@ fn hooks_of_the_app_run_around_the_build_when_asked_sb_01() {
         error.to_string(),
         "bin/post-compile of the app failed with exit code 9"
     );
-    assert!(f.log.take().contains("       hook in /tmp/build\n"));
+    let log = f.log.take();
+    let expected = "\
+-----> Running bin/pre-compile of the app
+       hook in /tmp/build, compiled: ls: second: No such file or directory
+-----> Second app detected
+       exported: nothing
+-----> Running bin/post-compile of the app
+       hook after second, ---
+";
+    assert!(log.ends_with(expected), "{log}");
+}
+
+/// What the app's own script makes has no say in which buildpack it gets.
+#[test]
+fn a_buildpack_is_chosen_before_the_hooks_run_sb_01() {
+    let f = Fixture::new();
+    f.app(&[("bin/pre-compile", "#!/bin/sh\ntouch contract\n")]);
+    let built = f
+        .build(BuildOptions {
+            defaults: addresses(&["contract", "second"]),
+            hooks: true,
+            ..f.options(&[])
+        })
+        .unwrap();
+    assert_eq!(built.buildpacks, ["Second"]);
 }
 
 #[test]

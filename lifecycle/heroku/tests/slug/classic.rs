@@ -108,6 +108,7 @@ fn results_become_layers_and_processes_cs_01_cs_02_cs_03() {
         "exported: nothing",
         "secret as variable: none, as file: s3cret",
         "STACK=debian-12 ",
+        "WARNING: stack debian-12 is none of Heroku's: buildpacks may have no programs for it; BP_CLASSIC_STACK names another",
         "---> Process worker: sleep 100",
     ] {
         assert!(log.contains(line), "{log}");
@@ -147,6 +148,14 @@ fn results_become_layers_and_processes_cs_01_cs_02_cs_03() {
         ]
     );
 
+    assert!(
+        launch
+            .processes
+            .iter()
+            .all(|process| process.command[..2] == ["bash", "-c"])
+    );
+    assert_eq!(log.matches("none of Heroku's").count(), 1, "{log}");
+
     // The cache is there the next time.
     assert!(b.build().contains("builds before this one: 1"));
 }
@@ -179,6 +188,11 @@ fn a_failing_buildpack_fails_the_build_cs_05() {
         !output.status.success() && log.contains("ERROR: bin/compile of Failing failed"),
         "{log}"
     );
+    // What may be missing: as an ordinary user nearly everything, and `/app` unless this machine happens to have it.
+    let place = "WARNING: /app is no directory that can be written here; buildpacks that need it work with `lifecycle slug build`";
+    assert_eq!(log.contains(place), !Path::new("/app").is_dir(), "{log}");
+    let user = "WARNING: buildpacks run as user ";
+    assert_eq!(log.contains(user), !rustix::process::geteuid().is_root(), "{log}");
 
     let list = format!(
         "{}\n{}\n",
@@ -210,6 +224,21 @@ fn a_failing_buildpack_fails_the_build_cs_05() {
         !output.status.success() && log.contains("ERROR: bin/release:2: `[` is not a plain or quoted value"),
         "{log}"
     );
+}
+
+/// More than a pipe holds, in several writes: the first line is the name, and the rest is read too.
+#[test]
+fn a_buildpack_that_talks_while_it_detects_takes_the_app() {
+    let talk = "#!/bin/sh\necho Talker\nsleep 0.1\ni=0; while [ $i -lt 5000 ]; do i=$((i+1)); echo \"reason number $i\"; done\n";
+    let script = |name: &'static str| (name, talk);
+    let b = Build::new(&[
+        script("app/one/bin/detect"),
+        script("app/two/bin/detect"),
+        ("app/one/bin/compile", "#!/bin/sh\n"),
+        ("app/two/bin/compile", "#!/bin/sh\n"),
+        ("app/.buildpacks", "one\ntwo\n"),
+    ]);
+    assert_eq!(b.build().matches("---> Talker app detected").count(), 2);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use lifecycle_heroku::fronts::{Variables, herokuish, slugbuilder::Slugbuilder, slugrunner::Slugrunner};
 use lifecycle_heroku::{HerokuError, InPlace, Remote, RemoteFailure, Surroundings};
 
-use crate::support::{Fixture, buildpack, read};
+use crate::support::{Fixture, buildpack, read, tar};
 
 fn variables(pairs: &[(&str, &str)]) -> Variables {
     Variables::new(
@@ -24,7 +24,7 @@ fn nothing() -> Cursor<Vec<u8>> {
 }
 
 #[test]
-fn slugbuilder_keeps_slug_procfile_and_cache_sb_01_sb_03_sb_05() {
+fn slugbuilder_keeps_slug_procfile_and_cache_sb_05_sl_10() {
     let f = Fixture::new();
     f.app(&[("contract", ""), ("bin/pre-compile", "#!/bin/sh\necho pre\n")]);
     let (put, cache, source) = (f.path("put"), f.path("kept"), f.path("source"));
@@ -55,15 +55,27 @@ fn slugbuilder_keeps_slug_procfile_and_cache_sb_01_sb_03_sb_05() {
         "{log}"
     );
     assert_eq!(out, std::fs::read(put.join("slug.tgz")).unwrap());
-    assert!(read(put.join("Procfile")).starts_with("web: "), "SL-10");
+    let mut inside = std::process::Command::new("tar");
+    inside.args(["xzOf", &path(&put.join("slug.tgz")), "./Procfile"]);
+    let inside = String::from_utf8(inside.output().unwrap().stdout).unwrap();
+    assert!(
+        inside.starts_with("web: echo") && inside.contains("\nworker: sleep 100\n"),
+        "{inside}"
+    );
+    assert_eq!(read(put.join("Procfile")), inside, "SL-10");
     assert!(build(&[]).1.contains("builds before this one: 1"));
 }
 
 /// Files behind addresses, in memory. What has `refused` in its address cannot be put.
 #[derive(Debug, Default)]
-struct Addresses(Mutex<BTreeMap<String, Vec<u8>>>);
+struct Addresses(Mutex<BTreeMap<String, Vec<u8>>>, Mutex<Vec<String>>);
 
 impl Addresses {
+    /// What was asked for and put since the last call, in order.
+    fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.1.lock().unwrap())
+    }
+
     fn get(&self, address: &str) -> Vec<u8> {
         self.0.lock().unwrap().get(address).cloned().unwrap_or_default()
     }
@@ -71,6 +83,7 @@ impl Addresses {
 
 impl Remote for Addresses {
     fn open(&self, address: &str) -> Result<Option<Box<dyn Read + Send>>, RemoteFailure> {
+        self.1.lock().unwrap().push(format!("get {address}"));
         let found = self.0.lock().unwrap().get(address).cloned();
         Ok(found.map(|bytes| Box::new(Cursor::new(bytes)) as Box<dyn Read + Send>))
     }
@@ -81,22 +94,28 @@ impl Remote for Addresses {
         }
         let mut bytes = Vec::new();
         (&*from).read_to_end(&mut bytes)?;
+        self.1.lock().unwrap().push(format!("put {address}"));
         self.0.lock().unwrap().insert(address.to_owned(), bytes);
         Ok(())
     }
 
-    fn check_out(&self, _: &str, _: Option<&str>, _: Option<&Path>, _: &Path) -> Result<(), RemoteFailure> {
-        Err("there are no repositories".into())
+    /// A repository with the key that it was asked for with, in place of a buildpack.
+    fn check_out(
+        &self,
+        _: &str,
+        _: Option<&str>,
+        key: Option<&Path>,
+        into: &Path,
+    ) -> Result<(), RemoteFailure> {
+        let key = key.ok_or("there is no key")?;
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(key)?.permissions());
+        let script = format!("#!/bin/sh\necho \"key {} {:o}\"\n", read(key), mode & 0o777);
+        std::fs::create_dir(into.join("bin"))?;
+        for name in ["detect", "compile"] {
+            std::fs::write(into.join("bin").join(name), &script)?;
+        }
+        Ok(())
     }
-}
-
-fn tar(directory: &Path) -> Vec<u8> {
-    let mut tar = std::process::Command::new("tar");
-    tar.args(["cz", "."])
-        .current_dir(directory)
-        .output()
-        .unwrap()
-        .stdout
 }
 
 #[test]
@@ -152,12 +171,19 @@ fn source_slug_and_cache_may_be_behind_addresses_sb_03_sb_05_sb_06_sb_08() {
         .0
         .unwrap_err()
         .to_string();
-    assert_eq!(error, "cannot put it at s3://b/refused/slug.tgz: it is full");
+    assert_eq!(error, "cannot put it at s3://b/refused/slug.tgz?***: it is full");
 
     let error = Slugbuilder::new(&[], &variables(&[])).unwrap_err().to_string();
     assert!(error.contains("set PUT_PATH"), "{error}");
-    let error = Slugbuilder::new(&[], &variables(&[("TAR_PATH", "ftp://h/x")])).unwrap_err();
-    assert!(error.to_string().contains("nobody here speaks `ftp`"), "{error}");
+    for scheme in ["ftp", "swift"] {
+        let address = format!("{scheme}://h/x");
+        let error = Slugbuilder::new(&[], &variables(&[("TAR_PATH", &address)])).unwrap_err();
+        assert!(matches!(error, HerokuError::Unsupported { .. }), "{error}");
+        let expected = format!(
+            "cannot use TAR_PATH={address}: nobody here speaks `{scheme}`; use http, https, file, s3, gs or az"
+        );
+        assert_eq!(error.to_string(), expected);
+    }
     let own = variables(&[
         ("TAR_PATH", "s3://b/missing"),
         ("PATH", "/bin"),
@@ -177,6 +203,180 @@ fn source_slug_and_cache_may_be_behind_addresses_sb_03_sb_05_sb_06_sb_08() {
             .contains("s3://b/missing: there is no such file"),
         "{error}"
     );
+}
+
+/// Runs slugbuilder with a source of `files`, with everything behind addresses; the log, or why not.
+fn slugbuilder(f: &Fixture, elsewhere: &Addresses, own: &[(&str, &str)]) -> Result<String, HerokuError> {
+    elsewhere
+        .0
+        .lock()
+        .unwrap()
+        .insert("s3://b/tar".to_owned(), tar(&f.path("source")));
+    let own = [
+        &[
+            ("TAR_PATH", "s3://b/tar"),
+            ("PUT_PATH", "s3://b/put"),
+            ("CACHE_PATH", "s3://b/cache"),
+            ("PATH", "/bin"),
+            ("ENV_PATH", "/nowhere"),
+            ("BUILDPACK_PATH", "/nowhere"),
+        ],
+        own,
+    ]
+    .concat();
+    let surroundings = Surroundings {
+        remote: elsewhere,
+        ..f.surroundings()
+    };
+    let builder = Slugbuilder::new(&[], &variables(&own))?;
+    builder.run(surroundings, Box::new(nothing()), &mut Vec::new())?;
+    Ok(f.log.take())
+}
+
+#[test]
+fn slugbuilder_works_in_the_order_that_hooks_and_stores_rely_on_sb_01_sb_02() {
+    let f = Fixture::new();
+    let look =
+        "#!/bin/sh\necho \"$(basename $0): $(ls -A | sort | tr '\\n' ' '), $(cat $2/count 2>/dev/null)\"\n";
+    f.app(&[
+        ("contract", ""),
+        ("bin/pre-compile", look),
+        ("bin/post-compile", look),
+    ]);
+    let elsewhere = Addresses::default();
+    let buildpack = buildpack("contract");
+    let own = [
+        ("BUILDPACK_URL", buildpack.to_str().unwrap()),
+        ("STACK", "heroku-24"),
+    ];
+    slugbuilder(&f, &elsewhere, &own).unwrap();
+    let first = elsewhere.take();
+    let log = slugbuilder(&f, &elsewhere, &own).unwrap();
+    let steps = [
+        "-----> Fetching buildpack ",
+        "       pre-compile: bin contract , 1\n",
+        "-----> Contract app detected\n",
+        "-----> Compiling\n",
+        "       builds before this one: 1\n",
+        "       post-compile: .git .profile.d .release bin built contract , 2\n",
+        "-----> Discovering process types\n",
+        "       Default process types for Contract -> web, worker\n",
+        "-----> Compiled slug size is ",
+    ];
+    let mut rest = log.as_str();
+    for step in steps {
+        rest = rest
+            .split_once(step)
+            .unwrap_or_else(|| panic!("{step:?} is not in {rest:?} of {log}"))
+            .1;
+    }
+    let stored = [
+        "get s3://b/tar",
+        "get s3://b/cache/cache.tgz",
+        "put s3://b/cache/cache.tgz",
+        "put s3://b/put/slug.tgz",
+        "put s3://b/put/Procfile",
+    ];
+    assert_eq!(first, stored);
+    assert_eq!(elsewhere.take(), stored);
+}
+
+#[test]
+fn a_cache_is_put_only_when_its_content_changed_and_it_is_not_empty_sb_03() {
+    let f = Fixture::new();
+    f.app(&[("x", "")]);
+    let elsewhere = Addresses::default();
+    let puts = |script: &str| {
+        let buildpack = f.buildpack("keeper", &[("compile", script)]);
+        slugbuilder(&f, &elsewhere, &[("BUILDPACK_URL", &buildpack)]).unwrap();
+        let seen = elsewhere.take();
+        seen.iter()
+            .filter(|seen| *seen == "put s3://b/cache/cache.tgz")
+            .count()
+    };
+    assert_eq!(puts("echo nothing is kept"), 0);
+    assert_eq!(puts("echo one >$2/file"), 1);
+    // The same again, at another time.
+    assert_eq!(
+        puts("rm $2/file; echo one >$2/file; touch -d '2001-01-01 00:00' $2/file"),
+        0
+    );
+    assert_eq!(puts("cat $2/file"), 0);
+    assert_eq!(puts("echo two >$2/file"), 1);
+    assert_eq!(puts("chmod 700 $2/file"), 1);
+}
+
+#[test]
+fn the_buildpacks_of_the_image_are_tried_in_the_order_of_their_names_mp_01() {
+    let f = Fixture::new();
+    f.app(&[("x", "")]);
+    for (name, detect) in [
+        ("installed/02_second", "echo Second"),
+        ("installed/01_first", "exit 1"),
+        ("installed/03_third", "echo Third"),
+    ] {
+        f.buildpack(name, &[("detect", detect), ("compile", "true")]);
+    }
+    let log = slugbuilder(
+        &f,
+        &Addresses::default(),
+        &[("BUILDPACK_PATH", f.path("installed").to_str().unwrap())],
+    )
+    .unwrap();
+    assert!(log.contains("-----> Second app detected\n"), "{log}");
+    let error = slugbuilder(&f, &Addresses::default(), &[])
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.starts_with("Unable to select a buildpack: there is none to try"),
+        "{error}"
+    );
+}
+
+/// The key is a config var in base64; git gets it as a file that nobody else can read.
+#[test]
+fn a_private_key_reaches_git_mp_04() {
+    let f = Fixture::new();
+    f.app(&[("x", "")]);
+    std::fs::create_dir(f.path("env")).unwrap();
+    let env = f.path("env");
+    let own = [
+        ("BUILDPACK_URL", "git@h.test:private/buildpack.git"),
+        ("ENV_PATH", env.to_str().unwrap()),
+    ];
+    // `private`, with the line breaks that base64 programs make.
+    std::fs::write(f.path("env/SSH_KEY"), "cHJp\ndmF0\nZQ==\n").unwrap();
+    let log = slugbuilder(&f, &Addresses::default(), &own).unwrap();
+    assert!(log.contains("       key private 600\n"), "{log}");
+    std::fs::write(f.path("env/SSH_KEY"), "-----BEGIN").unwrap();
+    let error = slugbuilder(&f, &Addresses::default(), &own)
+        .unwrap_err()
+        .to_string();
+    assert_eq!(error, "config var SSH_KEY is not a private key in base64");
+}
+
+#[test]
+fn variables_of_the_container_that_change_buildpacks_are_not_handed_on_hc_03_pit_16() {
+    let f = Fixture::new();
+    f.app(&[("x", "")]);
+    let buildpack = f.buildpack("looker", &[("compile", "env")]);
+    let foreign = [
+        "GIT_DIR",
+        "GIT_WORK_TREE",
+        "BUNDLE_GEMFILE",
+        "NODE_ENV",
+        "NODE_OPTIONS",
+        "npm_config_registry",
+        "AWS_SECRET_ACCESS_KEY",
+    ];
+    let mut own: Vec<_> = foreign.iter().map(|name| (*name, "leaked")).collect();
+    own.extend([
+        ("BUILDPACK_URL", buildpack.as_str()),
+        ("http_proxy", "http://proxy.test:1"),
+    ]);
+    let log = slugbuilder(&f, &Addresses::default(), &own).unwrap();
+    assert!(!log.contains("leaked"), "{log}");
+    assert!(log.contains("       http_proxy=http://proxy.test:1\n"), "{log}");
 }
 
 /// In place, as the present user and in the present root, which has a shell and /app only by chance: what these commands

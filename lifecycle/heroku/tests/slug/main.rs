@@ -3,6 +3,7 @@
 
 mod building;
 mod classic;
+mod contract;
 mod fronts;
 mod running;
 mod slugs;

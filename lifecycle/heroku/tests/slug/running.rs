@@ -97,6 +97,55 @@ fn a_failing_profile_script_is_reported_sr_03() {
     );
 }
 
+/// Neither a variable that is not set nor a failing command in the middle ends the start: no script is sourced under
+/// `set -e` or `set -u`.
+#[test]
+fn profile_scripts_are_sourced_without_strictness_pit_08() {
+    let f = Fixture::new();
+    let slug = f.app(&[
+        ("Procfile", "web: echo $A\n"),
+        (".profile.d/1.sh", "false; A=$_UNSET_; export A=${A}reached\n"),
+    ]);
+    assert_eq!(
+        outcome(&f, options(slug, &[])),
+        ("reached\n".to_owned(), Exit::Code(0))
+    );
+}
+
+/// What `.profile.d` says depends on the machine that the process starts on, not on the one that built the slug.
+#[test]
+fn profile_scripts_ask_the_running_machine_pit_20() {
+    let f = Fixture::new();
+    f.app(&[
+        ("Procfile", "web: echo $WEB_CONCURRENCY\n"),
+        (".env", "WEB_MEMORY=7\n"),
+    ]);
+    let concurrency = r#"mkdir "$1/.profile.d"; echo 'export WEB_CONCURRENCY=$((${WEB_MEMORY:-512} / 128))' >"$1/.profile.d/x.sh""#;
+    let built = f
+        .build(f.options(&[&f.buildpack("web", &[("compile", concurrency)])]))
+        .unwrap();
+    for (memory, expected) in [(None, "4\n"), (Some("1024"), "8\n"), (Some("256"), "2\n")] {
+        let mut own = options(built.directory(), &[]);
+        own.env
+            .extend(memory.map(|memory| ("WEB_MEMORY".to_owned(), memory.into())));
+        assert_eq!(
+            outcome(&f, own).0,
+            expected,
+            "{memory:?}; HE-04: `.env` is not read here"
+        );
+    }
+}
+
+#[test]
+fn a_release_type_starts_when_it_is_named_pf_07() {
+    let f = Fixture::new();
+    let slug = f.app(&[("Procfile", "release: echo migrated\n")]);
+    let words: [OsString; 0] = [];
+    let error = Start::parse(&words, &slug::processes(&slug).unwrap()).unwrap_err();
+    assert!(error.to_string().contains("only release"), "{error}");
+    assert_eq!(outcome(&f, options(slug, &["start", "release"])).0, "migrated\n");
+}
+
 #[test]
 fn nothing_needs_to_be_written_to_the_app_sr_07() {
     let f = Fixture::new();

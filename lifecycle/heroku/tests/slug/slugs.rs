@@ -27,9 +27,23 @@ fn pack(directory: &Path, options: &SlugOptions) -> Vec<u8> {
 }
 
 #[test]
-fn unchanged_source_gives_the_same_bytes_sl_01_sl_02() {
+fn unchanged_source_gives_the_same_bytes_with_true_times_sl_01_sl_02() {
     let f = Fixture::new();
-    f.app(&[("contract", ""), ("static/page.html", "x")]);
+    // More than one block of what is compressed at a time, and not all alike.
+    let line = |number: u64| format!("{:016x}\n", number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let large: String = (0..400_000).map(line).collect();
+    f.app(&[("contract", ""), ("static/page.html", "x"), ("large", &large)]);
+    let set_time = |name: &str, seconds: u64| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        let file = std::fs::File::options()
+            .append(true)
+            .open(f.path("source").join(name));
+        file.unwrap().set_modified(time).unwrap();
+    };
+    // 2015-05-05, and the newest of all in 2021.
+    set_time("static/page.html", 1_430_784_000);
+    set_time("large", 1_430_784_000);
+    set_time("contract", 1_609_459_200);
     let build = |threads: usize| {
         let built = f.build(f.options(&["second"])).unwrap();
         let packing = Packing {
@@ -46,15 +60,12 @@ fn unchanged_source_gives_the_same_bytes_sl_01_sl_02() {
     let (first, newest) = build(1);
     std::thread::sleep(std::time::Duration::from_millis(1100));
     assert_eq!(first, build(3).0);
-    let modified = std::fs::metadata(f.path("source/static/page.html"))
-        .unwrap()
-        .mtime();
-    assert_eq!(newest, modified);
+    assert_eq!(newest, 1_609_459_200);
 
     let file = f.path("slug.tgz");
     std::fs::write(&file, &first).unwrap();
     let listed = Command::new("tar")
-        .args(["tvzf", file.to_str().unwrap(), "--numeric-owner"])
+        .args(["tvzf", file.to_str().unwrap(), "--numeric-owner", "--utc"])
         .output()
         .unwrap();
     let listed = String::from_utf8(listed.stdout).unwrap();
@@ -64,10 +75,14 @@ fn unchanged_source_gives_the_same_bytes_sl_01_sl_02() {
             .all(|line| line.contains(" 0/0 ") && line.contains(" ./")),
         "{listed}"
     );
-    assert!(
-        !listed.contains("1980") && listed.contains("./static/page.html"),
-        "{listed}"
-    );
+    // Times of the source are kept; what the build made is as old as the newest of them, not as old as the hills.
+    for line in [
+        "2015-05-05 00:00 ./static/page.html",
+        "2021-01-01 00:00 ./contract",
+        "2021-01-01 00:00 ./second",
+    ] {
+        assert!(listed.contains(line), "{line}: {listed}");
+    }
 }
 
 #[test]
@@ -82,6 +97,11 @@ fn everything_survives_the_way_there_and_back_sl_07() {
     symlink("/app/.heroku/bin", app.join("link")).unwrap();
     let raw = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"not-utf8-\xff");
     std::fs::write(app.join(raw), "raw").unwrap();
+    let attribute = |path: &Path| rustix::fs::getxattr(path, "user.mark", &mut [0_u8; 8]).is_ok();
+    let flags = rustix::fs::XattrFlags::empty();
+    if rustix::fs::setxattr(app.join("a"), "user.mark", b"x", flags).is_ok() {
+        assert!(attribute(&app.join("a")));
+    }
 
     let bytes = pack(&app, &SlugOptions::default());
     let into = f.path("into");
@@ -96,6 +116,7 @@ fn everything_survives_the_way_there_and_back_sl_07() {
         Path::new("/app/.heroku/bin")
     );
     assert!(into.join("empty").is_dir() && into.join(raw).exists());
+    assert!(!attribute(&into.join("a")), "a slug has no extended attributes");
 
     let error = slug::unpack("slug.tgz", bytes.as_slice(), &into).unwrap_err();
     assert!(matches!(error, HerokuError::NotEmpty(_)), "SL-09: {error}");
@@ -104,23 +125,63 @@ fn everything_survives_the_way_there_and_back_sl_07() {
 #[test]
 fn hostile_slugs_are_refused_sl_08() {
     let f = Fixture::new();
-    f.app(&[("f", "x")]);
-    for (index, script) in [
-        "tar cz --transform 's,^f,../f,' f",
-        "mknod d b 1 1; tar cz d",
-        "ln -s /etc l; tar c l >t; tar r -f t --transform 's,^f,l/f,' f; cat t",
+    f.app(&[("f", "x"), ("deep/g", "x")]);
+    for (index, (script, reason)) in [
+        ("tar cz --transform 's,^f,../f,' f", "leads out of the directory"),
+        ("tar czP --transform 's,^f,/escaped-f,' f", ""),
+        (
+            "mkfifo p; mknod d b 1 1; tar cz p d",
+            "slug.tgz: the archive holds the device d, which is no part of an app",
+        ),
+        (
+            "mknod deep/c c 1 3; tar cz deep",
+            "slug.tgz: the archive holds the device deep/c, which is no part of an app",
+        ),
+        (
+            "ln -s /etc l; tar c l >t; tar r -f t --transform 's,^f,l/f,' f; cat t",
+            r#"cannot unpack "l""#,
+        ),
+        (
+            "tar c --hard-dereference f >t; ln f h; tar c --transform 's,^f$,../f,' f h",
+            "leads out of the directory",
+        ),
     ]
     .iter()
     .enumerate()
     {
         let tar = Command::new("sh")
-            .args(["-c", script])
+            .args(["-ec", script])
             .current_dir(f.path("source"))
             .output()
             .unwrap();
+        assert!(
+            tar.status.success(),
+            "{script}: {}",
+            String::from_utf8_lossy(&tar.stderr)
+        );
         let into = f.path(&format!("into{index}"));
-        drop(slug::unpack("slug.tgz", tar.stdout.as_slice(), &into).unwrap_err());
-        assert!(!into.join("d").exists() && !f.path("f").exists() && !Path::new("/etc/f").exists());
+        let unpacked = slug::unpack("slug.tgz", tar.stdout.as_slice(), &into);
+        // An absolute name is one below the directory, as tar reads it.
+        if reason.is_empty() {
+            unpacked.unwrap();
+            assert_eq!(read(into.join("escaped-f")), "x");
+        } else {
+            let error = unpacked.unwrap_err().to_string();
+            assert!(error.contains(reason), "{script}: {error}");
+        }
+        for outside in [
+            f.path("f"),
+            "/etc/f".into(),
+            "/escaped-f".into(),
+            into.join("d"),
+            into.join("deep/c"),
+        ] {
+            assert!(
+                outside.symlink_metadata().is_err(),
+                "{script}: {}",
+                outside.display()
+            );
+        }
     }
 }
 

@@ -14,11 +14,12 @@ use lifecycle_store::Store;
 
 const BUSYBOX: &str = "/bin/busybox";
 /// Programs that the scripts need.
-const APPLETS: [&str; 22] = [
+const APPLETS: [&str; 26] = [
     "sh", "cat", "ls", "id", "env", "true", "sleep", "mkdir", "touch", "rm", "ln", "chmod", "chown", "grep",
-    "echo", "pwd", "head", "test", "find", "cp", "dirname", "kill",
+    "echo", "pwd", "head", "test", "find", "cp", "dirname", "kill", "wc", "sort", "tr", "basename",
 ];
 
+#[derive(Debug)]
 pub(crate) struct Fixture {
     pub(crate) directory: tempfile::TempDir,
     pub(crate) store: Store,
@@ -73,10 +74,10 @@ impl Fixture {
         }
         std::fs::write(
             root.join("etc/passwd"),
-            "root:x:0:0::/root:/bin/sh\nslug:x:2000:2000::/app:/bin/sh\n",
+            "root:x:0:0::/root:/bin/sh\nslug:x:2000:2000::/app:/bin/sh\nother:x:2001:2001::/app:/bin/sh\n",
         )
         .unwrap();
-        std::fs::write(root.join("etc/group"), "root:x:0:\nslug:x:2000:\n").unwrap();
+        std::fs::write(root.join("etc/group"), "root:x:0:\nslug:x:2000:\nother:x:2001:\n").unwrap();
         Self {
             store: Store::open(&directory.path().join("store")).unwrap(),
             rooms: DirectoryRoot {
@@ -102,6 +103,17 @@ impl Fixture {
             std::fs::write(path, text).unwrap();
         }
         app
+    }
+
+    /// A buildpack of these scripts, which takes every app, and where it is.
+    pub(crate) fn buildpack(&self, name: &str, scripts: &[(&str, &str)]) -> String {
+        let bin = self.path(name).join("bin");
+        std::fs::create_dir_all(&bin).unwrap();
+        std::fs::write(bin.join("detect"), format!("#!/bin/sh\necho {name}\n")).unwrap();
+        for (script, text) in scripts {
+            std::fs::write(bin.join(script), format!("#!/bin/sh\n{text}\n")).unwrap();
+        }
+        self.path(name).to_str().unwrap().to_owned()
     }
 
     pub(crate) fn stack() -> Stack {
@@ -158,4 +170,27 @@ pub(crate) fn addresses(names: &[&str]) -> Vec<Address> {
 
 pub(crate) fn read(path: impl AsRef<Path>) -> String {
     std::fs::read_to_string(path).unwrap()
+}
+
+/// A tar of a directory, as members `./…`, compressed.
+pub(crate) fn tar(directory: &Path) -> Vec<u8> {
+    let mut tar = std::process::Command::new("tar");
+    tar.args(["cz", "."]).current_dir(directory);
+    tar.output().unwrap().stdout
+}
+
+/// The paths of everything below a directory, sorted.
+pub(crate) fn paths(directory: &Path) -> Vec<PathBuf> {
+    let (mut found, mut waiting) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(folder) = waiting.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(entry.path());
+            }
+            found.push(entry.path().strip_prefix(directory).unwrap().to_owned());
+        }
+    }
+    found.sort();
+    found
 }

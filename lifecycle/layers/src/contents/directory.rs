@@ -47,6 +47,7 @@ pub struct DirectoryLayer {
     parents: Parents,
     style: Style,
     shared: bool,
+    xattrs: bool,
 }
 
 impl DirectoryLayer {
@@ -60,15 +61,17 @@ impl DirectoryLayer {
             parents: Parents::OnDisk,
             style: Style::Reference,
             shared: false,
+            xattrs: true,
         }
     }
 
-    /// `directory` on disk as the root of an archive whose names begin with `./`, as `tar c .` writes them. That is how
-    /// slugs are written (platforms.md SL-01); layers are not.
+    /// `directory` on disk as the root of an archive whose names begin with `./`, without extended attributes, as
+    /// `tar c .` writes it. That is how slugs are written (platforms.md SL-01, SL-07); layers are not.
     pub fn archive(directory: impl Into<PathBuf>) -> Self {
         Self {
             at: b".".to_vec(),
             parents: Parents::Absent,
+            xattrs: false,
             ..Self::new(directory, "")
         }
     }
@@ -107,6 +110,9 @@ impl Contents for DirectoryLayer {
     fn write(&self, tar: &mut dyn Write) -> Result<(), PackError> {
         let root = open_directory(&self.directory)?;
         let mut layer = LayerWriter::new(tar, self.style, &self.owners, &self.directory).shared(self.shared);
+        if !self.xattrs {
+            layer = layer.without_xattrs();
+        }
         write_parents(&mut layer, &self.directory, &self.at, self.parents)?;
         if !self.at.is_empty() {
             layer.root(&self.at, root.as_fd(), None)?;
