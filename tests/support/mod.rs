@@ -10,6 +10,7 @@
 #![expect(clippy::print_stdout, reason = "a test says what it skips")]
 
 pub(crate) mod accounts;
+mod certificates;
 pub(crate) mod control_plane;
 pub(crate) mod daemon;
 #[expect(
@@ -23,6 +24,10 @@ pub(crate) mod fake_cluster;
 )]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 pub(crate) mod fake_registry;
+#[expect(
+    dead_code,
+    reason = "shared with the tests of what is fetched from elsewhere, which use other parts of it"
+)]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 pub(crate) mod file_server;
 pub(crate) mod images;

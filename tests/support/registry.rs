@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::certificates::make_certificates;
+
 /// Who may use a registry, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
@@ -201,8 +203,8 @@ fn configure(directory: &Path, port: u16, access: Access) {
         String::new()
     };
     let tls = if access == Access::Tls {
-        make_certificate(directory);
-        format!(", tls: {{certificate: {shown}/cert.pem, key: {shown}/key.pem}}")
+        make_certificates(directory);
+        format!(", tls: {{certificate: {shown}/server.pem, key: {shown}/server.key}}")
     } else {
         String::new()
     };
@@ -215,48 +217,6 @@ http: {{addr: '127.0.0.1:{port}'{tls}}}
 "
     );
     fs::write(directory.join("config.yml"), config).unwrap();
-}
-
-/// A certificate authority, and a certificate of it for loopback.
-fn make_certificate(directory: &Path) {
-    let at = |name: &str| directory.join(name).to_str().unwrap().to_owned();
-    let key = [
-        "req",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-    ];
-    let authority = [
-        "-x509",
-        "-subj",
-        "/CN=Test authority",
-        "-keyout",
-        &at("ca.key"),
-        "-out",
-        &at("ca.pem"),
-    ];
-    run("openssl", &[&key[..], &authority].concat());
-    let names = [
-        "-addext",
-        "subjectAltName=IP:127.0.0.1,DNS:localhost",
-        "-addext",
-        "basicConstraints=CA:FALSE",
-    ];
-    let signed = [
-        "-x509",
-        "-subj",
-        "/CN=registry",
-        "-CA",
-        &at("ca.pem"),
-        "-CAkey",
-        &at("ca.key"),
-    ];
-    let files = ["-keyout", &at("key.pem"), "-out", &at("cert.pem")];
-    run("openssl", &[&key[..], &signed, &names, &files].concat());
 }
 
 fn run(program: &str, arguments: &[&str]) -> Vec<u8> {

@@ -407,9 +407,6 @@ impl<'a> Git<'a> {
         if !self.settings.verify {
             configuration.push("http.sslVerify=false".to_owned());
         }
-        if let Some(authorities) = &self.settings.authorities {
-            configuration.push(format!("http.sslCAInfo={}", authorities.display()));
-        }
         if let Some((origin, GitAuthorization::Basic { .. })) = self.authorization() {
             // An empty one first: ours is the one that counts, and nobody stores it.
             configuration.push(format!("credential.{origin}.helper="));
@@ -445,6 +442,10 @@ impl<'a> Git<'a> {
             let key = key.to_string_lossy().replace('\'', r"'\''");
             let ssh = format!("ssh -i '{key}' -o IdentitiesOnly=yes -o StrictHostKeyChecking=accept-new");
             command.env("GIT_SSH_COMMAND", ssh);
+        }
+        if let Some(authorities) = &self.settings.authorities {
+            // As a variable, which goes before git's configuration and the caller's own one.
+            command.env("GIT_SSL_CAINFO", authorities);
         }
         if let Some(agent) = &self.settings.ssh_agent {
             command.env("SSH_AUTH_SOCK", agent);

@@ -8,7 +8,7 @@ use std::process::Command;
 use super::{contains, content, executor, to_layout};
 use crate::elsewhere::repository;
 use crate::support::Machine;
-use crate::support::file_server::FileServer;
+use crate::support::file_server::{FileServer, Signer};
 
 const DOCKERFILE: &str = "FROM scratch\nCOPY . /x/\n";
 
@@ -118,6 +118,15 @@ fn the_web_and_git_give_contexts_1_5() {
 
     // A store that speaks S3; a bucket alone holds the context under its usual name.
     server.keep("/bucket/context.tar.gz", fs::read(&archive).unwrap(), &[]);
+    server.require_signed(
+        "/bucket/",
+        Signer::S3 {
+            key_id: "key-id",
+            secret: "s3cr3t",
+            region: "eu-test-1",
+            token: None,
+        },
+    );
     for context in ["--context=s3://bucket/context.tar.gz", "--context=s3://bucket"] {
         to_layout(&machine, &[context])
             .env("S3_ENDPOINT", format!("http://{}", server.address()))

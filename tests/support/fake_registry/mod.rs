@@ -142,6 +142,8 @@ struct State {
     options: Options,
     host: String,
     rules: Vec<Rule>,
+    /// Targets of requests that are answered later.
+    delayed: Vec<String>,
     seen: Vec<Seen>,
     blobs: BTreeMap<(String, Digest), Vec<u8>>,
     manifests: BTreeMap<(String, String), (String, Vec<u8>)>,
@@ -202,13 +204,25 @@ impl FakeRegistry {
 
     /// Forgets the requests so far.
     pub fn forget(&self) {
-        self.state.lock().unwrap().seen.clear();
+        let mut state = self.state.lock().unwrap();
+        state.seen.clear();
+        state.delayed.clear();
     }
 
     /// How many requests of a method had this in their path or query.
     pub fn count(&self, method: &str, part: &str) -> usize {
         let fits = |seen: &&Seen| (method.is_empty() || seen.method == method) && seen.target.contains(part);
         self.seen().iter().filter(fits).count()
+    }
+
+    /// How many requests have come that it takes its time with, with this in their path or query.
+    pub fn waiting(&self, part: &str) -> usize {
+        let state = self.state.lock().unwrap();
+        state
+            .delayed
+            .iter()
+            .filter(|target| target.contains(part))
+            .count()
     }
 
     /// The requests as `METHOD target status` lines, for messages.

@@ -26,6 +26,7 @@ pub(super) fn serve(
     }
     let body = connection.body(request)?;
     if let Some(Action::Delay(pause)) = action {
+        state.lock().unwrap().delayed.push(request.target.clone());
         thread::sleep(pause);
     }
     let mut answer = match &action {

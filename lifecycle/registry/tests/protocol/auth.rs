@@ -311,3 +311,143 @@ fn credentials_can_be_looked_up_before_they_are_needed_auth_04() {
     std::fs::remove_file(&helper).unwrap();
     assert!(registry.exists(&name).unwrap());
 }
+
+/// A credential helper of the name that says this to whoever asks, and notes who asked.
+fn install_helper(directory: &std::path::Path, name: &str, username: &str, secret: &str) {
+    let path = directory.join(format!("docker-credential-{name}"));
+    let script = format!(
+        "#!/bin/sh\nread server\necho \"{name} $1 $server\" >>\"${{0%/*}}/asked\"\n\
+         printf '{{\"ServerURL\":\"%s\",\"Username\":\"{username}\",\"Secret\":\"{secret}\"}}' \"$server\"\n"
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+}
+
+/// From the file of a Docker client to the wire: helpers of one registry, the store of all others, identity tokens.
+#[test]
+fn what_a_helper_gives_opens_its_own_registry_auth_02() {
+    let directory = tempfile::tempdir().unwrap();
+    let closed = || Tokens {
+        anonymous: false,
+        ..tokens()
+    };
+    let refreshed = || Tokens {
+        refresh: Some("refresh & me".to_owned()),
+        ..closed()
+    };
+    let (own, session, file, other) = (
+        guarded(closed()),
+        guarded(refreshed()),
+        guarded(refreshed()),
+        guarded(closed()),
+    );
+    install_helper(directory.path(), "own", "me", "hunter22");
+    install_helper(directory.path(), "session", "<token>", "refresh & me");
+    install_helper(directory.path(), "all", "me", "wr0ng-pw");
+    let json = serde_json::json!({
+        "auths": { file.address(): { "identitytoken": "refresh & me" } },
+        "credHelpers": { own.address(): "own", session.address(): "session", file.address(): "none" },
+        "credsStore": "all",
+    });
+    let keychain = Keychain::default()
+        .with_file_text("config.json", &json.to_string())
+        .unwrap()
+        .with_helpers(vec![directory.path().to_owned()], Duration::from_secs(10));
+    let registry = Registry::new(Settings {
+        keychain,
+        ..settings().0
+    })
+    .unwrap();
+    for fake in [&own, &session] {
+        push(&registry, &image(&[b"x"]), &[&format!("{}/a:t", fake.address())]).unwrap();
+        pull(&registry, &format!("{}/a:t", fake.address())).unwrap();
+    }
+    for (fake, exchanged) in [(&own, 0), (&session, 1)] {
+        let posts = fake.count("POST", "/token");
+        assert!(
+            posts >= exchanged && (exchanged > 0 || posts == 0),
+            "{}",
+            fake.log()
+        );
+    }
+    // The store of all others says something wrong, which is told without the password.
+    let error = push(&registry, &image(&[b"x"]), &[&format!("{}/a:t", other.address())]).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Unauthorized);
+    assert!(!chain(&error).contains("wr0ng-pw"), "{}", chain(&error));
+    // Each was asked once, for its own registry alone.
+    let asked = std::fs::read_to_string(directory.path().join("asked")).unwrap();
+    let mut asked: Vec<_> = asked.lines().collect();
+    asked.sort_unstable();
+    assert_eq!(
+        asked,
+        [
+            format!("all get {}", other.address()),
+            format!("own get {}", own.address()),
+            format!("session get {}", session.address()),
+        ]
+    );
+}
+
+/// The file itself may hold the identity token.
+#[test]
+fn an_identity_token_of_the_file_is_exchanged_auth_01() {
+    let fake = guarded(Tokens {
+        refresh: Some("refresh & me".to_owned()),
+        anonymous: false,
+        ..tokens()
+    });
+    for (token, opens) in [("refresh & me", true), ("stolen-token", false)] {
+        let json = serde_json::json!({ "auths": { fake.address(): { "auth": "", "identitytoken": token } } });
+        let keychain = Keychain::default()
+            .with_file_text("config.json", &json.to_string())
+            .unwrap();
+        let registry = Registry::new(Settings {
+            keychain,
+            ..settings().0
+        })
+        .unwrap();
+        let pushed = push(&registry, &image(&[b"x"]), &[&format!("{}/a:t", fake.address())]);
+        assert_eq!(pushed.is_ok(), opens, "{token}");
+    }
+    assert!(fake.count("POST", "/token") >= 2);
+}
+
+/// A mirror is another registry: it is told what is known of itself, and nothing of what it mirrors.
+#[test]
+fn a_mirror_is_not_told_who_we_are_at_the_origin() {
+    let closed = || Tokens {
+        anonymous: false,
+        ..tokens()
+    };
+    let (mirror, origin) = (guarded(closed()), guarded(closed()));
+    stock(&origin, "a", "t", &[b"from the origin"]);
+    stock(&mirror, "a", "t", &[b"from the mirror"]);
+    let with = |known: &[&FakeRegistry]| {
+        let keychain = known.iter().fold(Keychain::default(), |keychain, fake| {
+            keychain.with_credential("the test", fake.address(), user("hunter22"))
+        });
+        let mirrors = vec![lifecycle_registry::Mirrors {
+            of: origin.address().to_owned(),
+            at: vec![mirror.address().to_owned()],
+            fallback: true,
+        }];
+        Registry::new(Settings {
+            keychain,
+            mirrors,
+            ..settings().0
+        })
+        .unwrap()
+    };
+    let name = format!("{}/a:t", origin.address());
+    let first = |registry: &Registry| crate::samples::read_layer(&pull(registry, &name).unwrap(), 0).unwrap();
+    assert_eq!(first(&with(&[&origin])), b"from the origin");
+    let told = mirror.seen();
+    assert!(!told.is_empty());
+    assert!(
+        told.iter()
+            .all(|seen| !seen.headers.contains_key("authorization")),
+        "{}",
+        mirror.log()
+    );
+    assert_eq!(first(&with(&[&origin, &mirror])), b"from the mirror");
+}

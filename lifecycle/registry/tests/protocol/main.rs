@@ -2,12 +2,30 @@
 //! against Debian's docker-registry with other people's clients as judges.
 
 #[cfg(test)]
+#[path = "../../../../tests/support/certificates.rs"]
+mod certificates;
+#[cfg(test)]
 #[path = "../../../../tests/support/fake_registry/mod.rs"]
+#[expect(
+    dead_code,
+    reason = "shared with the acceptance tests, which use other parts of it"
+)]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 mod fake_registry;
+#[cfg(test)]
+#[path = "../../../../tests/support/proxy.rs"]
+mod proxy;
+#[cfg(test)]
+#[path = "../../../../tests/support/tls_front.rs"]
+mod tls_front;
+#[cfg(test)]
+#[path = "../../../../tests/support/wire.rs"]
+mod wire;
 
 #[cfg(test)]
 mod auth;
+#[cfg(test)]
+mod proxies;
 #[cfg(test)]
 mod pull;
 #[cfg(test)]
@@ -20,6 +38,3 @@ mod referrers;
 mod samples;
 #[cfg(test)]
 mod security;
-#[cfg(test)]
-#[path = "../../../../tests/support/wire.rs"]
-mod wire;

@@ -251,6 +251,74 @@ fn mirrors_are_asked_first_and_the_origin_last() {
 }
 
 #[test]
+fn a_mirror_that_is_busy_or_gone_holds_nobody_up() {
+    let (busy, origin) = (FakeRegistry::start(), FakeRegistry::start());
+    stock(&origin, "a", "t", &[b"from the origin"]);
+    stock(&busy, "a", "t", &[b"from the mirror"]);
+    busy.rule("GET", "", 1000, Action::Answer(503, Vec::new(), Vec::new()));
+    // Nobody listens there any more.
+    let gone = FakeRegistry::start().address().to_owned();
+    for mirror in [busy.address().to_owned(), gone] {
+        let mirrors = vec![Mirrors {
+            of: origin.address().to_owned(),
+            at: vec![mirror.clone()],
+            fallback: true,
+        }];
+        let registry = Registry::new(Settings {
+            mirrors,
+            ..settings().0
+        })
+        .unwrap();
+        let pulled = pull(&registry, &format!("{}/a:t", origin.address())).unwrap();
+        assert_eq!(read_layer(&pulled, 0).unwrap(), b"from the origin", "{mirror}");
+    }
+    // One that is alone is waited for, and then said to be what it is.
+    let registry = Registry::new(Settings {
+        mirrors: vec![Mirrors {
+            of: origin.address().to_owned(),
+            at: vec![busy.address().to_owned()],
+            fallback: false,
+        }],
+        ..settings().0
+    })
+    .unwrap();
+    let error = pull(&registry, &format!("{}/a:t", origin.address())).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Unavailable);
+    assert!(chain(&error).contains(busy.address()), "{}", chain(&error));
+}
+
+/// The rest of a blob that was cut is checked with what came before: a registry that has something else now, or sends
+/// another part than it was asked for, is found out.
+#[test]
+fn the_rest_of_a_cut_blob_is_what_was_promised_or_an_error_complaint_20() {
+    let content = noise(4, 600_000);
+    for second in [
+        Action::FlipByte,
+        // Another part, as long as the right one.
+        Action::Answer(
+            206,
+            vec![("Content-Range", "bytes 0-499999/600000".to_owned())],
+            content[..500_000].to_vec(),
+        ),
+        // All of it is fine, but not as the rest.
+        Action::Answer(206, Vec::new(), content.clone()),
+    ] {
+        let fake = FakeRegistry::start();
+        stock(&fake, "a", "t", &[&content]);
+        let pulled = pull(&registry(), &format!("{}/a:t", fake.address())).unwrap();
+        let digest = pulled.layers()[0].descriptor().unwrap().digest;
+        fake.rule("GET", digest.as_str(), 1, Action::CutAnswer(100_000));
+        fake.rule("GET", digest.as_str(), 1, second);
+        // Whatever is made of it, nothing else than the promised bytes comes out.
+        if let Ok(read) = read_layer(&pulled, 0) {
+            assert!(read == content);
+        }
+        assert!(fake.count("GET", digest.as_str()) >= 2, "{}", fake.log());
+        assert!(read_layer(&pulled, 0).unwrap() == content);
+    }
+}
+
+#[test]
 fn tags_come_in_pages() {
     let fake = FakeRegistry::start_with(Options {
         page: Some(2),

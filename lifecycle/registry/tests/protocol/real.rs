@@ -14,6 +14,7 @@ use lifecycle_registry::{
 };
 use tempfile::TempDir;
 
+use crate::certificates::make_certificates;
 use crate::samples::{
     FromElsewhere, Making, MakingLayer, chain, image, image_of, layer, noise, pull, push, read_layer,
     reference, registry,
@@ -186,79 +187,6 @@ fn htpasswd() {
         pull(&with("wrong"), &real.name("a:t")).unwrap_err().kind,
         TransferErrorKind::Unauthorized
     );
-}
-
-/// An authority, and what it signed: `ca.pem`, `server.pem`, `client.pem` and their keys.
-fn make_certificates(directory: &Path) {
-    let at = |name: &str| directory.join(name).display().to_string();
-    run(
-        "openssl",
-        &[
-            "req",
-            "-x509",
-            "-newkey",
-            "ec",
-            "-pkeyopt",
-            "ec_paramgen_curve:P-256",
-            "-nodes",
-            "-days",
-            "2",
-            "-subj",
-            "/CN=test authority",
-            "-addext",
-            "basicConstraints=critical,CA:TRUE",
-            "-keyout",
-            &at("ca.key"),
-            "-out",
-            &at("ca.pem"),
-        ],
-    );
-    fs::write(
-        directory.join("server.ext"),
-        "subjectAltName=IP:127.0.0.1,DNS:localhost\n",
-    )
-    .unwrap();
-    fs::write(directory.join("client.ext"), "extendedKeyUsage=clientAuth\n").unwrap();
-    for name in ["server", "client"] {
-        let (key, request) = (at(&format!("{name}.key")), at(&format!("{name}.csr")));
-        run(
-            "openssl",
-            &[
-                "req",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-subj",
-                &format!("/CN={name}"),
-                "-keyout",
-                &key,
-                "-out",
-                &request,
-            ],
-        );
-        run(
-            "openssl",
-            &[
-                "x509",
-                "-req",
-                "-in",
-                &request,
-                "-CA",
-                &at("ca.pem"),
-                "-CAkey",
-                &at("ca.key"),
-                "-CAcreateserial",
-                "-days",
-                "2",
-                "-extfile",
-                &at(&format!("{name}.ext")),
-                "-out",
-                &at(&format!("{name}.pem")),
-            ],
-        );
-    }
 }
 
 #[test]

@@ -3,12 +3,23 @@
 #![expect(clippy::unwrap_used, reason = "tests fail by panicking")]
 
 #[cfg(test)]
-#[path = "../../../../tests/support/file_server.rs"]
+#[path = "../../../../tests/support/certificates.rs"]
+mod certificates;
+#[cfg(test)]
+#[path = "../../../../tests/support/file_server/mod.rs"]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 mod file_server;
+#[cfg(test)]
+#[path = "../../../../tests/support/proxy.rs"]
+mod proxy;
+#[cfg(test)]
+#[path = "../../../../tests/support/tls_front.rs"]
+mod tls_front;
 
 #[cfg(test)]
 mod objects;
+#[cfg(test)]
+mod proxies;
 #[cfg(test)]
 mod repositories;
 #[cfg(test)]

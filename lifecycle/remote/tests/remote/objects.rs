@@ -2,10 +2,11 @@
 
 use std::io::{Read as _, Write as _};
 
+use base64::Engine as _;
 use lifecycle_registry::{Registry, Secret, Settings};
 use lifecycle_remote::{GitSettings, Object, Remote, StoreSettings};
 
-use crate::file_server::{Action, FileServer};
+use crate::file_server::{Action, FileServer, Signer};
 
 fn remote(variables: &[(&str, &str)]) -> Remote {
     let variables = variables
@@ -55,6 +56,15 @@ const S3: [(&str, &str); 3] = [
     ("AWS_REGION", "eu-test-1"),
 ];
 
+fn signer(token: Option<&'static str>) -> Signer {
+    Signer::S3 {
+        key_id: "key-id",
+        secret: "s3cret-key",
+        region: "eu-test-1",
+        token,
+    }
+}
+
 #[test]
 fn s3_and_what_speaks_like_it_sb_06() {
     let server = FileServer::start();
@@ -66,6 +76,7 @@ fn s3_and_what_speaks_like_it_sb_06() {
         ]
         .concat(),
     );
+    server.require_signed("/", signer(Some("t0ken")));
     there_and_back(
         &server,
         &remote,
@@ -74,6 +85,14 @@ fn s3_and_what_speaks_like_it_sb_06() {
         1000,
     );
     there_and_back(&server, &remote, "s3://bucket/empty", "/bucket/empty", 0);
+    // A key with letters that are written otherwise in an address.
+    there_and_back(
+        &server,
+        &remote,
+        "s3://bucket/home/app:git/a b+c=d~%C3%A9",
+        "/bucket/home/app%3Agit/a%20b%2Bc%3Dd~%C3%A9",
+        10,
+    );
     // In parts, one of which is refused at first.
     server.once("PUT /bucket/large?partNumber=2", Action::Answer(503, Vec::new()));
     there_and_back(&server, &remote, "s3://bucket/large", "/bucket/large", 20 << 20);
@@ -84,22 +103,43 @@ fn s3_and_what_speaks_like_it_sb_06() {
             .count()
             >= 4
     );
-    for seen in &seen {
-        let header = |name: &str| seen.headers.get(name).map(String::as_str).unwrap_or_default();
-        let authorization = header("authorization");
+    // The server has computed every signature again.
+    assert_eq!(server.forged(), [] as [&str; 0]);
+    assert!(!format!("{seen:?}").contains("s3cret-key"));
+}
+
+/// Somebody else's key, region, session or bucket is refused: what lets the others in is their signature alone.
+#[test]
+fn a_store_refuses_who_signs_as_somebody_else_sb_06() {
+    let server = FileServer::start();
+    let endpoint = server.url("");
+    server.keep("/bucket/key", "secret", &[]);
+    server.require_signed("/", signer(None));
+    let refused = |name: &str, value: &str, reason: &str| {
+        let mut settings = [&S3[..], &[("S3_ENDPOINT", &endpoint)]].concat();
+        settings.retain(|(own, _)| *own != name);
+        settings.push((name, value));
+        let mut into = tempfile::tempfile().unwrap();
+        let error = remote(&settings)
+            .get(&object("s3://bucket/key"), 100, &mut into)
+            .unwrap_err();
+        let text = format!("{error:?}");
+        assert!(text.contains("403") && !text.contains(value), "{name}: {text}");
         assert!(
-            authorization.starts_with("AWS4-HMAC-SHA256 Credential=key-id/"),
-            "{authorization}"
+            server.forged().last().unwrap().contains(reason),
+            "{name}: {:?}",
+            server.forged()
         );
-        assert!(
-            authorization.contains("/eu-test-1/s3/aws4_request"),
-            "{authorization}"
-        );
-        // What is sent is signed with its own digest.
-        assert_eq!(header("x-amz-content-sha256").len(), 64, "{seen:?}");
-        assert_eq!(header("x-amz-security-token"), "t0ken");
-        assert!(!format!("{seen:?}").contains("s3cret-key"));
-    }
+        assert_eq!(into.metadata().unwrap().len(), 0);
+    };
+    refused(
+        "AWS_SECRET_ACCESS_KEY",
+        "an0ther-key",
+        "the signature is not that of",
+    );
+    refused("AWS_ACCESS_KEY_ID", "an0ther-id", "does not begin with");
+    refused("AWS_REGION", "us-else-2", "does not begin with");
+    refused("AWS_SESSION_TOKEN", "an0ther-token", "another session");
 }
 
 #[test]
@@ -132,6 +172,7 @@ fn virtual_hosts_are_used_when_asked_for_sb_06() {
     // `localhost` and everything below it is this machine.
     let port = server.address().rsplit_once(':').unwrap().1.to_owned();
     let endpoint = format!("http://bucket.localhost:{port}");
+    server.require_signed("/", signer(None));
     let style = ("AWS_VIRTUAL_HOSTED_STYLE_REQUEST", "true");
     let remote = remote(&[&S3[..], &[("AWS_ENDPOINT_URL", &endpoint), style]].concat());
     there_and_back(&server, &remote, "s3://bucket/key", "/key", 10);
@@ -143,27 +184,153 @@ fn virtual_hosts_are_used_when_asked_for_sb_06() {
     );
 }
 
+/// Where a platform hands out tokens and no keys: the token is exchanged for a key that is good for a while.
+#[test]
+fn a_token_of_the_platform_stands_for_a_key_sb_06() {
+    let server = FileServer::start();
+    server.require_signed("/bucket/", signer(Some("t0ken")));
+    let credentials = "<AssumeRoleWithWebIdentityResponse><AssumeRoleWithWebIdentityResult><Credentials>\
+        <SessionToken>t0ken</SessionToken><SecretAccessKey>s3cret-key</SecretAccessKey><AccessKeyId>key-id</AccessKeyId>\
+        <Expiration>2999-01-01T00:00:00Z</Expiration>\
+        </Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>";
+    server.keep("/sts", credentials, &[]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    std::fs::write(&file, "statement.of.the-platform").unwrap();
+    let settings = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", file.to_str().unwrap()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::1:role/slugs"),
+        ("AWS_ENDPOINT_URL_STS", &server.url("/sts")),
+        ("AWS_REGION", "eu-test-1"),
+        ("S3_ENDPOINT", &server.url("")),
+    ];
+    there_and_back(
+        &server,
+        &remote(&settings),
+        "s3://bucket/key",
+        "/bucket/key",
+        1000,
+    );
+    assert_eq!(server.forged(), [] as [&str; 0]);
+    let seen = server.seen();
+    let asked = seen.iter().find(|seen| seen.target.starts_with("/sts?")).unwrap();
+    for part in [
+        "Action=AssumeRoleWithWebIdentity",
+        "WebIdentityToken=statement.of.the-platform",
+        "role%2Fslugs",
+    ] {
+        assert!(asked.target.contains(part), "{}", asked.target);
+    }
+    // A token that is refused is not shown.
+    server.once("POST /sts", Action::Answer(403, Vec::new()));
+    let mut into = tempfile::tempfile().unwrap();
+    let error = remote(&settings)
+        .get(&object("s3://bucket/key"), 1000, &mut into)
+        .unwrap_err();
+    let text = format!("{error} {error:?}");
+    assert!(
+        text.contains("403") && !text.contains("of.the-platform"),
+        "{text}"
+    );
+}
+
 #[test]
 fn google_cloud_storage_sb_06() {
     let server = FileServer::start();
-    let key = format!(
-        r#"{{"gcs_base_url":"{}","disable_oauth":true,"client_email":"","private_key":"","private_key_id":""}}"#,
-        server.url("")
+    server.require("Bearer t0ken");
+    let base = ("GOOGLE_BASE_URL", server.url(""));
+    let settings = |token| [(base.0, base.1.as_str()), ("GOOGLE_BEARER_TOKEN", token)];
+    let remote_with = |token| remote(&settings(token));
+    there_and_back(
+        &server,
+        &remote_with("t0ken"),
+        "gs://bucket/a/key",
+        "/bucket/a/key",
+        1000,
     );
-    let remote = remote(&[("GOOGLE_SERVICE_ACCOUNT_KEY", &key)]);
-    there_and_back(&server, &remote, "gs://bucket/a/key", "/bucket/a/key", 1000);
-    there_and_back(&server, &remote, "gs://bucket/large", "/bucket/large", 9 << 20);
+    there_and_back(
+        &server,
+        &remote_with("t0ken"),
+        "gs://bucket/large",
+        "/bucket/large",
+        9 << 20,
+    );
+    let mut into = tempfile::tempfile().unwrap();
+    let error = remote_with("an0ther")
+        .get(&object("gs://bucket/a/key"), 1000, &mut into)
+        .unwrap_err();
+    let text = format!("{error:?}");
+    assert!(text.contains("401") && !text.contains("an0ther"), "{text}");
+}
+
+/// The key of a service account never leaves this machine: it signs a statement of who asks, which openssl verifies.
+#[test]
+fn a_service_account_of_google_signs_for_itself_sb_06() {
+    let shell = |script: &str, directory: &std::path::Path| {
+        let mut command = std::process::Command::new("sh");
+        command.args(["-euc", script]).current_dir(directory).output()
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let made = shell("openssl genrsa 2048 2>/dev/null", directory.path()).unwrap();
+    if !made.status.success() {
+        println!("skipped: openssl not found");
+        return;
+    }
+    let private = String::from_utf8(made.stdout).unwrap();
+    let server = FileServer::start();
+    server.keep("/bucket/key", "content", &[]);
+    let account = serde_json::json!({
+        "gcs_base_url": server.url(""),
+        "client_email": "slugs@project.test",
+        "private_key": private,
+        "private_key_id": "number-1",
+    });
+    let remote = remote(&[("GOOGLE_SERVICE_ACCOUNT_KEY", &account.to_string())]);
+    let mut into = tempfile::tempfile().unwrap();
+    remote.get(&object("gs://bucket/key"), 100, &mut into).unwrap();
+    let seen = server.seen();
+    let token = seen[0].headers["authorization"].strip_prefix("Bearer ").unwrap();
+    let parts: Vec<&str> = token.split('.').collect();
+    let decode = |part: &str| {
+        base64::engine::general_purpose::URL_SAFE_NO_PAD
+            .decode(part)
+            .unwrap()
+    };
+    let claims: serde_json::Value = serde_json::from_slice(&decode(parts[1])).unwrap();
+    assert_eq!(claims["iss"], "slugs@project.test");
+    assert!(claims["exp"].as_u64().unwrap() > claims["iat"].as_u64().unwrap());
+    for (name, content) in [
+        ("key.pem", private.clone().into_bytes()),
+        ("statement", format!("{}.{}", parts[0], parts[1]).into_bytes()),
+        ("signature", decode(parts[2])),
+    ] {
+        std::fs::write(directory.path().join(name), content).unwrap();
+    }
+    let verify = "openssl rsa -in key.pem -pubout -out public.pem 2>/dev/null; openssl dgst -sha256 -verify public.pem -signature signature statement";
+    let verified = shell(verify, directory.path()).unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    assert!(!format!("{seen:?}").contains("PRIVATE KEY"));
 }
 
 #[test]
 fn azure_blobs_sb_06() {
     let server = FileServer::start();
     let endpoint = server.url("/account");
-    let remote = remote(&[
-        ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
-        ("AZURE_STORAGE_ACCESS_KEY", "c2VjcmV0"),
-        ("AZURE_STORAGE_ENDPOINT", &endpoint),
-    ]);
+    server.require_signed(
+        "/",
+        Signer::Azure {
+            account: "account",
+            key: "c2VjcmV0",
+        },
+    );
+    let with_key = |key: &str| {
+        remote(&[
+            ("AZURE_STORAGE_ACCOUNT_NAME", "account"),
+            ("AZURE_STORAGE_ACCESS_KEY", key),
+            ("AZURE_STORAGE_ENDPOINT", &endpoint),
+        ])
+    };
+    let remote = with_key("c2VjcmV0");
     there_and_back(
         &server,
         &remote,
@@ -178,10 +345,10 @@ fn azure_blobs_sb_06() {
         "/account/container/large",
         9 << 20,
     );
-    assert!(
-        server
-            .seen()
-            .iter()
-            .all(|seen| seen.headers["authorization"].starts_with("SharedKey account:"))
-    );
+    assert_eq!(server.forged(), [] as [&str; 0]);
+    let mut into = tempfile::tempfile().unwrap();
+    let error = with_key("b3RoZXI=").get(&object("az://container/a/key"), 1000, &mut into);
+    let text = format!("{:?}", error.unwrap_err());
+    assert!(text.contains("403") && !text.contains("b3RoZXI="), "{text}");
+    assert!(server.forged()[0].contains("the signature is not that of"));
 }

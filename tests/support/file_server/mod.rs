@@ -2,12 +2,17 @@
 //!
 //! It gives files, or parts of them, takes files, and knows the requests by which object stores take large ones in parts.
 
+mod signatures;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use super::wire::{Answer, Connection, Request, Server};
+use signatures::Asked;
+
+pub use signatures::Signer;
 
 /// A server on a loopback port of its own, for as long as the value lives.
 pub struct FileServer {
@@ -23,6 +28,10 @@ struct State {
     seen: Vec<Seen>,
     /// The `Authorization` that everybody needs.
     authorization: Option<String>,
+    /// Who has to sign requests for paths that begin so.
+    signers: Vec<(String, Signer)>,
+    /// What was wrong with requests that were not signed right.
+    forged: Vec<String>,
 }
 
 #[derive(Clone, Default)]
@@ -113,6 +122,20 @@ impl FileServer {
         self.state.lock().unwrap().authorization = Some(authorization.to_owned());
     }
 
+    /// Lets only requests for paths that begin with `prefix` pass that this one has signed, as a store does.
+    pub fn require_signed(&self, prefix: &str, signer: Signer) {
+        self.state
+            .lock()
+            .unwrap()
+            .signers
+            .push((prefix.to_owned(), signer));
+    }
+
+    /// What was wrong with requests that were not signed as they had to be.
+    pub fn forged(&self) -> Vec<String> {
+        self.state.lock().unwrap().forged.clone()
+    }
+
     /// All requests so far.
     pub fn seen(&self) -> Vec<Seen> {
         self.state.lock().unwrap().seen.clone()
@@ -157,6 +180,22 @@ impl State {
         if self.authorization.is_some() && self.authorization.as_ref() != headers.get("authorization") {
             return Answer::new(401).header("WWW-Authenticate", "Basic realm=\"files\"");
         }
+        let asked = Asked {
+            method,
+            target,
+            headers,
+            body: &body,
+        };
+        let signer = self
+            .signers
+            .iter()
+            .find(|(prefix, _)| target.starts_with(prefix.as_str()));
+        if let Some((_, signer)) = signer
+            && let Err(wrong) = signer.check(&asked)
+        {
+            self.forged.push(format!("{method} {target}: {wrong}"));
+            return Answer::new(403).body("<Error><Code>SignatureDoesNotMatch</Code></Error>");
+        }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         // Some clients escape the slashes of a name.
         let path = &path.replace("%2F", "/");
@@ -165,7 +204,6 @@ impl State {
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
             .collect();
         match method {
-            "GET" | "HEAD" => self.give(path, headers),
             "PUT" => self.take(path, &query, body),
             "POST" if query.contains_key("uploads") => Answer::new(200).body(
                 "<InitiateMultipartUploadResult><UploadId>one</UploadId></InitiateMultipartUploadResult>",
@@ -177,6 +215,8 @@ impl State {
                 Answer::new(200).body(text)
             }
             "DELETE" => Answer::new(204),
+            // A service that is posted to always has the same to say.
+            "GET" | "HEAD" | "POST" => self.give(path, headers),
             _ => Answer::new(405),
         }
     }
