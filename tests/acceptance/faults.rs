@@ -1,10 +1,12 @@
 //! A full disk, a kill at any moment, an interrupt, two builds at once: nothing half-written, and the store goes on.
 
+use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use crate::support::fake_registry::{Action, FakeRegistry};
 use crate::support::images::{BUILDER, RUN};
 use crate::support::{Machine, Registry};
 
@@ -155,6 +157,147 @@ fn a_killed_push_leaves_no_tag() {
         machine.digest(&format!("registry:{name}")),
         machine.digest(&format!("store:{name}"))
     );
+}
+
+/// Takes blobs, but does not answer for a minute; or takes all of them, and does not answer for the manifest.
+fn slow_registry(part: &'static str) -> FakeRegistry {
+    let registry = FakeRegistry::start();
+    registry.rule("PATCH", part, 1000, Action::Delay(Duration::from_mins(1)));
+    registry.rule("PUT", part, 1000, Action::Delay(Duration::from_mins(1)));
+    registry
+}
+
+/// While the registry takes its time with blobs or with the manifest, either signal ends the command at once: nothing has a
+/// name then that it did not have before, and both sides are usable.
+#[test]
+fn an_upload_to_a_slow_registry_is_interrupted_and_nothing_is_half_written() {
+    let machine = own_builder();
+    let app = large_app(&machine);
+    machine.build(&app, &["--tag", "faults/slow"]).succeeds();
+    let digest = machine.digest("faults/slow");
+    for part in ["/blobs/uploads/", "/manifests/"] {
+        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+            let registry = slow_registry(part);
+            let name = format!("{}/faults/slow:1", registry.address());
+            let push = machine.lifecycle(&["push", "faults/slow", &name]);
+            let build = machine.build(&app, &["--tag", &name, "--output", "registry"]);
+            for command in [push, build] {
+                registry.forget();
+                let running = command.start();
+                // The first of these requests has arrived, and nothing more happens.
+                let since = Instant::now();
+                while registry.waiting(part) == 0 {
+                    assert!(since.elapsed() < Duration::from_mins(5), "{}", registry.log());
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                running.signal(signal);
+                let signalled = Instant::now();
+                let finished = running.wait().with_code(code).says("stop");
+                assert!(
+                    signalled.elapsed() < Duration::from_secs(30),
+                    "{}",
+                    finished.text()
+                );
+                assert_eq!(registry.tags("faults/slow"), [""; 0], "{part}");
+                // Directories that a disk is slow to remove are the next command's.
+                let files: Vec<_> = left_over(machine.store())
+                    .into_iter()
+                    .filter(|path| path.is_file())
+                    .collect();
+                assert_eq!(files, [""; 0].map(PathBuf::from), "{part}");
+            }
+            machine.store_is_sound();
+        }
+    }
+    machine.lifecycle(&["cache", "prune"]).succeeds();
+    assert_eq!(left_over(machine.store()), [""; 0].map(PathBuf::from));
+    // The same store serves a registry that answers.
+    let registry = FakeRegistry::start();
+    let name = format!("{}/faults/slow:1", registry.address());
+    machine.lifecycle(&["push", "faults/slow", &name]).succeeds();
+    assert_eq!(machine.digest(&format!("registry:{name}")), digest);
+}
+
+/// The files with this content below a directory, with their inodes.
+fn with_content(directory: &Path, content: &str) -> Vec<(PathBuf, u64)> {
+    let (mut found, mut waiting) = (Vec::new(), vec![directory.to_owned()]);
+    while let Some(folder) = waiting.pop() {
+        let Ok(entries) = std::fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let path = entry.path();
+            match entry.file_type().unwrap() {
+                kind if kind.is_dir() => waiting.push(path),
+                kind if kind.is_file()
+                    && std::fs::read(&path).is_ok_and(|bytes| bytes == content.as_bytes()) =>
+                {
+                    found.push((path, entry.ino()));
+                }
+                _ => {}
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Cached layers lie unpacked in the store between builds. Each build gets those very files, unless somebody touched them
+/// meanwhile; whatever becomes of them, the build finds what is in its cache.
+#[test]
+fn cached_layers_that_stay_unpacked_are_only_used_as_they_were() {
+    let machine = own_builder();
+    let app = machine.app();
+    let build = |more: &[&str]| machine.build(&app, &[&["--tag", "faults/trees"], more].concat());
+    let caches = machine.store().join("caches");
+    let warm = "fx-layers: build-cache-launch: metadata=yes contents=yes";
+    let kept = || with_content(&caches, "build-cache-launch 1\n");
+    build(&[]).succeeds();
+    let digest = machine.digest("faults/trees");
+    let first = kept();
+    assert_eq!(first.len(), 1, "{first:?}");
+
+    // The next build has the same file, and puts it back.
+    build(&[]).succeeds().says(warm);
+    assert_eq!(kept(), first);
+    // One that fails puts it back too.
+    build(&["--buildpack", "fx-layers", "--buildpack", "fx-fail-build"]).fails(51);
+    assert_eq!(kept(), first);
+
+    // What somebody else wrote there is not what the cache holds, even as long and as old as before.
+    let touched = &first[0].0;
+    let time = std::fs::metadata(touched).unwrap().modified().unwrap();
+    std::fs::write(touched, "build-cache-launch 9\n").unwrap();
+    std::fs::File::options()
+        .append(true)
+        .open(touched)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
+    build(&[]).succeeds().says(warm);
+    assert_eq!(with_content(&caches, "build-cache-launch 9\n"), []);
+    let second = kept();
+    assert_eq!(second.len(), 1);
+    assert_ne!(second, first, "it came from its archive");
+    // Nor is a file more, a file less, or nothing at all.
+    let folder = second[0].0.parent().unwrap().to_owned();
+    std::fs::write(folder.join("more"), "planted").unwrap();
+    build(&[]).succeeds().says(warm);
+    assert_eq!(with_content(machine.store(), "planted"), []);
+    std::fs::remove_dir_all(kept()[0].0.parent().unwrap()).unwrap();
+    build(&[]).succeeds().says(warm);
+    assert_eq!(kept().len(), 1);
+    assert_eq!(machine.digest("faults/trees"), digest);
+
+    // With another result there is another tree, and the old one is gone.
+    build(&["--env", "FX_KEY=2"]).succeeds();
+    assert_eq!(kept(), []);
+    assert_eq!(with_content(&caches, "build-cache-launch 2\n").len(), 1);
+    machine.store_is_sound();
+    machine.lifecycle(&["cache", "prune", "--all"]).succeeds();
+    assert_eq!(with_content(&caches, "build-cache-launch 2\n"), []);
+    build(&[]).succeeds();
+    assert_eq!(machine.digest("faults/trees"), digest);
 }
 
 #[test]

@@ -24,5 +24,6 @@ mod rebase;
 mod reference;
 mod registry;
 mod reproducibility;
+mod slugs;
 mod users;
 mod vendors;
