@@ -6,11 +6,13 @@
 //! dropped, and only then the phase begins.
 
 mod daemon;
+mod dealings;
 mod extension;
 mod flags;
 mod inputs;
 mod kind;
 mod log;
+mod options;
 mod places;
 mod privileges;
 mod run;
