@@ -21,7 +21,7 @@ use self::contribution::Contribution;
 use self::result::Results;
 use crate::environment::Variables;
 use crate::modules::{Kind, Module, Modules};
-use crate::process::{self, Program, Tail};
+use crate::process::{Failing, Program};
 use crate::{Cancellation, FileError, Phase, Reporter, files, sboms, targets};
 
 /// Runs `bin/build` of each buildpack in order, and writes `config/metadata.toml` and the SBOM trees.
@@ -170,25 +170,22 @@ fn run(
         directory: &surroundings.app,
         environment: &environment,
     };
-    let mut tail = Tail::default();
-    let ended = program.run(cancellation, &mut |line| {
-        tail.push(line);
-        reporter.output(line);
-    });
-    let failed = |code, ending: String| BuildError::Buildpack {
-        module: module.label(),
-        code,
-        ending,
-        last_lines: tail.to_lines(),
-    };
-    let ended = ended.map_err(|cause| failed(None, format!("could not be run: {cause}")))?;
-    if cancellation.is_cancelled() {
-        return Err(BuildError::Cancelled);
-    }
-    if !ended.status.success() {
-        return Err(failed(ended.status.code(), process::describe(ended.status)));
-    }
-    if ended.left_behind {
+    let left_behind = program
+        .succeed(cancellation, reporter)
+        .map_err(|failing| match failing {
+            Failing::Cancelled => BuildError::Cancelled,
+            Failing::Failed {
+                code,
+                ending,
+                last_lines,
+            } => BuildError::Buildpack {
+                module: module.label(),
+                code,
+                ending,
+                last_lines,
+            },
+        })?;
+    if left_behind {
         reporter.warning(&format!(
             "buildpack {} left a process running that still holds its output; going on without it",
             module.label()

@@ -13,6 +13,8 @@ use lifecycle_spec::Environment;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use crate::Reporter;
+
 /// How long output is still read after the program has ended.
 ///
 /// Whatever the program left running in the background holds the output open; the reference waits for it for
@@ -48,7 +50,49 @@ pub(crate) struct Ended {
     pub(crate) left_behind: bool,
 }
 
+/// Why a program of a module has not succeeded.
+#[derive(Debug)]
+pub(crate) enum Failing {
+    /// Somebody asked to stop.
+    Cancelled,
+    /// It could not be run, or ended otherwise than it should.
+    Failed {
+        /// Its exit code, if it ended by itself.
+        code: Option<i32>,
+        /// How it ended, for messages.
+        ending: String,
+        /// The last that it said.
+        last_lines: Vec<String>,
+    },
+}
+
 impl Program<'_> {
+    /// Runs the program, reports what it says, and sees to it that it succeeds. Says whether it left something behind.
+    pub(crate) fn succeed(
+        &self,
+        cancellation: &Cancellation,
+        reporter: &dyn Reporter,
+    ) -> Result<bool, Failing> {
+        let mut tail = Tail::default();
+        let ended = self.run(cancellation, &mut |line| {
+            tail.push(line);
+            reporter.output(line);
+        });
+        let failed = |code, ending: String| Failing::Failed {
+            code,
+            ending,
+            last_lines: tail.to_lines(),
+        };
+        let ended = ended.map_err(|cause| failed(None, format!("could not be run: {cause}")))?;
+        if cancellation.is_cancelled() {
+            return Err(Failing::Cancelled);
+        }
+        if !ended.status.success() {
+            return Err(failed(ended.status.code(), describe(ended.status)));
+        }
+        Ok(ended.left_behind)
+    }
+
     /// Runs the program. Both of its outputs go into one pipe, so lines come in the order in which they were
     /// printed; the program sees no terminal and an empty input.
     pub(crate) fn run(

@@ -3,13 +3,13 @@
 mod blob;
 mod feed;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use http::Method;
 use lifecycle_image::{
-    BytesLayer, Descriptor, DiffId, Digest, Image, ImageError, Index, Layer, Manifest, MediaType, NoProgress,
-    RawDocument, Receipt, Reference, Repository, TransferError, Upload,
+    BytesLayer, Descriptor, DiffId, GivenLayers, Image, ImageError, Index, Layer, Manifest, MediaType,
+    NoProgress, RawDocument, Receipt, Reference, Repository, TransferError, Upload,
 };
 use tokio::task::JoinSet;
 
@@ -46,9 +46,7 @@ pub(crate) struct RegistryUpload {
     names: Vec<Reference>,
     repositories: Arc<[Repository]>,
     tasks: JoinSet<Result<Vec<Sent>, Error>>,
-    /// Layers in the making have no digest yet; they are told apart by being the same object.
-    making: Vec<Arc<dyn Layer>>,
-    moving: BTreeSet<Digest>,
+    given: GivenLayers,
     /// Why a task could not even be started.
     broken: Option<Error>,
 }
@@ -71,8 +69,7 @@ impl RegistryUpload {
             names: names.to_vec(),
             repositories: repositories.into(),
             tasks: JoinSet::new(),
-            making: Vec::new(),
-            moving: BTreeSet::new(),
+            given: GivenLayers::default(),
             broken: None,
         })
     }
@@ -188,15 +185,9 @@ impl RegistryUpload {
 impl Upload for RegistryUpload {
     fn layer(&mut self, layer: Arc<dyn Layer>) {
         // Registries do not take layers that may not be distributed; manifests point elsewhere for them.
-        if layer.media_type().is_foreign() || self.making.iter().any(|other| Arc::ptr_eq(other, &layer)) {
-            return;
+        if !layer.media_type().is_foreign() && self.given.is_new(&layer) {
+            self.start(layer);
         }
-        match layer.known() {
-            Some(descriptor) if !self.moving.insert(descriptor.digest.clone()) => return,
-            Some(_) => {}
-            None => self.making.push(Arc::clone(&layer)),
-        }
-        self.start(layer);
     }
 
     fn member(&mut self, image: &Image) -> Result<Receipt, TransferError> {

@@ -1,10 +1,9 @@
 //! Writing images into the store.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use lifecycle_image::{
-    Crew, Descriptor, Digest, Image, ImageError, Index, Layer, RawDocument, Receipt, Reference,
+    Crew, Descriptor, GivenLayers, Image, ImageError, Index, Layer, RawDocument, Receipt, Reference,
     TransferError, Upload,
 };
 
@@ -18,9 +17,7 @@ pub(crate) struct StoreUpload {
     store: Store,
     names: Vec<Reference>,
     crew: Crew<Result<Option<u64>, StoreError>>,
-    /// Layers in the making have no digest yet; they are told apart by being the same object.
-    making: Vec<Arc<dyn Layer>>,
-    moving: BTreeSet<Digest>,
+    given: GivenLayers,
 }
 
 impl StoreUpload {
@@ -29,8 +26,7 @@ impl StoreUpload {
             store,
             names: names.to_vec(),
             crew: Crew::new(THREADS),
-            making: Vec::new(),
-            moving: BTreeSet::new(),
+            given: GivenLayers::default(),
         }
     }
 
@@ -53,14 +49,8 @@ impl StoreUpload {
 
 impl Upload for StoreUpload {
     fn layer(&mut self, layer: Arc<dyn Layer>) {
-        // A layer that was in the making when it was given may be known by now.
-        if self.making.iter().any(|other| Arc::ptr_eq(other, &layer)) {
+        if !self.given.is_new(&layer) {
             return;
-        }
-        match layer.known() {
-            Some(descriptor) if !self.moving.insert(descriptor.digest.clone()) => return,
-            Some(_) => {}
-            None => self.making.push(Arc::clone(&layer)),
         }
         let directory = Arc::clone(self.store.directory());
         let progress = Arc::clone(self.store.progress());

@@ -266,16 +266,7 @@ impl<'a> Canvas<'a> {
             return Ok(Some(self.below.root_node()?));
         }
         if let Some(mark) = self.placed.get(&PathKey::new(path)) {
-            let entry = &mark.placed.entry;
-            return Ok(Some(Node {
-                kind: crate::files::NodeKind::of_entry(&entry.kind),
-                mode: entry.mode,
-                owner: entry.owner,
-                mtime: entry.mtime,
-                identity: None,
-                stamp: None,
-                xattrs: entry.xattrs.clone(),
-            }));
+            return Ok(Some(Node::of_entry(&mark.placed.entry)));
         }
         let parent = above(path);
         if self

@@ -285,16 +285,7 @@ impl Item {
 
     /// Something without content.
     pub(crate) fn of_entry(entry: &Entry<'_>) -> Self {
-        let node = Node {
-            kind: NodeKind::of_entry(&entry.kind),
-            mode: entry.mode,
-            owner: entry.owner,
-            mtime: entry.mtime,
-            identity: None,
-            stamp: None,
-            xattrs: entry.xattrs.clone(),
-        };
-        Self::new(entry.path.to_vec(), node, Data::Nothing)
+        Self::new(entry.path.to_vec(), Node::of_entry(entry), Data::Nothing)
     }
 }
 

@@ -10,7 +10,7 @@ use lifecycle_image::{Compression, Hashing, Layer};
 use lifecycle_layers::{Entry, FormatError, Kind, Owner, TarReader};
 
 use super::disk::Said;
-use super::node::{Node, NodeKind};
+use super::node::Node;
 use super::resolve::clean;
 
 /// The entries of a layer by path.
@@ -129,15 +129,7 @@ impl LayerIndex {
             Kind::HardLink(target) => self.nodes.get(&clean(target)).cloned(),
             _ => None,
         };
-        let node = node.unwrap_or_else(|| Node {
-            kind: NodeKind::of_entry(&entry.kind),
-            mode: entry.mode,
-            owner: entry.owner,
-            mtime: entry.mtime,
-            identity: None,
-            stamp: None,
-            xattrs: entry.xattrs.clone(),
-        });
+        let node = node.unwrap_or_else(|| Node::of_entry(entry));
         match content {
             Some(content) => self.accounts.insert(path.clone(), content),
             None => self.accounts.remove(&path),
@@ -150,16 +142,7 @@ impl LayerIndex {
     fn imply_parents(&mut self, path: &[u8]) {
         let mut above = split(path).0;
         while !above.is_empty() && !self.nodes.contains_key(above) {
-            let node = Node {
-                kind: NodeKind::Directory,
-                mode: 0o755,
-                owner: Owner::ROOT,
-                mtime: 0,
-                identity: None,
-                stamp: None,
-                xattrs: Vec::new(),
-            };
-            self.nodes.insert(above.to_vec(), node);
+            self.nodes.insert(above.to_vec(), Node::implied_directory());
             self.implied.insert(above.to_vec());
             above = split(above).0;
         }

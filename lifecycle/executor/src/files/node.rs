@@ -1,6 +1,6 @@
 //! What lies at a path.
 
-use lifecycle_layers::{Device, Kind, Owner, Xattr};
+use lifecycle_layers::{Device, Entry, Kind, Owner, Xattr};
 
 use crate::copy::known::Stamp;
 
@@ -19,6 +19,34 @@ pub(crate) struct Node {
     pub(crate) stamp: Option<Stamp>,
     /// Known only where the entry comes from an index; else they are read with the content.
     pub(crate) xattrs: Vec<Xattr>,
+}
+
+impl Node {
+    /// What an archive says of an entry.
+    pub(crate) fn of_entry(entry: &Entry<'_>) -> Self {
+        Self {
+            kind: NodeKind::of_entry(&entry.kind),
+            mode: entry.mode,
+            owner: entry.owner,
+            mtime: entry.mtime,
+            identity: None,
+            stamp: None,
+            xattrs: entry.xattrs.clone(),
+        }
+    }
+
+    /// A directory of which nobody says anything.
+    pub(crate) fn implied_directory() -> Self {
+        Self {
+            kind: NodeKind::Directory,
+            mode: 0o755,
+            owner: Owner::ROOT,
+            mtime: 0,
+            identity: None,
+            stamp: None,
+            xattrs: Vec::new(),
+        }
+    }
 }
 
 /// What an entry is.

@@ -5,11 +5,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use lifecycle_layers::Owner;
-
 use super::disk::{self, DiskFiles, Said};
 use super::index::LayerIndex;
-use super::node::{Node, NodeKind};
+use super::node::Node;
 use super::open::FileHandle;
 use super::resolve::join;
 
@@ -105,15 +103,7 @@ impl View {
                 Said::Nothing | Said::Gone => {}
             }
         }
-        Ok(implied.unwrap_or(Node {
-            kind: NodeKind::Directory,
-            mode: 0o755,
-            owner: Owner::ROOT,
-            mtime: 0,
-            identity: None,
-            stamp: None,
-            xattrs: Vec::new(),
-        }))
+        Ok(implied.unwrap_or_else(Node::implied_directory))
     }
 
     /// What shows under a name, and the layer that describes it.

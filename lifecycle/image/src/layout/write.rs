@@ -1,6 +1,5 @@
 //! Writing images into a layout.
 
-use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use tempfile::NamedTempFile;
 
 use super::{Files, INDEX, Layout, lock};
 use crate::{
-    Blobs, Crew, Descriptor, Digest, Image, ImageError, Index, Layer, Outcome, Progress, RawDocument,
+    Blobs, Crew, Descriptor, GivenLayers, Image, ImageError, Index, Layer, Outcome, Progress, RawDocument,
     Receipt, Reference, Step, TransferError, Upload,
 };
 
@@ -21,9 +20,7 @@ pub(super) struct LayoutUpload {
     layout: Layout,
     names: Vec<Reference>,
     crew: Crew<Result<Written, TransferError>>,
-    /// Layers in the making have no digest yet; they are told apart by being the same object.
-    making: Vec<Arc<dyn Layer>>,
-    moving: BTreeSet<Digest>,
+    given: GivenLayers,
 }
 
 /// What became of a blob.
@@ -39,8 +36,7 @@ impl LayoutUpload {
             layout,
             names: names.to_vec(),
             crew: Crew::new(THREADS),
-            making: Vec::new(),
-            moving: BTreeSet::new(),
+            given: GivenLayers::default(),
         }
     }
 
@@ -73,14 +69,8 @@ impl LayoutUpload {
 
 impl Upload for LayoutUpload {
     fn layer(&mut self, layer: Arc<dyn Layer>) {
-        // A layer that was in the making when it was given may be known by now.
-        if self.making.iter().any(|other| Arc::ptr_eq(other, &layer)) {
+        if !self.given.is_new(&layer) {
             return;
-        }
-        match layer.known() {
-            Some(descriptor) if !self.moving.insert(descriptor.digest.clone()) => return,
-            Some(_) => {}
-            None => self.making.push(Arc::clone(&layer)),
         }
         let files = Arc::clone(&self.layout.files);
         let progress = Arc::clone(&self.layout.progress);

@@ -30,6 +30,16 @@ struct Member {
     block: Arc<Block>,
 }
 
+/// A level as the compressor knows it.
+pub(super) fn compression_level(level: i32) -> Result<CompressionLvl, PackError> {
+    CompressionLvl::new(level).map_err(|_| PackError::Level {
+        compression: Compression::Gzip,
+        level,
+        lowest: 0,
+        highest: 12,
+    })
+}
+
 pub(super) fn pack(
     contents: &dyn Contents,
     level: i32,
@@ -37,12 +47,7 @@ pub(super) fn pack(
     out: &mut dyn Write,
     meter: &dyn Meter,
 ) -> Result<Packed, PackError> {
-    let level = CompressionLvl::new(level).map_err(|_| PackError::Level {
-        compression: Compression::Gzip,
-        level,
-        lowest: 0,
-        highest: 12,
-    })?;
+    let level = compression_level(level)?;
     let pool = Pool::new(2 * threads + 4, BLOCK);
     let (to_hash, hashed) = unbounded();
     let (to_workers, jobs) = unbounded();

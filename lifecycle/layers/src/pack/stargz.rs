@@ -10,8 +10,8 @@ use std::fmt::Write as _;
 use std::io::{self, BufRead, Read, Write};
 use std::thread;
 
-use libdeflater::{CompressionLvl, Compressor};
-use lifecycle_image::{Compression, DiffId, Digest, Hasher, Hashing, Meter};
+use libdeflater::Compressor;
+use lifecycle_image::{DiffId, Digest, Hasher, Hashing, Meter};
 
 use super::{Contents, PackError, Packed, join};
 use crate::{Entry, Kind, Owner, ReadEntry, Style, TarReader, TarWriter};
@@ -33,12 +33,7 @@ pub(super) fn pack(
     out: &mut dyn Write,
     meter: &dyn Meter,
 ) -> Result<Packed, PackError> {
-    let level = CompressionLvl::new(level).map_err(|_| PackError::Level {
-        compression: Compression::Gzip,
-        level,
-        lowest: 0,
-        highest: 12,
-    })?;
+    let level = super::gzip::compression_level(level)?;
     let (reader, mut writer) = io::pipe().map_err(PackError::Output)?;
     thread::scope(|scope| {
         let source = scope.spawn(move || contents.write(&mut writer));

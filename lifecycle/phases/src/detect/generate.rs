@@ -15,7 +15,7 @@ use super::DetectOptions;
 use super::error::DetectError;
 use crate::environment::Variables;
 use crate::modules::Module;
-use crate::process::{Program, Tail};
+use crate::process::{Failing, Program};
 use crate::{Cancellation, FileError, Reporter, files};
 
 /// Runs `bin/generate` of each extension in order, and gives back the plan without what extensions met.
@@ -113,23 +113,18 @@ fn run<'a>(
                 directory: &surroundings.app,
                 environment: &environment,
             };
-            let mut tail = Tail::default();
-            let ended = program.run(cancellation, &mut |line| {
-                tail.push(line);
-                reporter.output(line);
-            });
-            let failed = |ending: String| DetectError::ExtensionFailed {
-                module: module.label(),
-                ending,
-                last_lines: tail.to_lines(),
-            };
-            let ended = ended.map_err(|cause| failed(format!("could not be run: {cause}")))?;
-            if cancellation.is_cancelled() {
-                return Err(DetectError::Cancelled);
-            }
-            if !ended.status.success() {
-                return Err(failed(crate::process::describe(ended.status)));
-            }
+            program
+                .succeed(cancellation, reporter)
+                .map_err(|failing| match failing {
+                    Failing::Cancelled => DetectError::Cancelled,
+                    Failing::Failed {
+                        ending, last_lines, ..
+                    } => DetectError::ExtensionFailed {
+                        module: module.label(),
+                        ending,
+                        last_lines,
+                    },
+                })?;
         }
     }
     check(options, module, directory)
