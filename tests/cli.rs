@@ -723,3 +723,37 @@ fn what_layouts_need_and_exclude_an_12_an_13() {
             .stderr_eq(format!("{warning}ERROR: {error}\n\n"));
     }
 }
+
+#[test]
+fn a_daemon_on_another_machine_is_asked_through_the_ssh_on_the_path() {
+    let directory = scratch();
+    let (program, arguments) = (
+        directory.path().join("bin/ssh"),
+        directory.path().join("arguments"),
+    );
+    fs_err::create_dir(directory.path().join("bin")).unwrap();
+    fs_err::write(
+        &program,
+        format!(
+            "#!/bin/sh\necho \"$@\" >{}\necho no route >&2\nexit 255\n",
+            arguments.display()
+        ),
+    )
+    .unwrap();
+    fs_err::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}/bin:/usr/bin:/bin", directory.path().display());
+    // What ssh says on its own behalf is for people to read.
+    phase("analyzer", directory.path())
+        .env("PATH", path)
+        .env("DOCKER_HOST", "ssh://me@there")
+        .args(["-daemon", "-layers", "layers", "-run-image", "x", "y"])
+        .assert()
+        .code(1)
+        .stderr_eq(
+            "no route\nERROR: failed to initialize docker client: cannot reach a daemon at ssh://me@there[..]\n\n",
+        );
+    assert_eq!(
+        fs_err::read_to_string(arguments).unwrap(),
+        "-o ConnectTimeout=30 -T -l me -- there docker system dial-stdio\n"
+    );
+}

@@ -219,17 +219,28 @@ mod tests {
 
     #[test]
     fn names_and_verbs_are_phases_gen_08() {
-        for (words, phase) in [
-            ("/cnb/lifecycle/analyzer x", PhaseName::Analyze),
-            ("detector", PhaseName::Detect),
-            ("creator.exe x", PhaseName::Create),
-            ("rebaser x", PhaseName::Rebase),
-            ("/usr/bin/lifecycle export x", PhaseName::Export),
+        let api = [("CNB_PLATFORM_API", "0.12")];
+        for (program, verb, phase) in [
+            ("analyzer", "analyze", PhaseName::Analyze),
+            ("detector", "detect", PhaseName::Detect),
+            ("restorer", "restore", PhaseName::Restore),
+            ("extender", "extend", PhaseName::Extend),
+            ("builder", "build -layers /l", PhaseName::Build),
+            ("exporter", "export", PhaseName::Export),
+            ("creator", "create", PhaseName::Create),
+            ("rebaser", "rebase", PhaseName::Rebase),
         ] {
-            assert!(
-                matches!(of(words, &[]), Some(Invocation::Phase(found, _)) if found == phase),
-                "{words}"
-            );
+            for words in [
+                program.to_owned(),
+                format!("/cnb/lifecycle/{program} x"),
+                format!("{program}.exe x"),
+                format!("/usr/bin/lifecycle {verb}"),
+            ] {
+                assert!(
+                    matches!(of(&words, &api), Some(Invocation::Phase(found, _)) if found == phase),
+                    "{words}"
+                );
+            }
         }
         assert_eq!(of("/cnb/lifecycle/launcher", &[]), Some(Invocation::Launcher));
         for words in ["lifecycle", "lifecycle run x", "lifecycle --version", ""] {

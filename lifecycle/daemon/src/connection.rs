@@ -24,6 +24,8 @@ const CHUNK: usize = 256 << 10;
 pub(crate) struct Connection {
     address: Address,
     stream: Option<BufReader<Stream>>,
+    /// Whether there was an answer yet. Who has never answered is not asked again.
+    answered: bool,
 }
 
 /// A body to send: written as it is asked for.
@@ -48,14 +50,18 @@ enum Stream {
 impl Connection {
     pub(crate) fn open(address: Address) -> io::Result<Self> {
         let stream = Some(BufReader::new(Stream::open(&address)?));
-        Ok(Self { address, stream })
+        Ok(Self {
+            address,
+            stream,
+            answered: false,
+        })
     }
 
     /// Sends a request without a body, and writes the answer's body to `out`.
     pub(crate) fn get(&mut self, path: &str, out: &mut dyn Write) -> io::Result<Answer> {
         // A daemon may close the connection at the very moment.
         match self.exchange("GET", path, None, out) {
-            Err(error) if is_closed(&error) => {
+            Err(error) if self.answered && is_closed(&error) => {
                 self.stream = None;
                 self.exchange("GET", path, None, out)
             }
@@ -89,6 +95,7 @@ impl Connection {
             (_, Ok(head)) => head,
             (Err(error), Err(_)) | (Ok(()), Err(error)) => return Err(error),
         };
+        self.answered = true;
         let ends_with_connection = read_body(&mut stream, &head, out)?;
         if !ends_with_connection && !head.closes {
             self.stream = Some(stream);
