@@ -7,11 +7,13 @@ directory, env.
 """
 
 import ctypes
+import glob
 import json
 import os
 import resource
 import subprocess
 import sys
+import time
 
 spec = json.loads(sys.argv[1])
 words = sys.argv[2:]
@@ -74,20 +76,28 @@ def enter_root(root):
 
 def limit_memory(limit):
     """By a memory cgroup of either version; where none can be made, by the size of the data."""
-    name = f"lifecycle-test-{os.getpid()}"
     for parent, key in [("/sys/fs/cgroup/memory", "memory.limit_in_bytes"), ("/sys/fs/cgroup", "memory.max")]:
+        # A directory made elsewhere is no cgroup.
+        if not os.path.exists(f"{parent}/cgroup.procs"):
+            continue
+        for left in glob.glob(f"{parent}/lifecycle-test-*"):
+            try:
+                os.rmdir(left)
+            except OSError:
+                pass  # it has processes
         try:
-            group = os.path.join(parent, name)
+            group = f"{parent}/lifecycle-test-{time.time_ns()}"
             os.mkdir(group)
-            with open(os.path.join(group, key), "w") as file:
+            with open(f"{group}/{key}", "w") as file:
                 file.write(str(limit))
-            with open(os.path.join(group, "cgroup.procs"), "w") as file:
+            with open(f"{group}/cgroup.procs", "w") as file:
                 file.write("0")
-            return
+            return parent
         except OSError:
             continue
     print("no memory cgroup can be made here: RLIMIT_DATA stands in for it", file=sys.stderr)
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    return None
 
 
 if spec["ownUsers"]:
@@ -102,11 +112,13 @@ for source, target, mode in spec["mounts"]:
     mount("--bind", source, root + target)
     if mode == "ro":
         mount("-o", "remount,bind,ro", root + target)
+groups = limit_memory(spec["memory"]) if spec["memory"] else None
+if groups:
+    mount("--bind", groups, root + groups)
+    mount("-o", "remount,bind,ro", root + groups)
 if spec["readOnly"]:
     mount("-o", "remount,bind,ro", root)
 programs = [open(path, "rb").read() for path in spec["filters"]]
-if spec["memory"]:
-    limit_memory(spec["memory"])
 
 enter_root(root)
 os.chdir(spec["directory"])

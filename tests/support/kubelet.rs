@@ -180,7 +180,9 @@ impl Kubelet {
                 Path::new(mount[0].as_str().unwrap()).is_dir(),
             );
         }
-        make_point(root, "/proc", true);
+        for point in ["/proc", "/sys/fs/cgroup/memory"] {
+            make_point(root, point, true);
+        }
         let mut env = serde_json::Map::new();
         env.insert("PATH".to_owned(), json!("/bin:/usr/bin"));
         env.insert("KUBERNETES_SERVICE_HOST".to_owned(), json!("10.0.0.1"));

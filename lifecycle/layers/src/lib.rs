@@ -26,6 +26,7 @@ mod descent;
 mod entry;
 mod extract;
 mod flatten;
+mod memory;
 mod overlay;
 mod owners;
 mod pack;
@@ -45,6 +46,7 @@ pub use extract::{
     Whiteouts, decoder, extract, restore,
 };
 pub use flatten::{FlattenError, flatten};
+pub use memory::{MemoryGroup, MemoryWatch};
 pub use overlay::{Cover, OverlayLayer};
 pub use owners::{IdMap, IdRange, OwnerTable, Owners};
 pub use pack::{Contents, PackError, Packed, Packing, hash, pack};

@@ -22,6 +22,7 @@ use std::thread::{self, ScopedJoinHandle};
 use lifecycle_image::{Compression, DiffId, Digest, Meter};
 
 use crate::blocks::{BlockWriter, Pool, hash_blocks};
+use crate::memory::MemoryGroup;
 
 /// The size of a block: large enough that a gzip member of its own costs no ratio worth speaking of.
 const BLOCK: usize = 1 << 20;
@@ -165,9 +166,14 @@ pub fn pack(
     }
 }
 
-/// One for each core, but more than 16 only costs memory: reading and hashing are the limit by then.
+/// One for each core, but more than 16 only costs memory: reading and hashing are the limit by then. A container with
+/// many cores and little memory has fewer.
 fn default_threads() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get().min(16))
+    /// What a compressor of Zstandard takes with its window and its input.
+    const OF_A_THREAD: u64 = 32 << 20;
+    let limit = MemoryGroup::own().and_then(|group| group.limit());
+    let room = limit.map_or(16, |limit| usize::try_from(limit / OF_A_THREAD).unwrap_or(16));
+    thread::available_parallelism().map_or(1, |cores| cores.get().min(16).min(room.max(1)))
 }
 
 /// Joins a thread and passes its panic on.

@@ -9,6 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lifecycle_executor::Cancellation;
+use lifecycle_layers::MemoryWatch;
 use lifecycle_spec::Environment;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -74,6 +75,7 @@ impl Program<'_> {
         reporter: &dyn Reporter,
     ) -> Result<bool, Failing> {
         let mut tail = Tail::default();
+        let memory = MemoryWatch::begin();
         let ended = self.run(cancellation, &mut |line| {
             tail.push(line);
             reporter.output(line);
@@ -88,7 +90,12 @@ impl Program<'_> {
             return Err(Failing::Cancelled);
         }
         if !ended.status.success() {
-            return Err(failed(ended.status.code(), describe(ended.status)));
+            let ending = describe(ended.status);
+            let ending = match memory.exceeded() {
+                Some(exceeded) => format!("{ending}: {exceeded}"),
+                None => ending,
+            };
+            return Err(failed(ended.status.code(), ending));
         }
         Ok(ended.left_behind)
     }

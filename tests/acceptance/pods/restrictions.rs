@@ -97,3 +97,29 @@ fn run_needs_more_than_restricted_and_the_error_names_the_lines_that_grant_it() 
     let full = site.job(&site.source(&alone, &[]), &["--pod-security", "user-namespace"]);
     assert!(full.digest("user-namespace", None).starts_with("sha256:"));
 }
+
+#[test]
+fn a_memory_limit_that_is_hit_is_named_with_its_line_ps_09() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::with_builder();
+    let base = site.registry.name("run");
+    // Both a command that the kernel ends and one whose child it ends: the shell goes on, and says 137.
+    for hungry in ["exec tail /dev/zero", "tail /dev/zero; exit $?"] {
+        let source = site.source(&format!("FROM {base}\nUSER root\nRUN {hungry}\n"), &[]);
+        let job = site.job(&source, &["--pod-security", "baseline"]);
+        let ended = job.run("hungry", None);
+        let last = ended.last().unwrap();
+        assert_eq!(last.step, "build");
+        let text = last.finished.text();
+        assert_eq!(last.finished.status().code(), Some(137), "{text}");
+        for part in [
+            "out of memory: 256 MiB is the limit",
+            "resources: {limits: {memory:",
+            "--pod-memory",
+        ] {
+            assert!(text.contains(part), "{part} is not in {text}");
+        }
+    }
+}

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifecycle_dockerfile::{Network, RunAction, Security};
-use lifecycle_layers::{ChangeSet, Contents, OwnerTable, Owners};
+use lifecycle_layers::{ChangeSet, Contents, MemoryWatch, OwnerTable, Owners};
 use lifecycle_sandbox::{
     Account, Capabilities, Changes, Exit, FileOwners, Isolation, Network as SandboxNetwork, Overlay, Root,
     Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
@@ -303,6 +303,7 @@ impl StageRunner<'_> {
             stdout: Stdio::Fd(OwnedFd::from(input)),
             stderr: Stdio::Fd(OwnedFd::from(second)),
         };
+        let memory = MemoryWatch::begin();
         let mut process = run.spawn()?;
         slot.occupy(process.remote());
         // The pipe ends when the last process of the sandbox has.
@@ -319,7 +320,7 @@ impl StageRunner<'_> {
         if build.slots.is_stopped() && !exit.success() {
             return Err(StepError::Cancelled);
         }
-        succeeded(exit, action)
+        succeeded(exit, action, &memory)
     }
 
     /// ENV and ARGs in scope, proxies, HOME where it is not set, then what secrets and agents add (I4).
@@ -368,7 +369,7 @@ struct Place {
 }
 
 /// Why a command is no success (I2).
-fn succeeded(exit: Exit, action: &RunAction) -> Result<(), StepError> {
+fn succeeded(exit: Exit, action: &RunAction, memory: &MemoryWatch) -> Result<(), StepError> {
     let how = match exit {
         Exit::Code(0) => return Ok(()),
         Exit::Code(code) => format!("exit code: {code}"),
@@ -377,6 +378,11 @@ fn succeeded(exit: Exit, action: &RunAction) -> Result<(), StepError> {
             out_of_memory: true,
         } => format!("signal {number}: out of memory"),
         Exit::Signal { number, .. } => format!("signal {number}"),
+    };
+    // What was ended may have been a child of the command, which made the best of it.
+    let how = match memory.exceeded() {
+        Some(exceeded) => format!("{how}: {exceeded}"),
+        None => how,
     };
     Err(StepError::Command {
         command: action.arguments.join(" "),
