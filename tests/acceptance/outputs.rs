@@ -24,7 +24,7 @@ fn build(machine: &Machine, app: &Path, arguments: &[&str]) -> Invocation {
 }
 
 /// The manifest of a layout's only image.
-fn manifest(layout: &Path) -> serde_json::Value {
+pub(crate) fn manifest(layout: &Path) -> serde_json::Value {
     let read =
         |path: PathBuf| -> serde_json::Value { serde_json::from_slice(&fs::read(path).unwrap()).unwrap() };
     let index = read(layout.join("index.json"));

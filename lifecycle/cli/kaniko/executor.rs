@@ -1,9 +1,12 @@
 //! `executor`: the build.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use lifecycle_image::{Compression, Family, Image, Platform, Reference, mutate};
-use lifecycle_layers::Packing;
+use lifecycle_executor::BuildReport;
+use lifecycle_image::{Compression, Family, Image, NoProgress, Platform, Reference, mutate};
+use lifecycle_layers::{MergedLayer, Packing};
+use lifecycle_store::{Expected, Store};
 
 use super::settings::Settings;
 use super::warmer::Warmed;
@@ -63,11 +66,7 @@ pub(super) fn run(
     if settings.ignore_var_run {
         options.ignored_paths.push("/var/run".into());
     }
-    options.packing = Packing {
-        compression: settings.compression,
-        level: settings.compression_level,
-        ..Packing::default()
-    };
+    options.packing = packing(settings);
     options.no_cache = cache::allowed(settings);
     options.imports = cache::source(settings, &names, &session)?.into_iter().collect();
     options.target = settings.targets.first().cloned();
@@ -92,9 +91,10 @@ pub(super) fn run(
             report.finish()?;
         }
     }
+    let store = session.store()?;
     let (reports, ()) = build_dockerfile(&[options], &source, &session, &|reports| {
         reports.iter().try_for_each(|report| {
-            let image = finish(report.image.clone(), settings);
+            let image = finish(report, settings, store);
             outputs::write(&image, &names, settings, &session)
         })
     })?;
@@ -183,8 +183,30 @@ fn epoch(settings: &Settings, environment: &Environment) -> Result<Option<i64>, 
     seconds(environment.text("SOURCE_DATE_EPOCH"))
 }
 
+fn packing(settings: &Settings) -> Packing {
+    Packing {
+        compression: settings.compression,
+        level: settings.compression_level,
+        ..Packing::default()
+    }
+}
+
 /// What is done with the image as a whole.
-fn finish(image: Image, settings: &Settings) -> Image {
+fn finish(report: &BuildReport, settings: &Settings, store: &Store) -> Image {
+    let image = report.image.clone();
+    let image = match image.layers().get(report.base_layers..) {
+        Some(own) if settings.single_layer && own.len() > 1 => {
+            let merged = MergedLayer::new(own.to_vec());
+            let layer = store.pack(
+                Arc::new(merged),
+                packing(settings),
+                Expected::New,
+                Arc::new(NoProgress),
+            );
+            mutate::merge_layers(image, report.base_layers, layer)
+        }
+        _ => image,
+    };
     let image = match settings.format {
         // A tar of docker's has docker's media types, whatever is pushed.
         Some(family) => mutate::convert(image, family),

@@ -65,6 +65,22 @@ pub fn exchange_layers(image: Image, exchanged: Vec<Arc<dyn Layer>>) -> Image {
     image.change_layers(|layers, _| *layers = exchanged)
 }
 
+/// `image` with `layer` in place of all but the lowest `kept` layers. Its line is that of the last of them; the others stand
+/// for no layer any more.
+#[must_use]
+pub fn merge_layers(image: Image, kept: usize, layer: Arc<dyn Layer>) -> Image {
+    image.change_layers(|layers, lines| {
+        layers.truncate(kept);
+        layers.push(layer);
+        let with_layers = lines.iter_mut().filter(|line| !line.empty_layer);
+        let mut own: Vec<&mut History> = with_layers.skip(kept).collect();
+        own.pop();
+        for line in own {
+            line.empty_layer = true;
+        }
+    })
+}
+
 /// `image` with changed annotations on its manifest.
 #[must_use]
 pub fn annotate(image: Image, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Image {

@@ -204,7 +204,7 @@ impl Contents for ChangeSet {
 }
 
 /// The entry that says that a name is gone: mode 0, size 0, the epoch (dockerfile.md M2).
-fn whiteout(above: &[u8], name: &[u8]) -> Entry<'static> {
+pub(crate) fn whiteout(above: &[u8], name: &[u8]) -> Entry<'static> {
     let mut path = above.to_vec();
     if !above.is_empty() {
         path.push(b'/');

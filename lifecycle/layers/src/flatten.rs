@@ -1,17 +1,18 @@
-//! The file system that layers come to, as one tar.
+//! What layers come to, as one tar: their whole file system, or one layer in their place.
 //!
 //! Layers are read twice: first to know which entry of which layer is the one that shows, then to write those. Nothing
 //! is unpacked, so owners and modes are those of the image whoever writes it.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io::{BufReader, Read, Write};
 use std::sync::Arc;
 
 use lifecycle_image::Layer;
 
+use crate::changes::whiteout;
 use crate::contents::open_tar;
-use crate::{Entry, FormatError, Kind, PackError, ReadEntry, Style, TarReader, TarWriter};
+use crate::{Contents, Entry, FormatError, Kind, PackError, ReadEntry, Style, TarReader, TarWriter};
 
 /// Where an entry is: the layer, and its number in it.
 type Place = (usize, usize);
@@ -32,21 +33,45 @@ pub enum FlattenError {
 /// # Errors
 /// When a layer cannot be read or `out` cannot be written.
 pub fn flatten<W: Write>(layers: &[Arc<dyn Layer>], latest: Option<i64>, out: W) -> Result<W, FlattenError> {
-    let mut view = View::default();
-    for (number, layer) in layers.iter().enumerate() {
-        view.add(number, &**layer)?;
-    }
+    let mut view = View::of(layers)?;
+    // What was hidden is not there.
+    view.gone.clear();
+    view.opaque.clear();
+    view.shown.remove(&b""[..]);
     let mut tar = TarWriter::new(out, Style::Oci { latest });
-    // First, so that every entry finds its directory.
-    for (path, shown) in &view.shown {
-        if let Some(directory) = &shown.directory {
-            tar.entry(&own(path, directory))?;
-        }
-    }
-    for (number, layer) in layers.iter().enumerate() {
-        view.write(number, &**layer, &mut tar)?;
-    }
+    view.write_all(layers, &mut tar)?;
     Ok(tar.finish()?)
+}
+
+/// Several layers as the contents of one, which changes whatever is below as they do one after the other.
+#[derive(Debug, Clone)]
+pub struct MergedLayer(Vec<Arc<dyn Layer>>);
+
+impl MergedLayer {
+    /// Of these layers, lowest first.
+    pub fn new(layers: Vec<Arc<dyn Layer>>) -> Self {
+        Self(layers)
+    }
+}
+
+impl Contents for MergedLayer {
+    fn name(&self) -> String {
+        format!("{} layers in one", self.0.len())
+    }
+
+    fn write(&self, tar: &mut dyn Write) -> Result<(), PackError> {
+        let failed = |error| match error {
+            FlattenError::Write(error) => error,
+            FlattenError::Layer(cause) => PackError::Io {
+                path: self.name(),
+                cause: std::io::Error::other(cause),
+            },
+        };
+        let view = View::of(&self.0).map_err(failed)?;
+        let mut tar = TarWriter::new(tar, Style::Oci { latest: None });
+        view.write_all(&self.0, &mut tar).map_err(failed)?;
+        tar.finish().map(drop)
+    }
 }
 
 /// What shows at each path.
@@ -55,6 +80,10 @@ struct View {
     shown: BTreeMap<Vec<u8>, Shown>,
     /// Files that no longer show under their own name, but under those of hard links: the first of these, by place.
     moved: HashMap<Place, Vec<u8>>,
+    /// Paths of a lower file system that are gone, with nothing in their place.
+    gone: BTreeSet<Vec<u8>>,
+    /// Directories that show nothing of a lower file system.
+    opaque: BTreeSet<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -66,6 +95,14 @@ struct Shown {
 }
 
 impl View {
+    fn of(layers: &[Arc<dyn Layer>]) -> Result<Self, FlattenError> {
+        let mut view = Self::default();
+        for (number, layer) in layers.iter().enumerate() {
+            view.add(number, &**layer)?;
+        }
+        Ok(view)
+    }
+
     fn add(&mut self, number: usize, layer: &dyn Layer) -> Result<(), FlattenError> {
         let mut reader = read(layer)?;
         let mut files: HashMap<Vec<u8>, Place> = HashMap::new();
@@ -79,14 +116,17 @@ impl View {
             if let Some(hidden) = name.strip_prefix(b".wh.") {
                 if name == b".wh..wh..opq" {
                     self.hide_below(above);
+                    self.opaque.insert(above.to_vec());
                 } else if !hidden.starts_with(b".wh.") {
                     let gone = join(above, hidden);
                     self.hide_below(&gone);
                     self.shown.remove(&gone);
+                    self.opaque.remove(&gone);
+                    self.gone.insert(gone);
                 }
                 continue;
             }
-            if path.is_empty() {
+            if path.is_empty() && entry.kind != Kind::Directory {
                 continue;
             }
             let target = match &entry.kind {
@@ -107,10 +147,18 @@ impl View {
         }
         // After the whiteouts, wherever they stood in the archive.
         for (path, shown) in own {
+            let was_gone = self.gone.remove(&path);
             if shown.directory.is_none() {
                 self.hide_below(&path);
+                self.opaque.remove(&path);
             }
-            self.shown.insert(path, shown);
+            let is_directory = shown.directory.is_some();
+            let replaced = self.shown.insert(path.clone(), shown);
+            let was_file = replaced.is_some_and(|replaced| replaced.directory.is_none());
+            // A directory that is new in its place shows nothing of what was there before.
+            if is_directory && (was_gone || was_file) {
+                self.opaque.insert(path);
+            }
         }
         let links = self.shown.iter().filter(|(_, shown)| shown.place.0 == number);
         let lost: Vec<(Place, Vec<u8>)> = links
@@ -133,6 +181,40 @@ impl View {
         for path in below {
             self.shown.remove(&path);
         }
+        for paths in [&mut self.gone, &mut self.opaque] {
+            let below = paths.range(prefix.clone()..);
+            let below: Vec<_> = below
+                .take_while(|known| known.starts_with(&prefix))
+                .cloned()
+                .collect();
+            for path in below {
+                paths.remove(&path);
+            }
+        }
+    }
+
+    fn write_all<W: Write>(
+        &self,
+        layers: &[Arc<dyn Layer>],
+        tar: &mut TarWriter<W>,
+    ) -> Result<(), FlattenError> {
+        // First, so that every entry finds its directory.
+        for (path, shown) in &self.shown {
+            if let Some(directory) = &shown.directory {
+                tar.entry(&own(path, directory))?;
+            }
+        }
+        for path in &self.opaque {
+            tar.entry(&whiteout(path, b".wh..opq"))?;
+        }
+        for path in &self.gone {
+            let (above, name) = split(path);
+            tar.entry(&whiteout(above, name))?;
+        }
+        for (number, layer) in layers.iter().enumerate() {
+            self.write(number, &**layer, tar)?;
+        }
+        Ok(())
     }
 
     fn write<W: Write>(
@@ -195,6 +277,7 @@ fn read(layer: &dyn Layer) -> Result<TarReader<BufReader<Box<dyn Read>>>, Flatte
 }
 
 fn own(path: &[u8], entry: &ReadEntry) -> Entry<'static> {
+    let path = if path.is_empty() { b"./" } else { path };
     Entry {
         path: path.to_vec().into(),
         kind: entry.kind.clone(),
@@ -375,5 +458,62 @@ mod tests {
     #[test]
     fn nothing_is_an_empty_tar() {
         assert!(list(&[]).is_empty());
+    }
+
+    /// What one layer after the other leaves of a file system, and what the one in their place does.
+    #[test]
+    fn a_merged_layer_does_what_its_layers_do_kaniko_1_1() {
+        let base = layer(&[
+            ("d", Kind::Directory, b""),
+            ("d/a", file(1), b"a"),
+            ("d/b", file(1), b"b"),
+            ("anew", Kind::Directory, b""),
+            ("anew/old", file(1), b"o"),
+            ("turned", Kind::Directory, b""),
+            ("turned/old", file(1), b"o"),
+            ("file", file(1), b"f"),
+            ("emptied", Kind::Directory, b""),
+            ("emptied/old", file(1), b"o"),
+            ("kept", file(1), b"k"),
+        ]);
+        let first = layer(&[
+            ("d", Kind::Directory, b""),
+            ("d/.wh.a", file(0), b""),
+            ("d/new", file(1), b"n"),
+            (".wh.anew", file(0), b""),
+            ("turned", file(1), b"t"),
+            (".wh.file", file(0), b""),
+            ("emptied", Kind::Directory, b""),
+            ("emptied/.wh..wh..opq", file(0), b""),
+            ("made", file(1), b"m"),
+        ]);
+        let second = layer(&[
+            ("d/.wh.new", file(0), b""),
+            ("anew", Kind::Directory, b""),
+            ("anew/young", file(1), b"y"),
+            ("turned", Kind::Directory, b""),
+            ("turned/young", file(1), b"y"),
+            ("file", file(1), b"g"),
+            (".wh.made", file(0), b""),
+            ("link", Kind::HardLink(b"file".to_vec().into()), b""),
+        ]);
+        let mut bytes = Vec::new();
+        MergedLayer::new(vec![Arc::clone(&first), Arc::clone(&second)])
+            .write(&mut bytes)
+            .unwrap();
+        let diff_id = DiffId(Digest::of(&bytes));
+        let media_type = MediaType::layer(Family::Oci, Compression::None);
+        let merged: Arc<dyn Layer> = Arc::new(BytesLayer::new(media_type, bytes, diff_id));
+        let sorted = |layers: &[Arc<dyn Layer>]| {
+            let mut found = list(layers);
+            found.sort();
+            found
+        };
+        let apart = sorted(&[Arc::clone(&base), first, second]);
+        assert!(
+            apart.contains(&"anew/young y".to_owned()) && !apart.contains(&"d/a a".to_owned()),
+            "{apart:?}"
+        );
+        assert_eq!(sorted(&[base, merged]), apart);
     }
 }

@@ -45,7 +45,7 @@ pub use extract::{
     CachedLayer, ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused, Skipped,
     Whiteouts, decoder, extract, restore,
 };
-pub use flatten::{FlattenError, flatten};
+pub use flatten::{FlattenError, MergedLayer, flatten};
 pub use memory::{MemoryGroup, MemoryWatch};
 pub use overlay::{Cover, OverlayLayer};
 pub use owners::{IdMap, IdRange, OwnerTable, Owners};

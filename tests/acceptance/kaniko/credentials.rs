@@ -156,3 +156,50 @@ fn steps_see_no_credentials_5_3() {
         assert!(!contains(&content(&machine), marker), "in a pod");
     }
 }
+
+/// O#560, O#586, O#587, O#663: a helper that a base image, a trigger or a COPY brings is never started, wherever it lies and
+/// whatever the image says about PATH.
+#[test]
+fn helpers_of_an_image_are_never_started_5_3() {
+    let (machine, open) = (Machine::new(), Registry::start());
+    let closed = Registry::start_with(Access::Password);
+    let shell = push_shell(&machine, &open);
+    let canary = machine.path("canary");
+    let helper = format!(
+        "#!/bin/sh\necho started >>{}\necho '{{\"Username\":\"somebody\",\"Secret\":\"{PASSWORD}\"}}'\n",
+        canary.display()
+    );
+    let plant = "COPY --chmod=755 helper /kaniko/docker-credential-planted\n\
+                 COPY --chmod=755 helper /usr/local/bin/docker-credential-planted\n\
+                 COPY --chmod=755 helper /bin/docker-credential-planted\n";
+    let base = open.name("planted");
+    let file = format!("FROM {shell}\nENV PATH=/kaniko:/usr/local/bin:/bin\n{plant}ONBUILD {plant}");
+    let planted = machine.files("planted", &[("helper", &helper), ("Dockerfile", &file)]);
+    executor(&machine, &["-c", planted.to_str().unwrap(), "-d", &base]).succeeds();
+    let file = format!("FROM {base}\nRUN echo 1 >/one\n{plant}RUN echo 2 >/two\n");
+    let context = machine.files("context", &[("helper", &helper), ("Dockerfile", &file)]);
+    let docker = machine.files("docker", &[("config.json", r#"{"credsStore": "planted"}"#)]);
+    let job = || {
+        let words = [
+            "-c",
+            context.to_str().unwrap(),
+            "-d",
+            &closed.name("app"),
+            "--skip-push-permission-check",
+        ];
+        executor(&machine, &words).env("DOCKER_CONFIG", &docker)
+    };
+    job().fails(1).does_not_say(PASSWORD);
+    assert!(!canary.exists(), "a helper of the image was started");
+    // This machine's own helper of that name is.
+    let own = machine.files("own", &[("docker-credential-planted", &helper)]);
+    fs::set_permissions(
+        own.join("docker-credential-planted"),
+        fs::Permissions::from_mode(0o755),
+    )
+    .unwrap();
+    job()
+        .env("PATH", format!("{}:/usr/bin:/bin", own.display()))
+        .succeeds();
+    assert!(canary.exists());
+}

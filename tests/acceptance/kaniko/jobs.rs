@@ -297,6 +297,29 @@ fn paths_can_be_left_out_of_the_image() {
 }
 
 #[test]
+fn a_single_snapshot_is_a_single_layer_1_1() {
+    let (machine, registry) = (Machine::new(), Registry::start());
+    let shell = push_shell(&machine, &registry);
+    let file = format!(
+        "FROM {shell}\nRUN echo GONE$((1+1)) >/gone && echo KEPT$((1+1)) >/kept\nRUN rm /gone /bin/touch\nCOPY file /file\nENV A=b\n"
+    );
+    let context = machine.files("context", &[("file", "content\n"), ("Dockerfile", &file)]);
+    let context = context.to_str().unwrap();
+    let layers = || {
+        let manifest = crate::outputs::manifest(&machine.path("out"));
+        manifest["layers"].as_array().unwrap().len()
+    };
+    to_layout(&machine, &["-c", context]).succeeds();
+    assert_eq!(layers(), 4);
+    assert!(contains(&content(&machine), "GONE2"));
+    to_layout(&machine, &["-c", context, "--single-snapshot"]).succeeds();
+    assert_eq!(layers(), 2);
+    let all = content(&machine);
+    assert!(contains(&all, "KEPT2") && contains(&all, ".wh.touch"));
+    assert!(!contains(&all, "GONE2"), "what a later step removes is nowhere");
+}
+
+#[test]
 fn a_plan_is_printed_and_nothing_is_done() {
     let machine = Machine::new();
     let file = "FROM r.test/a AS one\nRUN true\nFROM r.test/b AS unused\nFROM one\nCOPY f /f\n";

@@ -103,8 +103,8 @@ pub(in super::super) const EXECUTOR: &[Flag] = &[
     flag(
         "single-snapshot",
         Switch,
-        check,
-        Nothing("every step stays a layer of its own, which is what results and transfers go by"),
+        |s, v| set(&mut s.single_layer, boolean(v)?),
+        Differs("results of single steps are taken and kept all the same"),
         "One layer for all steps",
     ),
     flag(

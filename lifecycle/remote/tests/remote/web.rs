@@ -196,3 +196,31 @@ fn files_are_put_and_tried_again_sb_05() {
     let error = sentence(&remote.upload(&from, &file(&server, "/slug?sig=x")).unwrap_err());
     assert!(error.contains("403") && !error.contains("sig=x"), "{error}");
 }
+
+#[test]
+fn redirects_lead_to_the_web_and_end_kaniko_5_2() {
+    let canary = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(canary.path(), "CANARY").unwrap();
+    let server = FileServer::start();
+    let leads = |path: &str, to: &str| {
+        let answer = Action::Answer(302, vec![("Location", to.to_owned())]);
+        server.once(&format!("GET {path}"), answer);
+    };
+    for to in [
+        format!("file://{}", canary.path().display()),
+        format!("FILE:{}", canary.path().display()),
+        "ftp://localhost/f".to_owned(),
+    ] {
+        leads("/away", &to);
+        let error = fetch(&file(&server, "/away")).unwrap_err();
+        let text = format!("{} {error:?}", sentence(&error));
+        assert!(!text.contains("CANARY"), "{to}: {text}");
+    }
+    for _ in 0..100 {
+        leads("/circle", "/circle");
+    }
+    let before = server.seen().len();
+    let error = sentence(&fetch(&file(&server, "/circle")).unwrap_err());
+    assert!(error.contains("redirects more than 8 times"), "{error}");
+    assert!(server.seen().len() - before < 100, "{error}");
+}
