@@ -1,7 +1,7 @@
 //! Builds a Dockerfile on a busybox base as the user who calls it, and lists the files of the image.
 //!
 //! ```text
-//! builder STORE CONTEXT DOCKERFILE auto|overlay|copy|single|chroot|norun
+//! builder STORE CONTEXT DOCKERFILE auto|overlay|copy|single|chroot|norun [zstd]
 //! ```
 //!
 //! For the rungs with namespaces it enters them first, as a program that runs commands for an ordinary user must;
@@ -17,8 +17,12 @@ use lifecycle_dockerfile::{Platform as Target, Platforms};
 use lifecycle_executor::{
     BuildContext, ExecutorError, IsolationMode, Offline, Options, Reporter, StepName, build,
 };
-use lifecycle_image::{History, Image, Layer, NoProgress, Platform, Reference, Sink as _, mutate};
-use lifecycle_layers::{Contents, Entry, FilesLayer, PackError, Packing, Style, TarReader, TarWriter};
+use lifecycle_image::{
+    Compression, History, Image, Layer, NoProgress, Platform, Reference, Sink as _, mutate,
+};
+use lifecycle_layers::{
+    Contents, Entry, FilesLayer, PackError, Packing, Style, TarReader, TarWriter, open_tar,
+};
 use lifecycle_sandbox::Rung;
 use lifecycle_store::{Expected, Store};
 
@@ -43,13 +47,16 @@ impl Reporter for Plain {
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [store, context, dockerfile, isolation] = arguments.as_slice() else {
+    let Some(([store, context, dockerfile, isolation], compression)) = arguments.split_first_chunk() else {
         return Err("see the head of the source for the arguments".into());
     };
     let platforms = Platforms::native(Target::new("linux", "amd64"));
     let context = BuildContext::Directory(context.into());
     let mut options = Options::new("Dockerfile", std::fs::read(dockerfile)?, context, platforms);
     options.hosts = Some(b"127.0.0.1 localhost\n10.1.2.3 db\n".to_vec());
+    if compression == ["zstd"] {
+        options.packing.compression = Compression::Zstd;
+    }
     options.isolation = match isolation.as_str() {
         "norun" => IsolationMode::NoRun,
         "auto" => {
@@ -94,8 +101,7 @@ fn show(error: &ExecutorError) {
 fn list(image: &Image) -> Result<(), Error> {
     let mut files = BTreeMap::new();
     for layer in image.layers() {
-        let plain = flate2::read::MultiGzDecoder::new(layer.open(0)?);
-        let mut reader = TarReader::new(BufReader::new(plain));
+        let mut reader = TarReader::new(BufReader::new(open_tar(&**layer)?));
         while let Some(entry) = reader.next_entry()? {
             let path = String::from_utf8_lossy(&entry.path).into_owned();
             let (above, name) = path

@@ -3,6 +3,7 @@
 //! A layer is looked at as late and as little as possible. Its index answers what exists where; its extracted tree is
 //! made only when a RUN needs a root or a COPY needs contents. A RUN's own change set is its tree already.
 
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io::BufWriter;
 use std::os::fd::AsFd as _;
@@ -307,6 +308,11 @@ impl Stack {
     /// out and that it would hide.
     pub(crate) fn overlay(&self, roots: &Roots<'_>) -> Result<Vec<Arc<LayerTree>>, StepError> {
         let mut trees = self.trees(roots)?;
+        // The kernel takes no directory twice. What a stack has twice shows where it is topmost.
+        let mut seen = HashSet::new();
+        trees.reverse();
+        trees.retain(|tree| seen.insert(tree.tree.path.clone()));
+        trees.reverse();
         let layers: Vec<_> = trees.iter().map(|tree| tree.tree.overlay_layer()).collect();
         if let Some(CoverTree { tree, scratch }) = roots.store.cover(&layers)? {
             let top = LayerTree::new(tree, Some(Arc::new(scratch)), roots.powers)?;

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod bounds;
 mod caches;
 mod config;
 mod copy;

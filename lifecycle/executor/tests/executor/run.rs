@@ -25,6 +25,15 @@ fn a_command_changes_the_image_i1_m2() {
     assert_eq!(built.layer(1)["bin/.wh.nc"].mode, 0);
 }
 
+/// An overlay takes no directory twice.
+#[test]
+fn a_layer_that_is_there_twice_shows_where_it_is_topmost() {
+    let bench = Bench::new();
+    bench.file("f", "F");
+    let built = bench.build("FROM busybox\nCOPY f /f\nRUN rm /f\nCOPY f /f\nRUN cat /f && echo more >> /f\nCOPY f /f\nRUN cat /f\n");
+    assert_eq!(built.output, "FF");
+}
+
 #[test]
 fn shells_and_forms_i1_c7_to_c10() {
     let bench = Bench::new();
