@@ -160,7 +160,7 @@ pub fn build(
     let mut times = Times::default();
 
     prepare(options, &workspace)?;
-    prepare_extended(options)?;
+    let extended = prepare_extended(options)?;
     let root = ImageRoot::prepare(&options.builder, store, isolation, &**reporter)?;
     let steps = Steps {
         root,
@@ -171,6 +171,7 @@ pub fn build(
         isolation,
         reporter: &**reporter,
         cancellation,
+        extended,
     };
     let inputs = Inputs::new(options, isolation, owner, &workspace);
 
@@ -316,15 +317,26 @@ fn prepare(options: &BuildOptions<'_>, workspace: &Workspace) -> Result<(), Plat
     workspace.write(&workspace.launcher(), &options.program.launcher)
 }
 
-/// Makes the directory for results of extensions, empty if what there was is to be forgotten.
-fn prepare_extended(options: &BuildOptions<'_>) -> Result<(), PlatformError> {
+/// Makes the directory for results of extensions: one for each builder, because its extensions run as root where they are
+/// kept, and what they left is not believed under another one. Of other builders, and when all is to be forgotten,
+/// nothing stays.
+fn prepare_extended(options: &BuildOptions<'_>) -> Result<Option<PathBuf>, PlatformError> {
     let Some(directory) = &options.extended else {
-        return Ok(());
+        return Ok(None);
     };
-    if options.clear_cache && directory.exists() {
-        fs_err::remove_dir_all(directory).map_err(|cause| PlatformError::io("remove", directory, cause))?;
+    let failed = |cause| PlatformError::io("prepare", directory, cause);
+    let builder = options.builder.digest();
+    let builder = builder.map_err(|error| PlatformError::Image(error.to_string()))?;
+    let own = directory.join(builder.hex());
+    fs_err::create_dir_all(directory).map_err(failed)?;
+    for entry in fs_err::read_dir(directory).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if options.clear_cache || path != own {
+            fs_err::remove_dir_all(&path).map_err(failed)?;
+        }
     }
-    fs_err::create_dir_all(directory).map_err(|cause| PlatformError::io("create", directory, cause))
+    fs_err::create_dir_all(&own).map_err(failed)?;
+    Ok(Some(own))
 }
 
 /// The certificates that downloads of buildpacks are checked with, below the platform directory.

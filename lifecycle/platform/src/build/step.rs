@@ -27,6 +27,8 @@ pub(super) struct Steps<'a> {
     pub(super) isolation: &'a Isolation,
     pub(super) reporter: &'a dyn Reporter,
     pub(super) cancellation: &'a Cancellation,
+    /// Where results of extensions stay, if they do.
+    pub(super) extended: Option<PathBuf>,
 }
 
 /// What a step may do.
@@ -44,6 +46,7 @@ impl Steps<'_> {
         Self {
             root,
             identity: self.identity.clone(),
+            extended: self.extended.clone(),
             ..*self
         }
     }
@@ -97,7 +100,7 @@ impl Steps<'_> {
             Rights::Extend => {
                 run.mounts
                     .push(bind(&self.workspace.kaniko(), KANIKO.into(), false)?);
-                if let Some(kept) = &self.options.extended {
+                if let Some(kept) = &self.extended {
                     let target = Path::new(KANIKO).join(EXTENDED);
                     run.mounts.push(bind(kept, target, false)?);
                 }
