@@ -6,35 +6,23 @@ use std::time::Duration;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Secret};
 use lifecycle_kubernetes::{
-    CacheAt, Credentials, Executor, Life, Manifests, Phases, Placement, PodSecurity, Recipe, RegistryAccess,
-    Resources, SourceAt, Submission, Volume,
+    CacheAt, Credentials, Life, Manifests, Phases, Placement, PodSecurity, Recipe, RegistryAccess, Resources,
+    SourceAt, Submission, Volume,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use snapbox::data::DataFormat;
 use snapbox::{Assert, Data};
 
+use crate::samples;
+
 /// A build with nothing that need not be.
 fn submission(recipe: Recipe) -> Submission {
     let digest = format!("sha256:{}", "0".repeat(64));
     Submission {
-        id: "app-1a2b3c4d".to_owned(),
-        namespace: "builds".to_owned(),
-        tags: vec!["r.test/team/app:1".parse().unwrap()],
         recipe,
         source: SourceAt::Artifact(format!("r.test/team/app@{digest}").parse().unwrap()),
-        executor: Executor {
-            image: "r.test/executor:1".to_owned(),
-            program: "/lifecycle".to_owned(),
-        },
-        credentials: Credentials::None,
-        cache: CacheAt::None,
-        security: PodSecurity::Restricted,
-        user: (65532, 65532),
-        placement: Placement::default(),
-        resources: Resources::default(),
-        life: Life::default(),
-        registry: RegistryAccess::default(),
+        ..samples::submission()
     }
 }
 
@@ -125,8 +113,14 @@ fn submissions() -> Vec<(&'static str, Submission)> {
         place: "https://git.test/app.git#main".to_owned(),
         variables: BTreeMap::new(),
     };
+    let mut object = submission(dockerfile());
+    object.source = SourceAt::Remote {
+        place: "s3://bucket/context.tar".to_owned(),
+        variables: BTreeMap::from([("AWS_SECRET_ACCESS_KEY".to_owned(), "s3cr3t".to_owned())]),
+    };
     vec![
         ("dockerfile", submission(dockerfile())),
+        ("dockerfile-object", object),
         ("dockerfile-user-namespace", cached),
         ("dockerfile-baseline", rooted),
         ("buildpacks", submission(buildpacks())),
