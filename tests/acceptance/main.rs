@@ -16,6 +16,7 @@ mod kaniko;
 mod modules;
 mod outputs;
 mod pack;
+mod packages;
 mod phases;
 mod platforms;
 mod pods;

@@ -316,18 +316,7 @@ fn rebasing_takes_few_requests_and_reads_no_layer_reb_05() {
     );
     pod.phase(&["creator", "-app", "/workspace", &name]).succeeds();
     let before = pod.image(&name);
-    // A newer run image under the same name, with one more layer.
-    let dockerfile = format!("FROM {}\nCOPY Dockerfile /patched\n", pod.run_image());
-    let directory = pod.machine.files("patched", &[("Dockerfile", &dockerfile)]);
-    let words = [
-        "build",
-        directory.to_str().unwrap(),
-        "--tag",
-        &pod.run_image(),
-        "--output",
-        "registry",
-    ];
-    pod.machine.lifecycle(&words).succeeds();
+    pod.newer_run_image();
 
     let earlier = pod.registry.requests().len();
     pod.phase(&["rebaser", &name]).succeeds();

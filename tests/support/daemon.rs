@@ -50,7 +50,10 @@ impl PodmanService {
 
 fn podman(directory: &Path, arguments: &[&str]) -> Invocation {
     let path = |name: &str| -> PathBuf { directory.join(name) };
-    let (root, run) = (path("root"), path("run"));
+    let (root, run, settings) = (path("root"), path("run"), path("containers.conf"));
+    // Containers do not raise limits, which this machine may not allow, and need no systemd.
+    let limits = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
+    std::fs::write(&settings, limits).unwrap();
     let places = [
         "--root",
         root.to_str().unwrap(),
@@ -58,6 +61,10 @@ fn podman(directory: &Path, arguments: &[&str]) -> Invocation {
         run.to_str().unwrap(),
         "--storage-driver",
         "vfs",
+        "--cgroup-manager",
+        "cgroupfs",
     ];
-    Invocation::new("podman", &[&places[..], arguments].concat()).env("HOME", directory)
+    Invocation::new("podman", &[&places[..], arguments].concat())
+        .env("HOME", directory)
+        .env("CONTAINERS_CONF", settings)
 }

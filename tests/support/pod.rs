@@ -58,6 +58,24 @@ impl Pod {
         fs::read_to_string(self.root.at(path)).unwrap()
     }
 
+    /// Puts a newer run image where the old one was: one more layer, one more label.
+    pub(crate) fn newer_run_image(&self) {
+        let dockerfile = format!(
+            "FROM {}\nCOPY Dockerfile /patched\nLABEL io.buildpacks.base.patched=yes\n",
+            self.run_image()
+        );
+        let directory = self.machine.files("patched", &[("Dockerfile", &dockerfile)]);
+        let words = [
+            "build",
+            directory.to_str().unwrap(),
+            "--tag",
+            &self.run_image(),
+            "--output",
+            "registry",
+        ];
+        self.machine.lifecycle(&words).succeeds();
+    }
+
     /// The digest that a registry has for a name.
     pub(crate) fn digest(&self, name: &str) -> String {
         self.machine.digest(&format!("registry:{name}"))

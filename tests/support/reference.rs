@@ -1,7 +1,9 @@
 //! The reference's lifecycle, in the same builder's root as ours: the judge of everything that phases read and write.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
+use lifecycle_image::Image;
 use serde_json::{Value, json};
 
 use super::pod::variables;
@@ -55,6 +57,20 @@ impl Pod {
             .env("CNB_NO_COLOR", "true")
     }
 
+    /// Puts bash and the libraries that it needs into the root; nothing, and a line that says so, where it is not installed.
+    pub(crate) fn bring_bash(&self) -> Option<()> {
+        let linked = peers::judge("ldd", &["/bin/bash"])?;
+        let text = linked.stdout();
+        let files = text.split_whitespace().filter(|word| word.starts_with('/'));
+        for file in files.chain(["/bin/bash"]) {
+            let directory = Path::new(file).parent().unwrap().to_str().unwrap();
+            self.root.prepare(&format!("mkdir -p {directory}"));
+            let real = std::fs::canonicalize(file).unwrap();
+            self.root.bring(&real, file);
+        }
+        Some(())
+    }
+
     /// The directories of a build as before it.
     pub(crate) fn clear(&self) {
         self.root
@@ -77,18 +93,7 @@ impl Pod {
     /// What an image of the registry is: manifest and configuration, with the labels that hold JSON taken apart. What
     /// compression makes of layers is left out: their diff IDs are in the configuration.
     pub(crate) fn facts(&self, name: &str) -> Value {
-        let image = self.image(name);
-        let parse = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap() };
-        let mut manifest = parse(&image.encode_manifest().unwrap().bytes);
-        let mut config = parse(&image.encode_config().unwrap().bytes);
-        manifest["layers"] = manifest["layers"].as_array().unwrap().len().into();
-        manifest["config"].take();
-        for (_, label) in config["config"]["Labels"].as_object_mut().unwrap() {
-            if let Ok(document) = serde_json::from_str(label.as_str().unwrap()) {
-                *label = document;
-            }
-        }
-        json!({ "manifest": manifest, "config": config })
+        facts(&self.image(name))
     }
 
     /// The digests of an image's layers in the registry.
@@ -99,6 +104,21 @@ impl Pod {
         };
         image.layers().iter().map(digest).collect()
     }
+}
+
+/// What an image is, see [`Pod::facts`].
+pub(crate) fn facts(image: &Image) -> Value {
+    let parse = |bytes: &[u8]| -> Value { serde_json::from_slice(bytes).unwrap() };
+    let mut manifest = parse(&image.encode_manifest().unwrap().bytes);
+    let mut config = parse(&image.encode_config().unwrap().bytes);
+    manifest["layers"] = manifest["layers"].as_array().unwrap().len().into();
+    manifest["config"].take();
+    for (_, label) in config["config"]["Labels"].as_object_mut().unwrap() {
+        if let Ok(document) = serde_json::from_str(label.as_str().unwrap()) {
+            *label = document;
+        }
+    }
+    json!({ "manifest": manifest, "config": config })
 }
 
 /// Fails with the lines that only one of two texts has.

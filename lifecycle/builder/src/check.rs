@@ -22,7 +22,7 @@ pub(crate) fn is_spoken(modules: &[&Descriptor], apis: &ApiList) -> Result<(), B
     Ok(())
 }
 
-/// The modules that an entry of an order names.
+/// The modules that an entry of an order names. One that came twice, by itself and in a package, is one.
 pub(crate) fn named<'a>(
     entry: &OrderLabelEntry,
     kind: Kind,
@@ -36,7 +36,9 @@ pub(crate) fn named<'a>(
                 .as_ref()
                 .is_none_or(|version| *version == module.info.version)
     };
-    modules.iter().copied().filter(is_named).collect()
+    let mut labels = BTreeSet::new();
+    let named = modules.iter().copied().filter(is_named);
+    named.filter(|module| labels.insert(module.label())).collect()
 }
 
 /// What composites refer to is there, and nobody refers to itself on the way.

@@ -91,14 +91,17 @@ impl Module {
         directory(&self.descriptor)
     }
 
-    /// Its files as a layer: modes 0755 and 0644, owned by root (platforms.md 1.8).
+    /// Its files as a layer: modes 0755 and 0644, owned by root (platforms.md 1.8). It has pack's bytes: the directory of
+    /// all modules is not in it.
     pub(crate) fn files(
         &self,
         folder: &Folder,
         description: Option<&[u8]>,
     ) -> Result<FilesLayer, BuilderError> {
         let directory = self.directory();
-        let mut layer = FilesLayer::new(self.label(), Style::Reference).directory(&directory, 0o755);
+        let mut layer = FilesLayer::new(self.label(), Style::Reference)
+            .below(self.descriptor.kind.directory())
+            .directory(&directory, 0o755);
         if let Some(description) = description {
             layer = layer.file(directory.join(self.descriptor.kind.file()), 0o644, description);
         }

@@ -11,7 +11,6 @@ use super::PhaseError;
 use super::daemon;
 use super::extension;
 use super::inputs::reference;
-use super::options::resolving;
 use super::places::{ReadyPlace, RegistryAccess};
 use super::run::Phase;
 use crate::arguments::RegistryArguments;
@@ -71,7 +70,7 @@ impl Phase<'_> {
         let inputs = self.inputs;
         let (daemon, layout) = (inputs.boolean("daemon"), inputs.boolean("layout"));
         if daemon && layout {
-            return Err(resolving("-daemon and -layout exclude each other"));
+            return Err(PhaseError::inputs("-daemon and -layout exclude each other"));
         }
         if inputs.text("launch-cache").is_some() && !daemon {
             self.log
@@ -94,7 +93,8 @@ impl Phase<'_> {
         } else if layout {
             self.check_layout()?;
             let directory = inputs.directory("layout-dir");
-            let directory = directory.ok_or_else(|| resolving("-layout-dir is required with -layout"))?;
+            let directory =
+                directory.ok_or_else(|| PhaseError::inputs("-layout-dir is required with -layout"))?;
             ReadyPlace::layouts(directory)
         } else {
             ReadyPlace::registry(registry.clone())

@@ -25,8 +25,8 @@ pub(super) fn base_images() -> PathBuf {
 /// What the phase needs to know.
 pub(super) fn options(inputs: &Inputs<'_>, environment: &Environment) -> Result<ExtendOptions, PhaseError> {
     let word = inputs.text("kind").unwrap_or_default();
-    let kind =
-        ExtendKind::of(&word).ok_or_else(|| resolving(format!("-kind is build or run, not {word:?}")))?;
+    let kind = ExtendKind::of(&word)
+        .ok_or_else(|| PhaseError::inputs(format!("-kind is build or run, not {word:?}")))?;
     let platform = inputs.directory_or_default("platform");
     Ok(ExtendOptions {
         api: inputs.api,
@@ -52,7 +52,7 @@ pub(super) fn store(inputs: &Inputs<'_>) -> Result<Store, PhaseError> {
     let ttl = GoDuration::parse(&text)
         .and_then(|duration| u64::try_from(duration.nanoseconds()).ok())
         .ok_or_else(|| {
-            resolving(format!(
+            PhaseError::inputs(format!(
                 "-kaniko-cache-ttl is a duration such as 336h, not {text:?}"
             ))
         })?;
@@ -86,8 +86,4 @@ fn build_id() -> Result<String, PhaseError> {
     fs_err::read_to_string(RANDOM)
         .map(|text| text.trim().to_owned())
         .map_err(|error| PhaseError::new("make a build id", error.to_string(), ExitCode::Generic))
-}
-
-fn resolving(cause: String) -> PhaseError {
-    PhaseError::new("resolve inputs", cause, ExitCode::InvalidArguments)
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use lifecycle_image::Reference;
-use lifecycle_spec::{ExitCode, PlatformApi};
+use lifecycle_spec::PlatformApi;
 
 use super::PhaseError;
 use super::flags::{self, Kind, Parsed};
@@ -197,7 +197,7 @@ fn output(name: &str) -> Result<Reference, PhaseError> {
     let reference = reference(name)?;
     if reference.digest().is_some() {
         let cause = format!("{name} names an image by its digest; what is written needs a tag");
-        return Err(PhaseError::arguments(cause));
+        return Err(PhaseError::inputs(cause));
     }
     Ok(reference)
 }
@@ -205,7 +205,7 @@ fn output(name: &str) -> Result<Reference, PhaseError> {
 /// The name of an image.
 pub(super) fn reference(name: &str) -> Result<Reference, PhaseError> {
     name.parse().map_err(|error: lifecycle_image::InvalidReference| {
-        PhaseError::new("parse arguments", error.to_string(), ExitCode::InvalidArguments)
+        PhaseError::inputs(format!("could not parse reference: {error}"))
     })
 }
 

@@ -39,6 +39,8 @@ pub(crate) enum Invocation {
     Phase(PhaseName, Vec<String>),
     /// The launcher, which is a program of its own.
     Launcher,
+    /// `lifecycle -version`, which needs no API.
+    Version,
 }
 
 impl Invocation {
@@ -57,6 +59,9 @@ impl Invocation {
         }
         if let Some(phase) = PhaseName::of_program(program) {
             return Some(Self::Phase(phase, rest.to_vec()));
+        }
+        if rest == ["-version"] {
+            return Some(Self::Version);
         }
         let (verb, rest) = rest.split_first()?;
         let phase = PhaseName::of_verb(verb)?;
@@ -109,6 +114,15 @@ impl PhaseError {
             lifecycle_spec::ExitCode::InvalidArguments,
         )
     }
+
+    /// Arguments, variables or files that cannot mean anything.
+    fn inputs(cause: impl Into<String>) -> Self {
+        Self::new(
+            "resolve inputs",
+            cause,
+            lifecycle_spec::ExitCode::InvalidArguments,
+        )
+    }
 }
 
 /// Runs what was asked for, and says how it ended.
@@ -126,6 +140,10 @@ pub(crate) fn run(invocation: Invocation, environment: Environment) -> ExitCode 
                  `lifecycle run` starts them",
             );
             return lifecycle_spec::ExitCode::Launch.into();
+        }
+        Invocation::Version => {
+            log.info(env!("CARGO_PKG_VERSION"));
+            return ExitCode::SUCCESS;
         }
     };
     let api = match PlatformApi::negotiate(environment.text(API)) {
@@ -243,6 +261,7 @@ mod tests {
             }
         }
         assert_eq!(of("/cnb/lifecycle/launcher", &[]), Some(Invocation::Launcher));
+        assert_eq!(of("lifecycle -version", &[]), Some(Invocation::Version));
         for words in ["lifecycle", "lifecycle run x", "lifecycle --version", ""] {
             assert_eq!(of(words, &[]), None, "{words}");
         }

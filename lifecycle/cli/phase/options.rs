@@ -8,7 +8,7 @@ use lifecycle_phases::{
     AnalyzeOptions, BuildOptions, DetectOptions, ExportOptions, Place, RestoreOptions, Surroundings,
 };
 use lifecycle_spec::label::LauncherVersion;
-use lifecycle_spec::{Environment as Variables, ExecEnv, ExitCode, ExperimentalMode};
+use lifecycle_spec::{Environment as Variables, ExecEnv, ExperimentalMode};
 
 use super::PhaseError;
 use super::kind::PhaseName;
@@ -133,13 +133,13 @@ impl Phase<'_> {
 
     fn exec_env(&self) -> Result<ExecEnv, PhaseError> {
         let name = self.inputs.text("exec-env").unwrap_or_default();
-        ExecEnv::new(name).map_err(|error| resolving(error.to_string()))
+        ExecEnv::new(name).map_err(|error| PhaseError::inputs(error.to_string()))
     }
 
     pub(super) fn experimental(&self) -> Result<ExperimentalMode, PhaseError> {
         let mode = self.inputs.text("experimental").unwrap_or_default();
         mode.parse()
-            .map_err(|error: lifecycle_spec::ModeError| resolving(error.to_string()))
+            .map_err(|error: lifecycle_spec::ModeError| PhaseError::inputs(error.to_string()))
     }
 
     /// Only a daemon needs it (AN-13).
@@ -160,8 +160,4 @@ impl Phase<'_> {
     pub(super) fn user(&self) -> User {
         User::wanted(self.inputs.number("uid"), self.inputs.number("gid"))
     }
-}
-
-pub(super) fn resolving(cause: impl Into<String>) -> PhaseError {
-    PhaseError::new("resolve inputs", cause, ExitCode::InvalidArguments)
 }

@@ -162,7 +162,7 @@ impl Phase<'_> {
     fn export(&self) -> Result<(), PhaseError> {
         for refused in ["run-image", "image"] {
             if self.inputs.text(refused).is_some() {
-                return Err(PhaseError::arguments(format!("-{refused} is unsupported")));
+                return Err(PhaseError::inputs(format!("-{refused} is unsupported")));
             }
         }
         let options = self.export_options(self.inputs.images()?)?;
@@ -217,7 +217,7 @@ impl Phase<'_> {
         let inputs = self.inputs;
         let run_image = match (inputs.text("run-image"), inputs.text("image")) {
             (Some(_), Some(_)) => {
-                return Err(PhaseError::arguments(
+                return Err(PhaseError::inputs(
                     "supply only one of -run-image or (deprecated) -image",
                 ));
             }

@@ -65,8 +65,6 @@ fn layers_in_the_order_of_platforms_1_8() {
             "777 0:0 /cnb/lifecycle/restorer -> lifecycle",
         ],
         &[
-            "755 0:0 /cnb/",
-            "755 0:0 /cnb/buildpacks/",
             "755 0:0 /cnb/buildpacks/acme_one/",
             "755 0:0 /cnb/buildpacks/acme_one/1.0.0/",
             "755 0:0 /cnb/buildpacks/acme_one/1.0.0/bin/",
@@ -76,8 +74,6 @@ fn layers_in_the_order_of_platforms_1_8() {
             "755 0:0 /cnb/buildpacks/acme_one/1.0.0/empty/",
         ],
         &[
-            "755 0:0 /cnb/",
-            "755 0:0 /cnb/buildpacks/",
             "755 0:0 /cnb/buildpacks/acme_two/",
             "755 0:0 /cnb/buildpacks/acme_two/2.0.0/",
             "755 0:0 /cnb/buildpacks/acme_two/2.0.0/bin/",
@@ -86,8 +82,6 @@ fn layers_in_the_order_of_platforms_1_8() {
             "644 0:0 /cnb/buildpacks/acme_two/2.0.0/buildpack.toml",
         ],
         &[
-            "755 0:0 /cnb/",
-            "755 0:0 /cnb/extensions/",
             "755 0:0 /cnb/extensions/acme_curl/",
             "755 0:0 /cnb/extensions/acme_curl/3/",
             "755 0:0 /cnb/extensions/acme_curl/3/bin/",

@@ -125,6 +125,12 @@ fn a_package_comes_back_from_file_layout_and_registry_pkg_01() {
     };
     let layers = known(&builder);
     assert!(known(&image).iter().all(|layer| layers.contains(layer)));
+    // A dependency that is also named by itself is there once.
+    let both = bench.builder(
+        "[[buildpacks]]\nuri = 'all.cnb'\n[[buildpacks]]\nuri = 'one'\n[[order]]\n[[order.group]]\nid = 'acme/all'\n",
+        base(),
+    );
+    assert_eq!(both.unwrap().layers().len(), builder.layers().len());
 }
 
 #[test]

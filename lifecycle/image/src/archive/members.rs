@@ -52,7 +52,9 @@ impl Members {
                 continue;
             }
             let path = entry.path().map_err(failed)?.into_owned();
-            let name = normal(Path::new(""), &path).ok_or_else(|| {
+            // pack begins its names with a slash: the root is the archive's.
+            let inside = path.strip_prefix("/").unwrap_or(&path);
+            let name = normal(Path::new(""), inside).ok_or_else(|| {
                 corrupt(format!(
                     "{place} has a file whose name leads out of it: {}",
                     path.display()

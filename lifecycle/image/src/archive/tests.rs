@@ -235,6 +235,20 @@ fn compressed_layers_of_docker_archives_get_their_digest_when_asked() {
 }
 
 #[test]
+fn names_may_begin_at_the_root_as_packs_do_pkg_01() {
+    let (a, b, config) = docker_parts();
+    let manifest = br#"[{"Config":"c.json","RepoTags":["app:1"],"Layers":["a","b"]}]"#;
+    let tar = tar_of(&[
+        ("/c.json", &config),
+        ("/a", &a),
+        ("/b", &b),
+        ("/manifest.json", manifest),
+    ]);
+    let archive = open(&tar.into_inner().unwrap()).unwrap();
+    read_all(&only(&archive)).unwrap();
+}
+
+#[test]
 fn archives_that_are_wrong_are_refused() {
     let (a, b, config) = docker_parts();
     let good = br#"[{"Config":"c.json","RepoTags":null,"Layers":["a","b"]}]"#;

@@ -1,8 +1,10 @@
 //! Layers of generated files: the launcher, the process types, small files from memory.
 
+use std::ffi::OsStr;
 use std::fmt;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ pub struct FilesLayer {
     style: Style,
     owner: Owner,
     mtime: i64,
+    base: PathBuf,
     files: Vec<(Entry<'static>, Data)>,
 }
 
@@ -38,6 +41,7 @@ impl FilesLayer {
             style,
             owner: Owner::ROOT,
             mtime: 0,
+            base: PathBuf::new(),
             files: Vec::new(),
         }
     }
@@ -53,6 +57,15 @@ impl FilesLayer {
     #[must_use]
     pub fn mtime(self, mtime: i64) -> Self {
         Self { mtime, ..self }
+    }
+
+    /// Takes a directory and those above it as given: what lies below does not add them.
+    #[must_use]
+    pub fn below(self, base: impl Into<PathBuf>) -> Self {
+        Self {
+            base: base.into(),
+            ..self
+        }
     }
 
     /// Adds a directory.
@@ -85,6 +98,8 @@ impl FilesLayer {
 
     fn add(mut self, path: &Path, kind: Kind<'static>, mode: u32, data: Data) -> Self {
         let path = image_path(path);
+        let given = image_path(&self.base);
+        let given = Path::new(OsStr::from_bytes(&given));
         let base = |path: &[u8]| Entry {
             owner: self.owner,
             mtime: self.mtime,
@@ -92,6 +107,7 @@ impl FilesLayer {
         };
         let missing: Vec<_> = ancestors(&path)
             .filter(|parent| !self.files.iter().any(|(entry, _)| *entry.path == **parent))
+            .filter(|parent| !given.starts_with(OsStr::from_bytes(parent)))
             .map(|parent| (base(parent), Data::Nothing))
             .collect();
         let entry = Entry {

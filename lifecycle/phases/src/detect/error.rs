@@ -13,7 +13,7 @@ pub enum DetectError {
     #[error("refusing to run as root")]
     Root,
     /// No group passed (exit 20), or none passed and a buildpack had an error (exit 21).
-    #[error("no buildpack groups passed detection{}", summary(modules))]
+    #[error("No buildpack groups passed detection.{}", summary(modules))]
     NoGroup {
         /// Whether a buildpack had an error.
         errored: bool,

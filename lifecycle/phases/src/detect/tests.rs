@@ -189,7 +189,7 @@ fn a_failure_says_what_every_buildpack_looked_for_dti_01() {
     let error = run(&world).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "no buildpack groups passed detection\n  fail@1 does not want it: no manifest found\n  pass@1 passed, but its group did not\n  error@1 exited with status 1: cannot read"
+        "No buildpack groups passed detection.\n  fail@1 does not want it: no manifest found\n  pass@1 passed, but its group did not\n  error@1 exited with status 1: cannot read"
     );
     assert_eq!(
         world.recorder.lines(),

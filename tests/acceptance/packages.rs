@@ -1,0 +1,201 @@
+//! pack as a judge: what it packages, the builders that it makes, and its builds with our lifecycle (platforms.md 1.5, 1.8, 1.9).
+
+use std::collections::BTreeSet;
+
+use lifecycle_image::archive::Archive;
+use lifecycle_image::{Artifact, Image};
+use lifecycle_spec::LifecycleToml;
+use serde_json::Value;
+
+use crate::support::daemon::PodmanService;
+use crate::support::images::{BUILD, RUN, buildpack};
+use crate::support::{BuilderRoot, Invocation, Machine, Registry, peers};
+
+fn pack(machine: &Machine, arguments: &[&str]) -> Option<Invocation> {
+    let pack = peers::peer("pack", arguments)?
+        .env("HOME", machine.path("home"))
+        .env("PACK_HOME", machine.path("pack"))
+        .env("PACK_VOLUME_KEY", "test")
+        .directory(machine.path(""));
+    Some(pack)
+}
+
+fn packaged(machine: &Machine, file: &str) -> Image {
+    let archive = Archive::open(&machine.path(file), &machine.path("")).unwrap();
+    match archive.named(None).unwrap() {
+        Artifact::Image(image) => *image,
+        Artifact::Index(_) => panic!("{file} holds an index"),
+    }
+}
+
+/// A label as JSON, without empty members, which pack writes and we do not.
+fn label(image: &Image, name: &str) -> Value {
+    fn clean(value: &mut Value) {
+        match value {
+            Value::Object(members) => {
+                members.values_mut().for_each(clean);
+                members.retain(|_, member| *member != "" && !member.is_null());
+            }
+            Value::Array(members) => members.iter_mut().for_each(clean),
+            _ => {}
+        }
+    }
+    let mut value = serde_json::from_str(image.config().label(name).unwrap()).unwrap();
+    clean(&mut value);
+    value
+}
+
+fn layers(image: &Image) -> BTreeSet<String> {
+    let diff_ids = &image.config().rootfs.diff_ids;
+    diff_ids.iter().map(ToString::to_string).collect()
+}
+
+/// A buildpack of two others, as package.toml describes it.
+fn composite(machine: &Machine) {
+    let (noop, process) = (buildpack("fx-noop"), buildpack("fx-process"));
+    let package = format!(
+        "[buildpack]\nuri = \".\"\n[[dependencies]]\nuri = \"{noop}\"\n[[dependencies]]\nuri = \"{process}\"\n"
+    );
+    let files = [
+        (
+            "buildpack.toml",
+            "api = \"0.10\"\n[buildpack]\nid = \"acme/both\"\nversion = \"2.0.0\"\nname = \"Both\"\nhomepage = \"https://acme.test\"\n\
+             [[order]]\n[[order.group]]\nid = \"fx-noop\"\nversion = \"1.0.0\"\n\
+             [[order.group]]\nid = \"fx-process\"\nversion = \"1.0.0\"\noptional = true\n",
+        ),
+        ("package.toml", package.as_str()),
+    ];
+    machine.files("both", &files);
+}
+
+#[test]
+fn pack_makes_the_same_packages_pkg_02_to_05() {
+    let machine = Machine::with_builder();
+    composite(&machine);
+    let words = [
+        "buildpack",
+        "package",
+        "theirs.cnb",
+        "--format",
+        "file",
+        "--config",
+        "both/package.toml",
+    ];
+    let Some(packaging) = pack(&machine, &words) else {
+        return;
+    };
+    packaging.succeeds();
+    machine
+        .lifecycle(&["buildpack", "package", "both", "--output", "ours.cnb"])
+        .succeeds();
+    let (ours, theirs) = (packaged(&machine, "ours.cnb"), packaged(&machine, "theirs.cnb"));
+    assert_eq!(layers(&ours), layers(&theirs));
+    for name in [
+        "io.buildpacks.buildpackage.metadata",
+        "io.buildpacks.buildpack.layers",
+    ] {
+        assert_eq!(label(&ours, name), label(&theirs, name));
+    }
+}
+
+/// The tarball of our lifecycle, as small as it gets: what a debugger needs is left out.
+fn tarball(machine: &Machine) {
+    let root = BuilderRoot::unpack(machine);
+    let files = machine.files(
+        "release",
+        &[("lifecycle.toml", &LifecycleToml::own("1.2.3").to_toml())],
+    );
+    let script = r#"
+        mkdir "$2/lifecycle"; cp -a "$1"/. "$2/lifecycle"; strip "$2/lifecycle/lifecycle"
+        tar -C "$2" -czf "$2.tgz" lifecycle.toml lifecycle"#;
+    let programs = root.at("/cnb/lifecycle");
+    let words = [
+        "-e",
+        "-c",
+        script,
+        "sh",
+        programs.to_str().unwrap(),
+        files.to_str().unwrap(),
+    ];
+    Invocation::new("sh", &words).succeeds();
+}
+
+/// Makes a builder with pack and our lifecycle, in the registry.
+fn make_builder(machine: &Machine, registry: &Registry, name: &str) -> Option<()> {
+    composite(machine);
+    let (build, run) = (registry.name("build"), registry.name("run"));
+    let toml = format!(
+        "description = \"made by pack\"\n[[buildpacks]]\nuri = \"both\"\n[[buildpacks]]\nuri = \"{}\"\n\
+         [[buildpacks]]\nuri = \"{}\"\n[[order]]\n[[order.group]]\nid = \"acme/both\"\nversion = \"2.0.0\"\n\
+         [build]\nimage = \"{build}\"\n[[build.env]]\nname = \"FROM_BUILDER\"\nvalue = \"yes\"\n\
+         [[run.images]]\nimage = \"{run}\"\n[lifecycle]\nuri = \"release.tgz\"\n",
+        buildpack("fx-noop"),
+        buildpack("fx-process"),
+    );
+    machine.files(".", &[("builder.toml", &toml)]);
+    let words = ["builder", "create", name, "--config", "builder.toml", "--publish"];
+    let making = pack(machine, &words)?;
+    machine.lifecycle(&["push", BUILD, &build]).succeeds();
+    machine.lifecycle(&["push", RUN, &run]).succeeds();
+    tarball(machine);
+    making.succeeds();
+    Some(())
+}
+
+#[test]
+fn a_builder_that_pack_made_of_our_tarball_builds_here_and_there_lt_01_bu_01() {
+    let machine = Machine::with_builder();
+    let registry = Registry::start();
+    let (builder, run) = (registry.name("builder"), registry.name("run"));
+    let Some(()) = make_builder(&machine, &registry, &builder) else {
+        return;
+    };
+    let app = machine.app();
+    let ours = registry.name("ours");
+    let words = ["build", app.to_str().unwrap(), "--builder", &builder];
+    let words = [&words[..], &["--tag", &ours, "--output", "registry"]].concat();
+    machine.lifecycle(&words).succeeds().says("FROM_BUILDER=yes");
+
+    let socket = machine.path("podman.sock");
+    let Some(daemon) = PodmanService::start(&socket) else {
+        return;
+    };
+    for image in [&builder, &run] {
+        daemon.podman(&["pull", "--quiet", "--tls-verify=false", image]);
+    }
+    let theirs = registry.name("theirs");
+    let address = format!("unix://{}", socket.display());
+    let words = [
+        "build",
+        &theirs,
+        "--path",
+        app.to_str().unwrap(),
+        "--builder",
+        &builder,
+        "--trust-builder",
+        "--publish",
+        "--network",
+        "host",
+        "--pull-policy",
+        "never",
+        "--docker-host",
+        "inherit",
+    ];
+    let build = pack(&machine, &words).unwrap();
+    build
+        .env("DOCKER_HOST", &address)
+        .succeeds()
+        .says("FROM_BUILDER=yes");
+    let diff_ids = |name: &str| -> Vec<String> {
+        let shown = machine
+            .lifecycle(&["inspect", &format!("registry:{name}"), "--output", "json"])
+            .succeeds()
+            .json();
+        let layers = shown["layers"].as_array().unwrap();
+        layers.iter().map(|layer| layer["diffId"].to_string()).collect()
+    };
+    // pack's volume gives the app's directory mode 0777, which is in each of the three slices.
+    let (ours, theirs) = (diff_ids(&ours), diff_ids(&theirs));
+    assert_eq!(ours.len(), theirs.len());
+    assert_eq!((&ours[..2], &ours[5..]), (&theirs[..2], &theirs[5..]));
+}
