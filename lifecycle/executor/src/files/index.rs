@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead, BufReader, Read};
 
-use lifecycle_image::{Compression, Hashing, Layer};
-use lifecycle_layers::{Entry, FormatError, Kind, Owner, TarReader};
+use lifecycle_image::{Hashing, Layer};
+use lifecycle_layers::{Entry, FormatError, Kind, Owner, TarReader, open_tar};
 
 use super::disk::Said;
 use super::node::Node;
@@ -33,21 +33,7 @@ const ACCOUNTS: [&[u8]; 2] = [b"etc/passwd", b"etc/group"];
 
 /// The layer's tar, unpacked.
 fn open(layer: &dyn Layer) -> Result<Box<dyn Read>, FormatError> {
-    let stored = layer.open(0).map_err(|error| FormatError::Read(error.into()))?;
-    Ok(match layer.media_type().compression() {
-        Some(Compression::Gzip) => Box::new(flate2::read::MultiGzDecoder::new(stored)),
-        Some(Compression::Zstd) => {
-            Box::new(zstd::stream::read::Decoder::new(stored).map_err(FormatError::Read)?)
-        }
-        Some(Compression::None) => stored,
-        None => {
-            let message = format!("{} is no layer that can be read", layer.media_type().as_str());
-            return Err(FormatError::Read(io::Error::new(
-                io::ErrorKind::Unsupported,
-                message,
-            )));
-        }
-    })
+    open_tar(layer).map_err(FormatError::Read)
 }
 
 impl LayerIndex {

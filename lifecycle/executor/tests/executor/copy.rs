@@ -4,12 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 
-use lifecycle_layers::{Entry, Owner};
-
-use crate::support::{Bench, NOW, contains, everything, tar};
+use crate::support::{Bench, NOW};
 
 /// Builds `FROM busybox` and these lines, and says what is in the last layer: `kind path mode uid:gid content`.
-fn layer(bench: &Bench, lines: &str) -> Vec<String> {
+pub(crate) fn layer(bench: &Bench, lines: &str) -> Vec<String> {
     let built = bench.build(&format!("FROM busybox\n{lines}\n"));
     let tell = |(path, found): (&String, &crate::support::Found)| {
         let (uid, gid) = found.owner;
@@ -26,7 +24,7 @@ fn layer(bench: &Bench, lines: &str) -> Vec<String> {
 }
 
 /// Only the paths of files and links of the last layer, with their contents.
-fn files(bench: &Bench, lines: &str) -> Vec<String> {
+pub(crate) fn files(bench: &Bench, lines: &str) -> Vec<String> {
     let built = bench.build(&format!("FROM busybox\n{lines}\n"));
     let top = built.layer(0);
     let files = top.iter().filter(|(_, found)| found.kind != 'd');
@@ -36,7 +34,7 @@ fn files(bench: &Bench, lines: &str) -> Vec<String> {
     files.map(tell).collect()
 }
 
-fn context() -> Bench {
+pub(crate) fn context() -> Bench {
     let bench = Bench::new();
     bench.file("a.txt", "A");
     bench.file("b.txt", "B");
@@ -391,28 +389,6 @@ fn modes_h16_h17() {
 }
 
 #[test]
-fn archives_ignore_modes_and_not_owners_h18() {
-    let bench = Bench::new();
-    let archive = tar(&[(
-        Entry {
-            mode: 0o640,
-            owner: Owner::new(5, 6),
-            ..Entry::file(&b"in"[..], 1)
-        },
-        b"x",
-    )]);
-    fs::write(bench.context().join("a.tar"), archive).unwrap();
-    assert_eq!(
-        layer(&bench, "ADD --chmod=777 a.tar /x"),
-        ["d x 755 0:0", "f x/in 640 5:6 x"]
-    );
-    assert_eq!(
-        layer(&bench, "ADD --chown=8:9 a.tar /x"),
-        ["d x 755 8:9", "f x/in 640 8:9 x"]
-    );
-}
-
-#[test]
 fn linked_copies_stand_alone_h19_h20() {
     let bench = context();
     assert_eq!(
@@ -494,223 +470,6 @@ fn parents_are_kept_h23_h24() {
     );
     let message = bench.fail("FROM busybox\nCOPY --parents dir/nope /x/\n");
     assert!(message.contains("not found"), "{message}");
-}
-
-fn archives() -> Vec<(&'static str, Vec<u8>)> {
-    use std::io::Write;
-    let plain = tar(&[
-        (
-            Entry {
-                mode: 0o750,
-                ..Entry::directory(&b"d"[..])
-            },
-            b"",
-        ),
-        (
-            Entry {
-                owner: Owner::new(1, 2),
-                ..Entry::file(&b"d/in"[..], 5)
-            },
-            b"inner",
-        ),
-        (Entry::symlink(&b"d/l"[..], &b"in"[..]), b""),
-    ]);
-    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&plain).unwrap();
-    let mut bzip2 = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
-    bzip2.write_all(&plain).unwrap();
-    let mut xz = liblzma::write::XzEncoder::new(Vec::new(), 1);
-    xz.write_all(&plain).unwrap();
-    vec![
-        ("gzip", gzip.finish().unwrap()),
-        ("bzip2", bzip2.finish().unwrap()),
-        ("xz", xz.finish().unwrap()),
-        ("zstd", zstd::encode_all(&plain[..], 1).unwrap()),
-        ("plain", plain),
-    ]
-}
-
-#[test]
-fn archives_are_known_by_their_content_h25() {
-    let bench = Bench::new();
-    for (name, bytes) in archives() {
-        fs::write(bench.context().join("archive"), bytes).unwrap();
-        let expected = [
-            "d x 755 0:0",
-            "d x/d 750 0:0",
-            "f x/d/in 644 1:2 inner",
-            "l x/d/l 777 0:0 in",
-        ];
-        assert_eq!(layer(&bench, "ADD archive /x"), expected, "{name}");
-        assert_eq!(layer(&bench, "ADD arch* /x/"), expected, "{name}");
-        assert_eq!(layer(&bench, "COPY archive /x").len(), 1, "{name}");
-        assert_eq!(layer(&bench, "ADD --unpack=false archive /x").len(), 1, "{name}");
-    }
-    let mut one_file = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    std::io::Write::write_all(&mut one_file, b"no tar").unwrap();
-    fs::write(bench.context().join("f.gz"), one_file.finish().unwrap()).unwrap();
-    let files = layer(&bench, "ADD f.gz /x/");
-    assert!(files[1].starts_with("f x/f.gz 644"), "{files:?}");
-}
-
-#[test]
-fn archives_merge_into_the_destination_h25_h26() {
-    let bench = Bench::new();
-    fs::write(bench.context().join("archive"), &archives()[4].1).unwrap();
-    bench.file("plain", "p");
-    let paths: Vec<String> = layer(&bench, "ADD archive /etc/conf.d");
-    assert_eq!(paths[1], "d etc/conf.d 750 0:0");
-    assert!(
-        paths.contains(&"f etc/conf.d/d/in 644 1:2 inner".to_owned()),
-        "{paths:?}"
-    );
-    assert_eq!(layer(&bench, "ADD --unpack=true plain /x"), ["f x 644 0:0 p"]);
-    let message = bench.fail("FROM busybox\nADD archive /etc/passwd\n");
-    assert!(
-        message.contains("mkdir /etc/passwd: not a directory"),
-        "{message}"
-    );
-}
-
-#[test]
-fn sources_never_leave_the_context_kaniko_5_2() {
-    let bench = Bench::new();
-    let outside = bench.directory.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("canary"), "CANARY").unwrap();
-    let absolute = outside.to_str().unwrap().to_owned();
-    bench.link("absolute", &absolute);
-    bench.link("relative", "../outside");
-    bench.link("chain", "relative");
-    bench.link("file", &format!("{absolute}/canary"));
-    bench.link("inside/deep", "../../../outside");
-    let missing = Some("not found");
-    for (lines, refused) in [
-        ("COPY absolute/canary /x", missing),
-        ("COPY relative/canary /x", missing),
-        ("COPY chain/canary /x", missing),
-        ("COPY file /x", missing),
-        ("COPY ../outside/canary /x", missing),
-        ("COPY absolute/* /x/", None),
-        ("COPY fil* /x/", None),
-        ("COPY inside/deep/canary /x", missing),
-        ("COPY inside /x/", None),
-        ("COPY . /x/", None),
-        ("COPY --parents **/canary /x/", None),
-        ("ADD file /x", missing),
-        (
-            "RUN --mount=type=bind,source=relative,target=/m cat /m/canary > /x",
-            missing,
-        ),
-        (
-            "RUN --mount=type=bind,target=/m cat /m/relative/canary /m/file > /x || true",
-            None,
-        ),
-    ] {
-        match (
-            bench.try_build(&bench.options(&format!("FROM busybox\n{lines}\n"))),
-            refused,
-        ) {
-            (Ok(built), None) => assert!(!contains(&everything(&built), b"CANARY"), "{lines}"),
-            (Err(error), Some(why)) => {
-                let message = crate::support::tell(&error);
-                assert!(message.contains(why) && !message.contains("CANARY"), "{message}");
-            }
-            (Ok(_), Some(_)) => panic!("{lines}: it builds"),
-            (Err(error), None) => panic!("{lines}: {}", crate::support::tell(&error)),
-        }
-    }
-}
-
-#[test]
-fn links_of_a_stage_stay_in_the_stage_kaniko_5_2() {
-    let bench = Bench::new();
-    fs::write(bench.directory.path().join("canary"), "CANARY").unwrap();
-    let outside = bench.directory.path().to_str().unwrap();
-    let message = bench.fail(&format!(
-        "FROM busybox AS one\nRUN ln -s {outside} /out\nFROM busybox\nCOPY --from=one /out/canary /x\n"
-    ));
-    assert!(message.contains("not found"), "{message}");
-}
-
-#[test]
-fn a_linked_ignore_file_is_not_read_cve_2022_4122() {
-    let bench = Bench::new();
-    fs::write(bench.directory.path().join("secret"), "[CANARY\n").unwrap();
-    bench.link(".dockerignore", "../secret");
-    let message = bench.fail("FROM busybox\nCOPY . /x\n");
-    assert!(
-        message.contains(".dockerignore") && !message.contains("CANARY"),
-        "{message}"
-    );
-}
-
-#[test]
-fn ignored_files_are_not_there_j3_j4() {
-    let bench = context();
-    for (ignore, lines, expected) in [
-        ("**\n!dir/c.txt\n", "COPY . /x/", vec!["x/dir/c.txt=C"]),
-        ("dir/*\n", "COPY dir /x/", vec![]),
-        (
-            "*.txt\n",
-            "COPY dir /x/",
-            vec!["x/c.txt=C", "x/link=c.txt", "x/sub/d.txt=D", "x/sub/e.md=E"],
-        ),
-        (
-            "**/*.txt\ntodir\ntofile\n**/link\n",
-            "COPY . /x/",
-            vec![
-                "x/.dockerignore=**/*.txt\ntodir\ntofile\n**/link\n",
-                "x/dir/sub/e.md=E",
-            ],
-        ),
-        ("dir/sub\n", "COPY d*/* /x/", vec!["x/c.txt=C", "x/link=C"]),
-        ("dir\n!dir/sub/e.md\n", "COPY dir /x/", vec!["x/sub/e.md=E"]),
-    ] {
-        bench.file(".dockerignore", ignore);
-        assert_eq!(files(&bench, lines), expected, "{ignore} {lines}");
-    }
-}
-
-#[test]
-fn the_ignore_file_of_a_dockerfile_beats_the_contexts_j1() {
-    let bench = context();
-    bench.file(".dockerignore", "a.txt\n");
-    let mut options = bench.options("FROM scratch\nCOPY . /x/\n");
-    assert!(!bench.build_with(&options).files().contains_key("x/a.txt"));
-    options.ignore = lifecycle_executor::IgnoreFile::Given {
-        name: "Dockerfile.dockerignore".into(),
-        bytes: b"b.txt\n".to_vec(),
-    };
-    let files = bench.build_with(&options).files();
-    assert!(files.contains_key("x/a.txt") && !files.contains_key("x/b.txt"));
-}
-
-#[test]
-fn linked_directories_are_not_looked_into_and_build_files_may_be_ignored_j5() {
-    let bench = context();
-    bench.link("to-dir", "dir");
-    bench.file("Dockerfile", "FROM scratch\nCOPY . /x/\n");
-    bench.file(".dockerignore", "to-dir/*\nDockerfile\n.dockerignore\n");
-    let files = bench.build("FROM scratch\nCOPY . /x/\n").files();
-    assert_eq!(files["x/to-dir"].target, "dir");
-    assert!(files.contains_key("x/dir/c.txt"));
-    assert!(!files.contains_key("x/Dockerfile") && !files.contains_key("x/.dockerignore"));
-}
-
-#[test]
-fn only_what_is_needed_is_read_j9() {
-    let bench = context();
-    // Whoever opens it waits for ever.
-    let made = std::process::Command::new("mkfifo")
-        .arg(bench.context().join("pipe"))
-        .status();
-    assert!(made.unwrap().success());
-    let huge = fs::File::create(bench.context().join("huge")).unwrap();
-    huge.set_len(1 << 40).unwrap();
-    let built =
-        bench.build("FROM busybox\nCOPY a.txt /x/\nRUN --mount=type=bind,source=dir,target=/m ls /m\n");
-    assert_eq!(built.output, "c.txt\nlink\nsub\n");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod archives;
 mod bounds;
 mod caches;
 mod config;
@@ -16,4 +17,5 @@ mod remote;
 mod run;
 mod rungs;
 mod security;
+mod unseen;
 mod users;
