@@ -200,10 +200,11 @@ impl Interruption {
     fn end(&self, signal: i32, say: &Say) {
         self.state().ending = true;
         say("stopped");
+        // Afterwards nobody begins a file any more.
+        self.tidy_up();
         for path in unfinished_files() {
             drop(fs::remove_file(path));
         }
-        self.tidy_up();
         end(code_of(signal));
     }
 }

@@ -1,6 +1,5 @@
 //! A full disk, a kill at any moment, an interrupt, two builds at once: nothing half-written, and the store goes on.
 
-use std::os::unix::fs::DirEntryExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -8,7 +7,7 @@ use rustix::process::Signal;
 
 use crate::support::fake_registry::{Action, FakeRegistry};
 use crate::support::images::{BUILDER, RUN};
-use crate::support::{Machine, Registry};
+use crate::support::{Invocation, Machine, Registry, as_root};
 
 /// An app that takes a while to pack.
 fn large_app(machine: &Machine) -> PathBuf {
@@ -218,28 +217,20 @@ fn an_upload_to_a_slow_registry_is_interrupted_and_nothing_is_half_written() {
     assert_eq!(machine.digest(&format!("registry:{name}")), digest);
 }
 
-/// The files with this content below a directory, with their inodes.
-fn with_content(directory: &Path, content: &str) -> Vec<(PathBuf, u64)> {
-    let (mut found, mut waiting) = (Vec::new(), vec![directory.to_owned()]);
-    while let Some(folder) = waiting.pop() {
-        let Ok(entries) = std::fs::read_dir(&folder) else {
-            continue;
-        };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            match entry.file_type().unwrap() {
-                kind if kind.is_dir() => waiting.push(path),
-                kind if kind.is_file()
-                    && std::fs::read(&path).is_ok_and(|bytes| bytes == content.as_bytes()) =>
-                {
-                    found.push((path, entry.ino()));
-                }
-                _ => {}
-            }
-        }
-    }
-    found.sort();
-    found
+/// Runs a shell script as whoever may look into the store's caches: subordinate ids own what builds of an ordinary user left.
+fn in_store(script: &str, arguments: &[&str]) -> String {
+    let words = [&["-euc", script, "sh"], arguments].concat();
+    as_root(Invocation::new("sh", &words)).succeeds().stdout()
+}
+
+/// The files below a directory whose one line this is: inodes and names.
+fn with_line(directory: &Path, line: &str) -> Vec<(String, PathBuf)> {
+    let script = r#"{ grep -rlxF -e "$2" "$1" || true; } | sort | xargs -r stat -c '%i %n'"#;
+    let found = in_store(script, &[directory.to_str().unwrap(), line]);
+    let pairs = found.lines().map(|line| line.split_once(' ').unwrap());
+    pairs
+        .map(|(inode, path)| (inode.to_owned(), path.into()))
+        .collect()
 }
 
 /// Cached layers lie unpacked in the store between builds. Each build gets those very files, unless somebody touched them
@@ -251,7 +242,7 @@ fn cached_layers_that_stay_unpacked_are_only_used_as_they_were() {
     let build = |more: &[&str]| machine.build(&app, &[&["--tag", "faults/trees"], more].concat());
     let caches = machine.store().join("caches");
     let warm = "fx-layers: build-cache-launch: metadata=yes contents=yes";
-    let kept = || with_content(&caches, "build-cache-launch 1\n");
+    let kept = || with_line(&caches, "build-cache-launch 1");
     build(&[]).succeeds();
     let digest = machine.digest("faults/trees");
     let first = kept();
@@ -265,26 +256,19 @@ fn cached_layers_that_stay_unpacked_are_only_used_as_they_were() {
     assert_eq!(kept(), first);
 
     // What somebody else wrote there is not what the cache holds, even as long and as old as before.
-    let touched = &first[0].0;
-    let time = std::fs::metadata(touched).unwrap().modified().unwrap();
-    std::fs::write(touched, "build-cache-launch 9\n").unwrap();
-    std::fs::File::options()
-        .append(true)
-        .open(touched)
-        .unwrap()
-        .set_modified(time)
-        .unwrap();
+    let path = |found: &[(String, PathBuf)]| found[0].1.to_str().unwrap().to_owned();
+    let touch = r#"time=$(stat -c %y "$1"); echo 'build-cache-launch 9' >"$1"; touch -d "$time" "$1""#;
+    in_store(touch, &[&path(&first)]);
     build(&[]).succeeds().says(warm);
-    assert_eq!(with_content(&caches, "build-cache-launch 9\n"), []);
+    assert_eq!(with_line(&caches, "build-cache-launch 9"), []);
     let second = kept();
     assert_eq!(second.len(), 1);
     assert_ne!(second, first, "it came from its archive");
-    // Nor is a file more, a file less, or nothing at all.
-    let folder = second[0].0.parent().unwrap().to_owned();
-    std::fs::write(folder.join("more"), "planted").unwrap();
+    // Nor is a file more, or nothing at all.
+    in_store(r#"echo planted >"${1%/*}/more""#, &[&path(&second)]);
     build(&[]).succeeds().says(warm);
-    assert_eq!(with_content(machine.store(), "planted"), []);
-    std::fs::remove_dir_all(kept()[0].0.parent().unwrap()).unwrap();
+    assert_eq!(with_line(machine.store(), "planted"), []);
+    in_store(r#"rm -r "${1%/*}""#, &[&path(&kept())]);
     build(&[]).succeeds().says(warm);
     assert_eq!(kept().len(), 1);
     assert_eq!(machine.digest("faults/trees"), digest);
@@ -292,10 +276,10 @@ fn cached_layers_that_stay_unpacked_are_only_used_as_they_were() {
     // With another result there is another tree, and the old one is gone.
     build(&["--env", "FX_KEY=2"]).succeeds();
     assert_eq!(kept(), []);
-    assert_eq!(with_content(&caches, "build-cache-launch 2\n").len(), 1);
+    assert_eq!(with_line(&caches, "build-cache-launch 2").len(), 1);
     machine.store_is_sound();
     machine.lifecycle(&["cache", "prune", "--all"]).succeeds();
-    assert_eq!(with_content(&caches, "build-cache-launch 2\n"), []);
+    assert_eq!(with_line(&caches, "build-cache-launch 2"), []);
     build(&[]).succeeds();
     assert_eq!(machine.digest("faults/trees"), digest);
 }

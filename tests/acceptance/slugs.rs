@@ -5,6 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::support::accounts::is_root;
 use crate::support::file_server::FileServer;
 use crate::support::{Finished, Machine, images};
 
@@ -370,7 +371,7 @@ fn a_slug_that_does_not_fit_on_the_disk_leaves_nothing() {
         [ -z "$(ls -A small)" ] || { ls -lA small; exit 97; }
         exit "$code""#;
     let mut wrapper = vec!["unshare", "--mount"];
-    if !crate::support::accounts::is_root() {
+    if !is_root() {
         wrapper.extend(["--map-root-user", "--map-auto"]);
     }
     let words = [

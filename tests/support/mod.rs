@@ -46,5 +46,5 @@ pub(crate) use machine::Machine;
 pub(crate) use pod::Pod;
 pub(crate) use program::{Finished, Invocation, Running};
 pub(crate) use registry::{Access, PASSWORD, Registry, Request};
-pub(crate) use root::{BuilderRoot, ExecutorRoot};
+pub(crate) use root::{BuilderRoot, ExecutorRoot, as_root};
 pub(crate) use snapshot::assert_matches;

@@ -136,7 +136,7 @@ impl ExecutorRoot {
 }
 
 /// As root of this machine, or of a user namespace.
-fn as_root(invocation: Invocation) -> Invocation {
+pub(crate) fn as_root(invocation: Invocation) -> Invocation {
     if is_root() {
         return invocation;
     }

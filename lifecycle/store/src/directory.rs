@@ -151,16 +151,15 @@ impl Directory {
 
     /// A new file without a name that anybody looks for.
     pub(crate) fn temporary(&self) -> Result<NamedTempFile, StoreError> {
-        temporary_in(&self.path("tmp"))
+        let parent = self.path("tmp");
+        self.live.check_open("create a file in", &parent)?;
+        temporary_in(&parent)
     }
 
     /// A new directory without a name that anybody looks for.
     pub(crate) fn temporary_directory(&self) -> Result<RemovedAtEnd, StoreError> {
         let parent = self.path("tmp");
-        if self.live.live().closed {
-            let stopped = io::ErrorKind::Interrupted.into();
-            return Err(StoreError::io("create a directory in", &parent, stopped));
-        }
+        self.live.check_open("create a directory in", &parent)?;
         tempfile::Builder::new()
             .prefix(TEMPORARY)
             .permissions(Permissions::from_mode(0o700))
@@ -289,7 +288,8 @@ impl Blobs for Directory {
     }
 }
 
-/// The temporary directories that a process has now, for the case that it has to end before it has dropped them.
+/// The temporary directories that a process has now, for the case that it has to end before it has dropped them. Then there
+/// are no new ones, and no new temporary files.
 #[derive(Debug, Clone, Default)]
 pub struct LiveScratch(Arc<Mutex<Live>>);
 
@@ -325,6 +325,14 @@ impl LiveScratch {
                 tracing::debug!("{} stays", doomed.display());
             }
         }
+    }
+
+    /// An error when the process is ending.
+    fn check_open(&self, action: &'static str, parent: &Path) -> Result<(), StoreError> {
+        if self.live().closed {
+            return Err(StoreError::io(action, parent, io::ErrorKind::Interrupted.into()));
+        }
+        Ok(())
     }
 
     fn live(&self) -> MutexGuard<'_, Live> {
