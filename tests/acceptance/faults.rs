@@ -225,7 +225,8 @@ fn in_store(script: &str, arguments: &[&str]) -> String {
 
 /// The files below a directory whose one line this is: inodes and names.
 fn with_line(directory: &Path, line: &str) -> Vec<(String, PathBuf)> {
-    let script = r#"{ grep -rlxF --exclude='*.tar' -e "$2" "$1" || true; } | sort | xargs -r stat -c '%i %n'"#;
+    let script =
+        r#"{ grep -rlxF --exclude='*.tar' -e "$2" "$1" || true; } | sort | xargs -r stat -c '%i %n'"#;
     let found = in_store(script, &[directory.to_str().unwrap(), line]);
     let pairs = found.lines().map(|line| line.split_once(' ').unwrap());
     pairs
