@@ -223,10 +223,10 @@ fn in_store(script: &str, arguments: &[&str]) -> String {
     as_root(Invocation::new("sh", &words)).succeeds().stdout()
 }
 
-/// The files below a directory whose one line this is: inodes and names.
+/// The files below a directory whose one line this is: inodes with their times of birth, as inodes are given out again, and names.
 fn with_line(directory: &Path, line: &str) -> Vec<(String, PathBuf)> {
     let script =
-        r#"{ grep -rlxF --exclude='*.tar' -e "$2" "$1" || true; } | sort | xargs -r stat -c '%i %n'"#;
+        r#"{ grep -rlxF --exclude='*.tar' -e "$2" "$1" || true; } | sort | xargs -r stat -c '%i:%.9W %n'"#;
     let found = in_store(script, &[directory.to_str().unwrap(), line]);
     let pairs = found.lines().map(|line| line.split_once(' ').unwrap());
     pairs

@@ -62,7 +62,7 @@ fn interrupt(wish: Option<OnInterrupt>, asked: &Arc<AtomicBool>, control: &Contr
                 std::io::stderr(),
                 "[d]etach and let the build run, or [c]ancel it? Ctrl-C cancels. "
             ));
-            let (asked, control) = (Arc::clone(asked), control.clone());
+            let (asked, control, console) = (Arc::clone(asked), control.clone(), console.clone());
             // The answer is read elsewhere, so that a second Ctrl-C is heard meanwhile.
             std::thread::spawn(move || {
                 let mut answer = String::new();
@@ -70,7 +70,10 @@ fn interrupt(wish: Option<OnInterrupt>, asked: &Arc<AtomicBool>, control: &Contr
                 match (read, answer.trim()) {
                     (Ok(1..), "d" | "detach") => control.wish(Wish::Detach),
                     (Ok(1..), "c" | "cancel") => control.wish(Wish::Cancel),
-                    _ => asked.store(false, Ordering::Relaxed),
+                    _ => {
+                        asked.store(false, Ordering::Relaxed);
+                        console.info("the build goes on; Ctrl-C asks again");
+                    }
                 }
             });
         }

@@ -42,6 +42,22 @@ fn ctrl_c_on_a_terminal_asks_and_detaches_or_cancels_jc_24() {
 }
 
 #[test]
+fn any_other_answer_lets_the_build_go_on_and_ctrl_c_asks_again_jc_24() {
+    let client = Client::new();
+    let source = client.site.small_source();
+    let talk = [
+        ("Submitted app-", CTRL_C),
+        (QUESTION, "what?\n"),
+        // Not what the terminal repeats at once: a Ctrl-C throws away what was not read yet.
+        ("goes on", CTRL_C),
+        (QUESTION, "d\n"),
+    ];
+    let build = client.build(&source, &[]);
+    at_a_terminal(&build, &talk).succeeds().says("runs on");
+    assert!(runs_on(&client));
+}
+
+#[test]
 fn without_a_terminal_a_signal_cancels_unless_detaching_was_asked_for_jc_24() {
     for (arguments, code) in [(&[][..], 110), (&["--on-interrupt", "detach"], 0)] {
         let client = Client::new();

@@ -25,7 +25,7 @@ pub struct CacheSource {
     pub source: Arc<dyn Source>,
     /// The cache's name there.
     pub reference: Reference,
-    /// Results that were made longer ago do not count.
+    /// Results that are as old do not count any more, in whole seconds: of an age of nothing, none does.
     pub max_age: Option<Duration>,
     /// Whether empty cache mounts are filled from it.
     pub mounts: bool,
@@ -256,7 +256,7 @@ impl Known {
                 };
             }
         };
-        let oldest = source.max_age.map(|age| {
+        let expired = source.max_age.map(|age| {
             let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
             now.saturating_sub(age)
         });
@@ -265,7 +265,7 @@ impl Known {
             let Some(layer) = found.layers.get(&record.diff_id) else {
                 continue;
             };
-            if oldest.is_some_and(|oldest| record.created < oldest) {
+            if expired.is_some_and(|expired| record.created <= expired) {
                 continue;
             }
             let result = StepResult {
