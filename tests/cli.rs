@@ -473,7 +473,7 @@ fn wrong_arguments_end_with_3_1_3() {
         (
             "exporter",
             "-run-image r x",
-            "failed to parse arguments: -run-image is unsupported",
+            "failed to resolve inputs: -run-image is unsupported",
         ),
         (
             "exporter",
@@ -483,7 +483,7 @@ fn wrong_arguments_end_with_3_1_3() {
         (
             "rebaser",
             "-run-image a -image b x",
-            "failed to parse arguments: supply only one of -run-image or (deprecated) -image",
+            "failed to resolve inputs: supply only one of -run-image or (deprecated) -image",
         ),
     ] {
         let assert = phase(name, directory.path()).args(words.split(' ')).assert();

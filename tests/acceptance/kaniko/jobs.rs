@@ -241,7 +241,7 @@ fn results_are_kept_in_a_repository_1_6() {
             arguments,
         ]
         .concat();
-        executor(&machine, &words).succeeds().says(said);
+        executor(&machine, &words).succeeds().says(said)
     };
     build(&["--no-push-cache"], "3 steps carried out, 0 taken");
     build(&[], "3 steps carried out, 0 taken");
@@ -252,7 +252,7 @@ fn results_are_kept_in_a_repository_1_6() {
     );
     build(&[&layout], "3 steps carried out, 0 taken");
     build(&[&layout, "--no-push"], "0 steps carried out, 3 taken");
-    // Another platform has results of its own (G#3350).
+    // Commands have results of their own on another platform (G#3350). A COPY on the same layers gives the same on all.
     let other = "--custom-platform=linux/arm64";
     build(
         &[
@@ -261,8 +261,9 @@ fn results_are_kept_in_a_repository_1_6() {
             context.join("Dockerfile").to_str().unwrap(),
             "--no-push-cache",
         ],
-        "carried out, 0 taken",
-    );
+        "carried out",
+    )
+    .does_not_say("from an earlier build: RUN");
     let cache = registry.requests();
     assert!(
         cache
