@@ -63,9 +63,12 @@ pub(crate) struct DockerfileArguments {
     /// Network of RUN and of buildpacks
     #[arg(long, value_enum, default_value_t, value_name = "NETWORK")]
     pub(crate) network: NetworkArgument,
-    /// What instructions may ask for beyond the usual
-    #[arg(long, value_enum, value_name = "POWER")]
+    /// What instructions may ask for beyond the usual: network.host, security.insecure, device[=DEVICE]
+    #[arg(long, value_name = "POWER")]
     pub(crate) allow: Vec<Power>,
+    /// Directory with specifications of devices (CDI) for RUN --device [default: /etc/cdi and /var/run/cdi]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cdi_spec_dir: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) confinement: ConfinementArguments,
     /// Run the build checks and stop
@@ -85,12 +88,26 @@ pub(crate) enum NetworkArgument {
 }
 
 /// What instructions may ask for beyond the usual.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Power {
     /// `RUN --network=host`
-    #[value(name = "network.host")]
     NetworkHost,
     /// `RUN --security=insecure`
-    #[value(name = "security.insecure")]
     SecurityInsecure,
+    /// `RUN --device`, for devices with this name, of this kind or class; all without one.
+    Device(Option<String>),
+}
+
+impl std::str::FromStr for Power {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match (text, text.split_once('=')) {
+            ("network.host", _) => Ok(Self::NetworkHost),
+            ("security.insecure", _) => Ok(Self::SecurityInsecure),
+            ("device", _) => Ok(Self::Device(None)),
+            (_, Some(("device", name))) if !name.is_empty() => Ok(Self::Device(Some(name.to_owned()))),
+            _ => Err("it is one of network.host, security.insecure, device and device=DEVICE"),
+        }
+    }
 }

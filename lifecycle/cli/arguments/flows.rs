@@ -146,7 +146,16 @@ const TABLE: &[Taken] = &[
     Taken {
         by: &[Dockerfile],
         words: "builds of a Dockerfile on this machine",
-        options: &["ssh", "contexts", "stack", "allow", "memory", "cpus", "check"],
+        options: &[
+            "ssh",
+            "contexts",
+            "stack",
+            "allow",
+            "cdi_spec_dir",
+            "memory",
+            "cpus",
+            "check",
+        ],
     },
     Taken {
         by: &[Buildpacks, Dockerfile, DockerfileOnCluster],
@@ -299,7 +308,7 @@ mod tests {
     #[test]
     fn options_of_other_builds_are_refused_by_name() {
         let everywhere = [Buildpacks, Dockerfile, BuildpacksOnCluster, DockerfileOnCluster];
-        let cases: [(&[&str], &[Flow]); 12] = [
+        let cases: [(&[&str], &[Flow]); 13] = [
             (&[], &everywhere),
             (&["--platform", "linux/amd64"], &everywhere),
             (&["--label", "a=b"], &[Dockerfile, DockerfileOnCluster]),
@@ -307,6 +316,7 @@ mod tests {
             (&["--add-host", "a:1.2.3.4"], &[Dockerfile, DockerfileOnCluster]),
             (&["--memory", "1g"], &[Dockerfile]),
             (&["--allow", "network.host"], &[Dockerfile]),
+            (&["--cdi-spec-dir", "cdi"], &[Dockerfile]),
             (&["--env", "A"], &[Buildpacks, BuildpacksOnCluster]),
             (&["--volume", "/a:/b"], &[Buildpacks]),
             (

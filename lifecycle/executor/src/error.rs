@@ -120,10 +120,11 @@ pub(crate) enum StepError {
     #[error("{what} is not possible: {reason}")]
     Unsupported { what: String, reason: String },
     #[error("{what} is not allowed")]
-    NotAllowed {
-        what: &'static str,
-        entitlement: &'static str,
-    },
+    NotAllowed { what: String, entitlement: String },
+    #[error("device {name} cannot be used: {reason}")]
+    Device { name: String, reason: String },
+    #[error("{file} does not describe devices: {why}")]
+    Specification { file: String, why: String },
     #[error("a command for {platform} cannot be run on this machine, which is {host}")]
     Foreign { platform: String, host: String },
     #[error("secret {0}: not found")]

@@ -44,8 +44,8 @@ pub use copy::archive::is_archive;
 pub use error::ExecutorError;
 pub use live_root::LiveRoot;
 pub use options::{
-    Attendance, BuildContext, Cancellation, Entitlements, IgnoreFile, IsolationMode, LARGEST_SECRET,
-    NamedContext, NetworkMode, NoCache, Options, Secret, Session,
+    Attendance, BuildContext, Cancellation, DeviceEntitlement, Entitlements, IgnoreFile, IsolationMode,
+    LARGEST_SECRET, NamedContext, NetworkMode, NoCache, Options, Secret, Session,
 };
 pub use origin::unpack_context;
 pub use remote::{Checkout, Download, Offline, Remote, RemoteError};

@@ -45,6 +45,8 @@ pub struct Options {
     pub network: NetworkMode,
     /// What instructions may ask for beyond the usual.
     pub allow: Entitlements,
+    /// Directories with the specifications of devices (Container Device Interface); later ones go before earlier ones.
+    pub device_specifications: Vec<PathBuf>,
     /// How RUN is kept apart from the host.
     pub isolation: IsolationMode,
     /// What this process may do, if that was found out on the store's file system and nothing has changed since.
@@ -167,13 +169,44 @@ pub enum NetworkMode {
     None,
 }
 
-/// What instructions may ask for beyond the usual (I14, I15).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// What instructions may ask for beyond the usual (I14 to I16).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entitlements {
     /// `RUN --network=host`
     pub network_host: bool,
     /// `RUN --security=insecure`
     pub security_insecure: bool,
+    /// `RUN --device`
+    pub devices: DeviceEntitlement,
+}
+
+/// Which devices of the host instructions may ask for (I16).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceEntitlement {
+    /// All that are described.
+    All,
+    /// Those of these kinds, classes or full names (`vendor/class=name`).
+    These(BTreeSet<String>),
+}
+
+impl Default for DeviceEntitlement {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
+impl DeviceEntitlement {
+    /// Whether the device `name` may be used, which an instruction asked for as `wish`.
+    pub(crate) fn allows(&self, wish: &str, name: &str) -> bool {
+        let Self::These(names) = self else {
+            return true;
+        };
+        let kind = name.split_once('=').map(|(kind, _)| kind);
+        [Some(wish), Some(name), kind]
+            .into_iter()
+            .flatten()
+            .any(|known| names.contains(known))
+    }
 }
 
 /// How RUN is kept apart from the host.
@@ -288,6 +321,7 @@ impl Options {
             ssh: BTreeMap::new(),
             network: NetworkMode::Shared,
             allow: Entitlements::default(),
+            device_specifications: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec(),
             isolation: IsolationMode::Automatic,
             host: None,
             live_root: None,

@@ -9,8 +9,8 @@ use std::time::{Instant, SystemTime};
 use lifecycle_diagnostics::Diagnostic;
 use lifecycle_dockerfile::{BuildArgs, Dockerfile, LintOptions, Platforms, lint};
 use lifecycle_executor::{
-    BuildContext, BuildReport, Cancellation, Entitlements, ExecutorError, IgnoreFile, NamedContext,
-    NetworkMode, NoCache, Options, Reporter, Secret, StepName, StepOutcome,
+    BuildContext, BuildReport, Cancellation, DeviceEntitlement, Entitlements, ExecutorError, IgnoreFile,
+    NamedContext, NetworkMode, NoCache, Options, Reporter, Secret, StepName, StepOutcome,
 };
 use lifecycle_image::{Platform, Progress, Reference, Source};
 
@@ -245,10 +245,10 @@ fn options(
         NetworkArgument::Default => NetworkMode::Shared,
         NetworkArgument::None => NetworkMode::None,
     };
-    options.allow = Entitlements {
-        network_host: given.allow.contains(&Power::NetworkHost),
-        security_insecure: given.allow.contains(&Power::SecurityInsecure),
-    };
+    options.allow = entitlements(&given.allow);
+    if !given.cdi_spec_dir.is_empty() {
+        options.device_specifications.clone_from(&given.cdi_spec_dir);
+    }
     options.no_cache = match &given.no_cache {
         None => NoCache::Off,
         Some(stages) if stages.iter().all(String::is_empty) => NoCache::All,
@@ -260,6 +260,22 @@ fn options(
         .map(|text| caches::source(text, session))
         .collect::<Result<_, _>>()?;
     Ok(options)
+}
+
+fn entitlements(allow: &[Power]) -> Entitlements {
+    let names = allow.iter().filter_map(|power| match power {
+        Power::Device(name) => name.clone(),
+        Power::NetworkHost | Power::SecurityInsecure => None,
+    });
+    Entitlements {
+        network_host: allow.contains(&Power::NetworkHost),
+        security_insecure: allow.contains(&Power::SecurityInsecure),
+        devices: if allow.contains(&Power::Device(None)) {
+            DeviceEntitlement::All
+        } else {
+            DeviceEntitlement::These(names.collect())
+        },
+    }
 }
 
 /// The options of a build that nobody asked anything of but a platform and a time.

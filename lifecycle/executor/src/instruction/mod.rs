@@ -1,6 +1,7 @@
 //! Instructions that make layers, one file for each.
 
 mod copy;
+mod devices;
 mod mounts;
 mod owners;
 mod run;

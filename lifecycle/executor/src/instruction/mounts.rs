@@ -14,6 +14,7 @@ use lifecycle_layers::{ExtractOptions, Whiteouts, extract};
 use lifecycle_store::{Scratch, Sharing};
 
 use super::copy::Opened;
+use super::run::Given;
 use super::shown::{Attached, Attaching, What, cannot_place};
 use super::ssh::ForwardedAgent;
 use crate::copy::contents::PlacedFiles;
@@ -82,9 +83,10 @@ impl StageRunner<'_> {
         &self,
         manner: Attaching,
         action: &RunAction,
-        sources: &MountSources,
+        given: &Given,
         name: &StepName,
     ) -> Result<Attached, StepError> {
+        let Given { sources, devices } = given;
         let mut attached = Attached::new(manner);
         for (path, content) in self.usual_files() {
             attached.show_file(path, content, 0o644);
@@ -110,6 +112,7 @@ impl StageRunner<'_> {
                 }
             }
         }
+        attached.show_devices(devices);
         if manner == Attaching::Placed {
             self.warn_of_secrets(name, action);
         }

@@ -16,6 +16,7 @@ use lifecycle_sandbox::{
 };
 use lifecycle_store::Tree;
 
+use super::devices::{self, Edits};
 use super::mounts::MountSources;
 use super::owners::KeptOwners;
 use super::shown::{Attached, Attaching};
@@ -36,9 +37,12 @@ impl StageRunner<'_> {
         action: &RunAction,
         name: &StepName,
     ) -> Result<LayerStep, StepError> {
-        self.check_allowed(action)?;
-        let sources = self.mount_sources(action)?;
-        let definitions = vec![Definition::new(self.key_of_run(action, &sources))];
+        let devices = self.check_allowed(action)?;
+        let given = Given {
+            sources: self.mount_sources(action)?,
+            devices,
+        };
+        let definitions = vec![Definition::new(self.key_of_run(action, &given.sources))];
         let build = self.build;
         if build.options.no_cache != NoCache::Runs
             && let Some(earlier) = self.earlier(&definitions, true)?
@@ -49,9 +53,9 @@ impl StageRunner<'_> {
         emulation::check(&self.result.config.platform())?;
         let standing = build.standing()?;
         let layer = if standing.has_overlay && build.options.live_root.is_none() {
-            self.run_over_overlay(action, &sources, name)?
+            self.run_over_overlay(action, &given, name)?
         } else {
-            self.run_in_directory(standing.rung, action, &sources, name)?
+            self.run_in_directory(standing.rung, action, &given, name)?
         };
         self.remember(definitions, true, Arc::clone(&layer.layer), build.now);
         Ok(LayerStep {
@@ -61,28 +65,21 @@ impl StageRunner<'_> {
         })
     }
 
-    /// Entitlements come before anything else, the cache included (I14, I15, CVE-2024-23653).
-    fn check_allowed(&self, action: &RunAction) -> Result<(), StepError> {
-        let allow = self.build.options.allow;
+    /// Entitlements come before anything else, the cache included (I14 to I16, CVE-2024-23653).
+    fn check_allowed(&self, action: &RunAction) -> Result<Edits, StepError> {
+        let options = self.build.options;
+        let allow = &options.allow;
+        let not_allowed = |what: &str| StepError::NotAllowed {
+            what: what.to_owned(),
+            entitlement: what.to_owned(),
+        };
         if action.network == Network::Host && !allow.network_host {
-            return Err(StepError::NotAllowed {
-                what: "network.host",
-                entitlement: "network.host",
-            });
+            return Err(not_allowed("network.host"));
         }
         if action.security == Security::Insecure && !allow.security_insecure {
-            return Err(StepError::NotAllowed {
-                what: "security.insecure",
-                entitlement: "security.insecure",
-            });
+            return Err(not_allowed("security.insecure"));
         }
-        if let Some(device) = action.devices.first() {
-            return Err(StepError::Unsupported {
-                what: format!("--device={}", device.name),
-                reason: "devices of the host are not given to builds".to_owned(),
-            });
-        }
-        Ok(())
+        devices::find(&action.devices, &options.device_specifications, allow)
     }
 
     /// Everything that decides about the result (K1): no proxy, secret, resource limit or address.
@@ -109,6 +106,7 @@ impl StageRunner<'_> {
                     .map(|path| path.as_os_str().as_bytes()),
             );
         sources.add_to(&mut key, &action.mounts);
+        key.list(action.devices.iter().map(|device| &device.name));
         key.number(action.network as u64)
             .number(self.network(action) as u64)
             .number(u64::from(action.security == Security::Insecure))
@@ -127,7 +125,7 @@ impl StageRunner<'_> {
     fn run_over_overlay(
         &mut self,
         action: &RunAction,
-        sources: &MountSources,
+        given: &Given,
         name: &StepName,
     ) -> Result<Arc<StackLayer>, StepError> {
         let build = self.build;
@@ -169,7 +167,7 @@ impl StageRunner<'_> {
             root: Root::Tree(tree),
             owners: kept.as_ref().map(|kept| kept.files.clone()),
         };
-        let attached = self.attach(Attaching::Mounted, action, sources, name)?;
+        let attached = self.attach(Attaching::Mounted, action, given, name)?;
         self.execute(place, &account, action, attached, name)?;
         let is_given = |path: &[u8]| kept.as_ref().is_some_and(|kept| kept.is_given(path));
         let ignored = &build.options.ignored_paths;
@@ -202,7 +200,7 @@ impl StageRunner<'_> {
         &mut self,
         rung: Rung,
         action: &RunAction,
-        sources: &MountSources,
+        given: &Given,
         name: &StepName,
     ) -> Result<Arc<StackLayer>, StepError> {
         let build = self.build;
@@ -217,7 +215,7 @@ impl StageRunner<'_> {
         } else {
             Attaching::Mounted
         };
-        let attached = self.attach(manner, action, sources, name)?;
+        let attached = self.attach(manner, action, given, name)?;
         // What is there for the time of the command is no part of the layer.
         let mut left_out = build.options.ignored_paths.clone();
         if manner == Attaching::Placed {
@@ -276,7 +274,9 @@ impl StageRunner<'_> {
         run.owners = place.owners;
         run.env = self.environment(action, account, &attached);
         run.directory = PathBuf::from(&action.working_directory);
-        run.identity = Some(account.identity.clone());
+        let mut identity = account.identity.clone();
+        identity.groups.extend(&attached.groups);
+        run.identity = Some(identity);
         run.hostname.clone_from(&build.options.hostname);
         run.network = self.network(action);
         run.rlimits.clone_from(&build.options.ulimits);
@@ -358,6 +358,12 @@ impl StageRunner<'_> {
         }
         all
     }
+}
+
+/// What a command is shown, found before the cache is asked.
+pub(crate) struct Given {
+    pub(super) sources: MountSources,
+    pub(super) devices: Edits,
 }
 
 /// Where a command runs.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lifecycle_sandbox::{BindSource, Content, Mount, Placed, PlacedContent};
 use lifecycle_store::{Cache, Scratch};
 
+use super::devices::{self, Edits};
 use super::mounts::TMPFS_MODE;
 use super::ssh::ForwardedAgent;
 use crate::error::StepError;
@@ -17,6 +18,8 @@ pub(crate) struct Attached {
     pub(crate) manner: Attaching,
     pub(crate) shown: Vec<Shown>,
     pub(crate) environment: Vec<(String, OsString)>,
+    /// Groups that the command is in besides its user's.
+    pub(crate) groups: Vec<u32>,
     /// What has to stay until the command has ended.
     pub(super) caches: Vec<Cache>,
     pub(super) agents: Vec<ForwardedAgent>,
@@ -43,6 +46,8 @@ pub(crate) struct Shown {
 pub(crate) enum What {
     /// A directory, file or socket of the store.
     Path { path: PathBuf, is_read_only: bool },
+    /// Something of the host itself, as whoever administers it has said (I16).
+    OfHost(devices::File),
     /// An empty directory in memory.
     Tmpfs { size: Option<u64> },
     /// A file in memory.
@@ -60,6 +65,7 @@ impl Attached {
             manner,
             shown: Vec::new(),
             environment: Vec::new(),
+            groups: Vec::new(),
             caches: Vec::new(),
             agents: Vec::new(),
             scratches: Vec::new(),
@@ -75,6 +81,17 @@ impl Attached {
 
     pub(super) fn show_path(&mut self, target: &str, path: PathBuf, is_read_only: bool) {
         self.show(target, What::Path { path, is_read_only });
+    }
+
+    /// What devices of the host need (I16).
+    pub(super) fn show_devices(&mut self, devices: &Edits) {
+        for file in &devices.files {
+            self.show(&file.target, What::OfHost(file.clone()));
+        }
+        let variables = devices.environment.iter();
+        self.environment
+            .extend(variables.map(|(name, value)| (name.clone(), value.into())));
+        self.groups.extend(&devices.groups);
     }
 
     pub(super) fn show_file(&mut self, target: &str, bytes: &[u8], mode: u32) {
@@ -102,6 +119,12 @@ impl Shown {
                 read_only: is_read_only,
                 devices: false,
             },
+            What::OfHost(file) => Content::Bind {
+                source: BindSource::path(&file.host)
+                    .map_err(StepError::io(format!("open {}", file.host.display())))?,
+                read_only: file.is_read_only,
+                devices: file.is_device,
+            },
             What::Tmpfs { size } => Content::Tmpfs {
                 size,
                 mode: TMPFS_MODE,
@@ -128,6 +151,7 @@ impl Shown {
     pub(super) fn place(self) -> Result<Placed, StepError> {
         let content = match self.what {
             What::Path { path, .. } => PlacedContent::Moved(path),
+            What::OfHost(_) => return Err(cannot_place("a device of the host")),
             What::Tmpfs { .. } => return Err(cannot_place("a tmpfs mount with a size")),
             What::File {
                 bytes,

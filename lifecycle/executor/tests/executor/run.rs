@@ -1,8 +1,9 @@
 //! RUN (section I).
 
+use std::fs;
 use std::time::{Duration, Instant};
 
-use lifecycle_executor::{ExecutorError, IsolationMode, NetworkMode};
+use lifecycle_executor::{DeviceEntitlement, ExecutorError, IsolationMode, NetworkMode};
 use lifecycle_sandbox::Rung;
 
 use crate::support::Bench;
@@ -202,8 +203,69 @@ fn privileges_need_permission_i15_cve_2024_23653() {
     assert!(!bench.build_with(&options).output.contains("a80425fb"));
     // Not from the cache either.
     assert!(bench.fail(dockerfile).contains("not allowed"));
-    let message = bench.fail("FROM busybox\nRUN --device=vendor.com/gpu=0 true\n");
-    assert!(message.contains("Dockerfile:2"), "{message}");
+}
+
+#[test]
+fn devices_are_those_that_the_machine_describes_i16() {
+    let bench = Bench::new();
+    let described = tempfile::tempdir().unwrap();
+    let driver = described.path().join("driver");
+    fs::write(&driver, "version 7\n").unwrap();
+    let specification = format!(
+        r#"{{"cdiVersion": "0.6.0", "kind": "vendor.example/sink",
+            "containerEdits": {{"mounts": [{{"hostPath": {driver:?}, "containerPath": "/opt/driver", "options": ["ro"]}}]}},
+            "devices": [{{"name": "0", "containerEdits": {{
+                "env": ["SINK=/dev/sinks/0"], "additionalGids": [44],
+                "deviceNodes": [{{"path": "/dev/sinks/0", "hostPath": "/dev/full"}}]}}}}]}}"#
+    );
+    fs::write(described.path().join("sink.json"), specification).unwrap();
+    let options = |name: &str, command: &str| {
+        let mut options = bench.options(&format!("FROM busybox\nRUN --device={name} {command}\n"));
+        options.device_specifications = vec![described.path().to_owned()];
+        options
+    };
+    let use_it = "ls -l $SINK | cut -c 1; cat /opt/driver; id -G; echo x > $SINK; touch /opt/driver";
+    let mut allowed = options("vendor.example/sink=0", use_it);
+    // Not without permission, and then not from the cache either.
+    assert!(
+        bench
+            .fail_with(&allowed)
+            .contains("device vendor.example/sink=0 is not allowed")
+    );
+    allowed.allow.devices = DeviceEntitlement::These(["vendor.example/sink".to_owned()].into());
+    let message = bench.fail_with(&allowed);
+    assert!(message.contains("exit code: 1"), "{message}");
+    for rung in [Rung::Overlay, Rung::Copy] {
+        let mut allowed = options(
+            "vendor.example/sink=0",
+            &format!("{use_it} 2>/dev/null; true # {rung}"),
+        );
+        allowed.allow.devices = DeviceEntitlement::All;
+        allowed.isolation = IsolationMode::Forced(rung);
+        let built = bench.build_with(&allowed);
+        assert!(
+            built.output.contains("c\nversion 7\n0 44\n"),
+            "{rung}: {}",
+            built.output
+        );
+        assert!(
+            built.output.contains("No space left on device"),
+            "{rung}: {}",
+            built.output
+        );
+        // Nothing of it is in the image.
+        assert!(built.layer(0).is_empty(), "{rung}: {:?}", built.order(0));
+    }
+    let mut in_chroot = options("vendor.example/sink=0", "true # in a chroot");
+    in_chroot.allow.devices = DeviceEntitlement::All;
+    in_chroot.isolation = IsolationMode::Forced(Rung::Chroot);
+    assert!(bench.fail_with(&in_chroot).contains("nothing can be mounted"));
+    let message = bench.fail_with(&options("vendor.example/none,required", "true"));
+    assert!(
+        message.contains("Dockerfile:2:1") && message.contains("describes it"),
+        "{message}"
+    );
+    bench.build_with(&options("vendor.example/none", "true"));
 }
 
 #[test]
