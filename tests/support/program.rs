@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -107,10 +108,10 @@ impl Invocation {
             .spawn()
             .unwrap_or_else(|cause| panic!("{shown}: {cause}"));
         Running {
-            outputs: Some([
-                drain(child.stdout.take().unwrap()),
-                drain(child.stderr.take().unwrap()),
-            ]),
+            outputs: [
+                Drain::of(child.stdout.take().unwrap()),
+                Drain::of(child.stderr.take().unwrap()),
+            ],
             child: Some(child),
             shown,
         }
@@ -157,7 +158,7 @@ pub(crate) fn network_settings() -> Vec<(String, OsString)> {
 pub(crate) struct Running {
     child: Option<Child>,
     /// stdout and stderr, read from the start: a service whose messages nobody reads stops when a pipe is full.
-    outputs: Option<[JoinHandle<Vec<u8>>; 2]>,
+    outputs: [Drain; 2],
     shown: String,
 }
 
@@ -175,10 +176,25 @@ impl Running {
         self.child.as_mut().unwrap().try_wait().unwrap().is_none()
     }
 
+    /// Waits until it has written this to stderr.
+    #[track_caller]
+    pub(crate) fn wait_until_it_says(&mut self, text: &str) {
+        let started = Instant::now();
+        loop {
+            let is_alive = self.is_alive();
+            let said = self.outputs[1].so_far();
+            if said.contains(text) {
+                return;
+            }
+            let is_over = !is_alive || started.elapsed() > LIMIT;
+            assert!(!is_over, "{} does not say {text:?} but:\n{said}", self.shown);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for its end.
     pub(crate) fn wait(mut self) -> Finished {
         let mut child = self.child.take().unwrap();
-        let outputs = self.outputs.take().unwrap();
         let started = Instant::now();
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
@@ -190,7 +206,7 @@ impl Running {
             }
             std::thread::sleep(Duration::from_millis(5));
         };
-        let [stdout, stderr] = outputs.map(|output| output.join().unwrap());
+        let [stdout, stderr] = self.outputs.each_mut().map(Drain::rest);
         let output = Output {
             status,
             stdout,
@@ -212,12 +228,47 @@ impl Drop for Running {
     }
 }
 
-fn drain(mut from: impl std::io::Read + Send + 'static) -> JoinHandle<Vec<u8>> {
-    std::thread::spawn(move || {
-        let mut bytes = Vec::new();
-        from.read_to_end(&mut bytes).unwrap();
-        bytes
-    })
+/// What a pipe has brought, read as it comes.
+#[derive(Debug)]
+struct Drain {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Drain {
+    fn of(mut from: impl std::io::Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let reader = std::thread::spawn({
+            let bytes = Arc::clone(&bytes);
+            move || {
+                let mut buffer = vec![0; 64 << 10];
+                loop {
+                    match from.read(&mut buffer) {
+                        Ok(0) => return,
+                        Ok(read) => bytes.lock().unwrap().extend(&buffer[..read]),
+                        Err(cause) if cause.kind() == std::io::ErrorKind::Interrupted => {}
+                        Err(cause) => panic!("{cause}"),
+                    }
+                }
+            }
+        });
+        Self {
+            bytes,
+            reader: Some(reader),
+        }
+    }
+
+    fn so_far(&self) -> String {
+        String::from_utf8_lossy(&self.bytes.lock().unwrap()).into_owned()
+    }
+
+    /// All of it, once the other end is closed.
+    fn rest(&mut self) -> Vec<u8> {
+        if let Some(reader) = self.reader.take() {
+            reader.join().unwrap();
+        }
+        std::mem::take(&mut self.bytes.lock().unwrap())
+    }
 }
 
 /// How a program ended and what it said.

@@ -255,7 +255,7 @@ pub(crate) enum PodCommand {
         tags: Vec<String>,
         /// Uploaded source to remove
         #[arg(long, value_name = "IMAGE@DIGEST")]
-        delete_source: Option<String>,
+        delete_source: Option<lifecycle_image::Reference>,
         /// Where the message goes
         #[arg(long, value_name = "FILE", default_value = "/dev/termination-log")]
         message: PathBuf,

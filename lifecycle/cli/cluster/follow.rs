@@ -1,13 +1,9 @@
-//! A build that is followed: its events as lines, Ctrl-C as a wish.
+//! A build that is followed: its events as lines, its end as a result or a failure.
 
-use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use lifecycle_kubernetes::{BuildResult, Cluster, Control, Event, Followed, Outcome, State, Wish};
+use lifecycle_kubernetes::{BuildResult, Cluster, Control, Event, Followed, Outcome, State};
 
-use crate::arguments::OnInterrupt;
 use crate::console::Console;
 use crate::failure::Failure;
 use crate::session::Session;
@@ -24,60 +20,24 @@ pub(super) enum Ended {
 pub(super) fn follow(
     cluster: &Cluster,
     id: &str,
-    wish: Option<OnInterrupt>,
+    control: &Control,
     session: &Session,
 ) -> Result<Ended, Failure> {
-    let control = Control::default();
-    let told = session.interruption.forwarded({
-        let (control, console) = (control.clone(), session.console.clone());
-        let asked = Arc::new(AtomicBool::new(false));
-        move |_| interrupt(wish, &asked, &control, &console)
-    });
-    let console = session.console.clone();
-    let followed = cluster
-        .follow(id, &control, &mut |event| tell(&event, &console))
-        .map_err(super::failure);
-    drop(told);
-    match followed? {
-        Followed::Detached => {
-            console.info(format!(
-                "{id} runs on; `lifecycle jobs logs {id} --follow` shows it"
-            ));
-            Ok(Ended::Detached)
-        }
+    let console = &session.console;
+    let followed = cluster.follow(id, control, &mut |event| tell(&event, console));
+    match followed.map_err(super::failure)? {
+        Followed::Detached => Ok(Ended::Detached),
         Followed::ToTheEnd(Outcome::Succeeded(result)) => Ok(Ended::Made(result)),
         Followed::ToTheEnd(outcome) => Err(failure(id, outcome, cluster.namespace())),
     }
 }
 
-/// The first Ctrl-C asks, on a terminal; the second cancels (JC-24).
-fn interrupt(wish: Option<OnInterrupt>, asked: &Arc<AtomicBool>, control: &Control, console: &Console) {
-    let is_second = asked.swap(true, Ordering::Relaxed);
-    match wish {
-        Some(OnInterrupt::Detach) if !is_second => control.wish(Wish::Detach),
-        None if !is_second && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() => {
-            console.clear();
-            // What cannot be written to a terminal that has gone is of no use to anybody.
-            drop(write!(
-                std::io::stderr(),
-                "[d]etach and let the build run, or [c]ancel it? Ctrl-C cancels. "
-            ));
-            let (asked, control, console) = (Arc::clone(asked), control.clone(), console.clone());
-            // The answer is read elsewhere, so that a second Ctrl-C is heard meanwhile.
-            std::thread::spawn(move || {
-                let mut answer = String::new();
-                let read = std::io::stdin().read_line(&mut answer);
-                match (read, answer.trim()) {
-                    (Ok(1..), "d" | "detach") => control.wish(Wish::Detach),
-                    (Ok(1..), "c" | "cancel") => control.wish(Wish::Cancel),
-                    _ => {
-                        asked.store(false, Ordering::Relaxed);
-                        console.info("the build goes on; Ctrl-C asks again");
-                    }
-                }
-            });
-        }
-        _ => control.wish(Wish::Cancel),
+/// How to come back to builds that run on.
+pub(super) fn tell_detached<'a>(ids: impl IntoIterator<Item = &'a str>, session: &Session) {
+    for id in ids {
+        session.console.info(format!(
+            "{id} runs on; `lifecycle jobs logs {id} --follow` shows it"
+        ));
     }
 }
 

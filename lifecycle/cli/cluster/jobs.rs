@@ -1,12 +1,15 @@
 //! `lifecycle jobs`
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lifecycle_kubernetes::{State, Summary};
+use lifecycle_kubernetes::{Cluster, ClusterError, State, Summary};
 use serde::Serialize;
 
 use super::follow::{self, Ended};
+use super::unfinished::Unfinished;
+use super::wishes::{Stage, Wishes};
 use super::{connect, source};
 use crate::arguments::{JobsCommand, OutputForm};
 use crate::console::{Column, Table, human_age, human_duration};
@@ -38,20 +41,7 @@ pub(crate) fn jobs(command: &JobsCommand, session: &Session) -> Result<ExitCode,
             follow: true,
             ..
         } => {
-            let cluster = connect(cluster, session)?;
-            return match follow::follow(&cluster, build, None, session) {
-                Ok(Ended::Made(result)) => follow::show(result.as_ref(), session),
-                Ok(Ended::Detached) => Ok(ExitCode::SUCCESS),
-                Err(failure) => {
-                    // Nobody else may look after a detached build that failed.
-                    if let Ok(ended) = cluster.status(build)
-                        && matches!(ended.state, State::Finished(_))
-                    {
-                        forget_source(&ended, session);
-                    }
-                    Err(failure)
-                }
-            };
+            return follow_to_the_end(&Arc::new(connect(cluster, session)?), build, session);
         }
         JobsCommand::Logs {
             cluster, build, step, ..
@@ -64,14 +54,14 @@ pub(crate) fn jobs(command: &JobsCommand, session: &Session) -> Result<ExitCode,
         JobsCommand::Cancel { cluster, builds } => {
             let cluster = connect(cluster, session)?;
             for build in builds {
-                forget_source(&cluster.cancel(build).map_err(wrong)?, session);
+                forget_source(&cluster.cancel(build).map_err(wrong)?, session)?;
                 session.console.info(format!("{build} is cancelled"));
             }
         }
         JobsCommand::Delete { cluster, builds } => {
             let cluster = connect(cluster, session)?;
             for build in builds {
-                forget_source(&cluster.delete(build).map_err(wrong)?, session);
+                forget_source(&cluster.delete(build).map_err(wrong)?, session)?;
                 session.console.info(format!("{build} is removed"));
             }
         }
@@ -79,7 +69,7 @@ pub(crate) fn jobs(command: &JobsCommand, session: &Session) -> Result<ExitCode,
             let age = Duration::from_secs(older.saturating_mul(60));
             let (builds, secrets) = connect(cluster, session)?.prune(age).map_err(wrong)?;
             for build in &builds {
-                forget_source(build, session);
+                forget_source(build, session)?;
                 session.console.result(&build.id)?;
             }
             session.console.info(format!(
@@ -92,14 +82,50 @@ pub(crate) fn jobs(command: &JobsCommand, session: &Session) -> Result<ExitCode,
     Ok(ExitCode::SUCCESS)
 }
 
+/// Follows a build that somebody detached from. Nobody else may look after the source of one that does not end well.
+fn follow_to_the_end(cluster: &Arc<Cluster>, build: &str, session: &Session) -> Result<ExitCode, Failure> {
+    let wishes = Wishes::listen(None, Stage::UnderWay, session);
+    let known = wishes.leaving({
+        let (cluster, build) = (Arc::clone(cluster), build.to_owned());
+        move || cluster.status(&build).map_err(super::failure)
+    })?;
+    let mut unfinished = Unfinished::of([build], cluster, &wishes, session);
+    unfinished.is_submitted(build);
+    if let Some(source) = &known.source {
+        unfinished.has_source(build, &source.parse()?);
+    }
+    let followed = follow::follow(cluster, build, wishes.control(), session);
+    if !wishes.is_cancelled() {
+        // Only the user's wish ends it.
+        unfinished.let_all_go();
+    }
+    match followed {
+        Ok(Ended::Made(result)) => follow::show(result.as_ref(), session),
+        Ok(Ended::Detached) => {
+            follow::tell_detached([build], session);
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(failure) if wishes.is_cancelled() => Err(failure),
+        Err(failure) => {
+            match cluster.status(build) {
+                Ok(ended) if matches!(ended.state, State::Finished(_)) => forget_source(&ended, session)?,
+                Err(ClusterError::NoBuild(_)) => forget_source(&known, session)?,
+                _ => {}
+            }
+            Err(failure)
+        }
+    }
+}
+
 /// A build that succeeded has removed its source itself.
-fn forget_source(build: &Summary, session: &Session) {
+fn forget_source(build: &Summary, session: &Session) -> Result<(), Failure> {
     use lifecycle_kubernetes::Outcome::Succeeded;
-    if let Some(artifact) = &build.source
+    if let Some(source) = &build.source
         && !matches!(build.state, State::Finished(Succeeded(_)))
     {
-        source::remove(artifact, session);
+        source::remove(&source.parse()?, session.registry()?, &session.console);
     }
+    Ok(())
 }
 
 /// A build for programs.

@@ -10,6 +10,7 @@ mod source;
 mod submission;
 mod submit;
 mod unfinished;
+mod wishes;
 
 use std::path::PathBuf;
 

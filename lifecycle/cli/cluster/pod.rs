@@ -50,7 +50,7 @@ pub(crate) fn pod(command: &PodCommand, session: &Session) -> Result<(), Failure
             fs_err::write(message, super::termination_message(&digest, tags.clone()))?;
             session.console.info(format!("Made {digest}"));
             if let Some(artifact) = delete_source {
-                source::remove(artifact, session);
+                source::remove(artifact, session.registry()?, &session.console);
             }
             Ok(())
         }

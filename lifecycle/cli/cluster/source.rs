@@ -8,17 +8,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifecycle_dockerfile::Ignore;
-use lifecycle_image::{Digest, History, Image, Platform, Reference, mutate};
+use lifecycle_image::{Digest, History, Image, Platform, Reference, Sink, TransferErrorKind, mutate};
 use lifecycle_kubernetes::SourceArchive;
 use lifecycle_layers::{Contents, Entry, Kind, Owner, PackError, Packing, Style, TarWriter, pack};
 use lifecycle_platform::Selection;
+use lifecycle_registry::Registry;
 use lifecycle_store::Expected;
 
+use super::unfinished::Unfinished;
+use super::wishes::Wishes;
 use crate::arguments::BuildArguments;
 use crate::commands::build::Project;
-use crate::console::human_size;
+use crate::console::{Console, human_size};
 use crate::failure::Failure;
-use crate::session::Session;
+use crate::session::{Destination, Session};
 use crate::transfer;
 
 /// Which files of a directory are sent.
@@ -214,20 +217,28 @@ fn write_entry(tar: &mut TarWriter<&mut dyn Write>, path: &Path, disk: &Path) ->
 }
 
 /// Packs a source into a file, and refuses one that is larger than what the user thinks it is (JC-01).
-pub(super) fn archive(files: &Files, limit: u64, session: &Session) -> Result<SourceArchive, Failure> {
+pub(super) fn archive(
+    files: Files,
+    limit: u64,
+    wishes: &Wishes,
+    session: &Session,
+) -> Result<SourceArchive, Failure> {
     let mut file: File = tempfile::tempfile_in(session.scratch()?)?;
-    let packed = pack(
-        files,
-        &Packing::default(),
-        &mut file,
-        &lifecycle_image::NoProgress,
-    )?;
-    check(packed.size, limit, session)?;
-    Ok(SourceArchive {
-        file,
-        size: packed.size,
-        digest: packed.digest,
-    })
+    let archive = wishes.leaving(move || {
+        let packed = pack(
+            &files,
+            &Packing::default(),
+            &mut file,
+            &lifecycle_image::NoProgress,
+        )?;
+        Ok(SourceArchive {
+            file,
+            size: packed.size,
+            digest: packed.digest,
+        })
+    })?;
+    check(archive.size, limit, session)?;
+    Ok(archive)
 }
 
 fn check(size: u64, limit: u64, session: &Session) -> Result<(), Failure> {
@@ -242,14 +253,16 @@ fn check(size: u64, limit: u64, session: &Session) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Puts a source into the repository of `image`, once for each build: its layer is content-addressed, so that it is sent
-/// once, and an unchanged one not again; its manifest is the build's own, so that no other build loses it when this one
-/// is through.
+/// Puts the source of the builds `ids` into the repository of `image`, once for each: its layer is content-addressed, so
+/// that it is sent once, and an unchanged one not again; its manifest is the build's own, so that no other build loses it
+/// when this one is through. Returns where each build finds its own.
 pub(super) fn upload(
     files: Files,
-    builds: &[&str],
+    ids: &[&str],
     image: &Reference,
     limit: u64,
+    unfinished: &mut Unfinished<'_>,
+    wishes: &Wishes,
     session: &Session,
 ) -> Result<Vec<Reference>, Failure> {
     let layer = session.store()?.pack(
@@ -258,60 +271,56 @@ pub(super) fn upload(
         Expected::here(),
         session.progress(),
     );
-    let size = layer.descriptor()?.size;
+    let size = wishes.leaving({
+        let layer = Arc::clone(&layer);
+        move || Ok(layer.descriptor()?.size)
+    })?;
     check(size, limit, session)?;
+    let registry = session.registry()?;
+    let sent = wishes.leaving({
+        let (registry, layer, image) = (registry.clone(), Arc::clone(&layer), image.clone());
+        move || Ok(registry.send_layer(layer, &image)?)
+    })?;
+    session.console.info(format!(
+        "Sent {} of it to {}",
+        human_size(sent),
+        image.repository().familiar()
+    ));
     let artifact = mutate::append(Image::empty(&Platform::host()), layer, History::default());
-    let mut sent = Vec::new();
-    for id in builds {
+    let name_own = |id: &&str| {
         let own = mutate::configure(artifact.clone(), |config| {
             config.set_label("lifecycle.build/id", *id);
         });
-        match send(&own, image, session) {
-            Ok(name) => sent.push(name),
-            Err(failure) => {
-                for name in &sent {
-                    remove(&name.to_string(), session);
-                }
-                return Err(failure);
-            }
-        }
-    }
-    Ok(sent)
-}
-
-fn send(artifact: &Image, image: &Reference, session: &Session) -> Result<Reference, Failure> {
-    let digest: Digest = artifact.digest()?;
-    let tag = format!("source-{}", &digest.hex()[..16]);
-    let name = image.repository().tagged(&tag)?;
-    let destination = session.output("registry", std::slice::from_ref(&name))?;
-    let receipt = transfer::write(artifact, &destination)?;
-    session.console.info(format!(
-        "Sent {} of it to {}",
-        human_size(receipt.sent),
-        name.familiar()
-    ));
-    Ok(name.repository().at(&receipt.digest))
+        let digest: Digest = own.digest()?;
+        let source = image.repository().at(&digest);
+        // Registries collect what has no tag.
+        let tagged = image
+            .repository()
+            .tagged(&format!("source-{}", &digest.hex()[..16]))?;
+        unfinished.has_source(id, &source);
+        let registry = registry.clone();
+        wishes.finishing(move || {
+            let sink: Box<dyn Sink> = Box::new(registry);
+            transfer::write(
+                &own,
+                &Destination {
+                    sink,
+                    names: vec![tagged],
+                },
+            )
+        })?;
+        Ok(source)
+    };
+    ids.iter().map(name_own).collect()
 }
 
 /// Removes an uploaded source. A registry that does not let us is only told of: the build is through.
-pub(super) fn remove(artifact: &str, session: &Session) {
-    let removed = artifact
-        .parse::<Reference>()
-        .map_err(Failure::from)
-        .and_then(|reference| {
-            use lifecycle_image::TransferErrorKind::NotFound;
-            match session.registry()?.delete(&reference) {
-                Err(error) if error.kind != NotFound => Err(error.into()),
-                _ => Ok(()),
-            }
-        });
-    if let Err(failure) = removed {
-        let why = failure
-            .diagnostic
-            .map(|diagnostic| diagnostic.message.clone())
-            .unwrap_or_default();
-        session.console.warning(format!(
-            "the uploaded source {artifact} is left in the registry: {why}"
-        ));
+pub(super) fn remove(source: &Reference, registry: &Registry, console: &Console) {
+    match registry.delete(source) {
+        Err(error) if error.kind != TransferErrorKind::NotFound => console.warning(format!(
+            "the uploaded source {source} is left in the registry: {}",
+            Failure::from(error).reason()
+        )),
+        _ => {}
     }
 }

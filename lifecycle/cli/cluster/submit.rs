@@ -2,22 +2,25 @@
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use lifecycle_image::{Artifact, Image, Index, Platform, Receipt, Reference, Source};
-use lifecycle_kubernetes::{BuildResult, Cluster, Manifests, SourceAt, Submission, build_id};
+use lifecycle_image::{Artifact, Image, Platform, Reference, Source};
+use lifecycle_kubernetes::{BuildResult, Cluster, Manifests, SourceArchive, SourceAt, Submission, build_id};
 
 use super::follow::{self, Ended};
 use super::recipe::recipe;
 use super::source::{self, Files};
 use super::submission::submission;
 use super::unfinished::Unfinished;
+use super::wishes::{Stage, Wishes};
 use super::{connect, failure};
-use crate::arguments::{BuildArguments, SendSource};
+use crate::arguments::{BuildArguments, OnInterrupt, SendSource};
 use crate::context::Location;
 use crate::failure::Failure;
 use crate::remote::store_variables;
 use crate::session::Session;
+use crate::transfer;
 
 /// How long a source may take into a pod.
 const STREAM_LIMIT: Duration = Duration::from_mins(10);
@@ -36,7 +39,7 @@ pub(crate) fn build(
     }
     session.interruption.listen(&session.console)?;
     let cluster = connect(&arguments.kubernetes.cluster, session)?;
-    planned.run(&cluster, session)
+    planned.run(&Arc::new(cluster), session)
 }
 
 /// A pod can leave its image nowhere but in a registry.
@@ -162,105 +165,158 @@ impl<'a> Plan<'a> {
         Ok(ExitCode::SUCCESS)
     }
 
-    fn run(mut self, cluster: &Cluster, session: &Session) -> Result<ExitCode, Failure> {
-        let kubernetes = &self.arguments.kubernetes;
+    fn run(mut self, cluster: &Arc<Cluster>, session: &Session) -> Result<ExitCode, Failure> {
         for submission in &mut self.submissions {
             cluster.namespace().clone_into(&mut submission.namespace);
         }
-        let mut archive = None;
-        if let Some(files) = self.files.take() {
-            match kubernetes.send_source {
-                SendSource::Registry => {
-                    let ids: Vec<&str> = self.submissions.iter().map(|own| own.id.as_str()).collect();
-                    let sent = source::upload(files, &ids, &self.tags[0], kubernetes.source_limit, session)?;
-                    for (submission, at) in self.submissions.iter_mut().zip(sent) {
-                        submission.source = SourceAt::Artifact(at);
-                    }
-                }
-                SendSource::Stream => {
-                    archive = Some(source::archive(&files, kubernetes.source_limit, session)?);
-                }
-            }
+        let wishes = Wishes::listen(self.on_interrupt(), Stage::Preparing, session);
+        let mut unfinished = Unfinished::of(self.ids(), cluster, &wishes, session);
+        let archive = self.prepare_source(&mut unfinished, &wishes, session)?;
+        self.submit(cluster, &mut unfinished, &wishes, session)?;
+        if let Some(archive) = archive {
+            self.stream(archive, cluster, &wishes)?;
         }
-        let mut guard = Unfinished::of(&self.submissions, cluster, session);
-        for submission in &self.submissions {
-            cluster.submit(&Manifests::of(submission)).map_err(failure)?;
-            guard.is_submitted(&submission.id);
-            session.console.info(format!(
-                "Submitted {} to the namespace {}",
-                submission.id, submission.namespace
-            ));
-        }
-        if let Some(archive) = &mut archive {
-            for submission in &self.submissions {
-                let limit = STREAM_LIMIT;
-                // Without its source the build would only wait.
-                cluster
-                    .send_source(&submission.id, &submission.executor.program, archive, limit)
-                    .map_err(failure)?;
-            }
-        }
-        if kubernetes.detach {
-            guard.let_all_go();
-            for submission in &self.submissions {
-                session.console.result(&submission.id)?;
+        wishes.check()?;
+        if self.arguments.kubernetes.detach {
+            unfinished.let_all_go();
+            for id in self.ids() {
+                session.console.result(id)?;
             }
             return Ok(ExitCode::SUCCESS);
         }
-        guard.are_under_way();
+        wishes.reach(Stage::UnderWay);
         let mut results = Vec::new();
         for submission in &self.submissions {
-            match follow::follow(cluster, &submission.id, kubernetes.on_interrupt, session)? {
+            match follow::follow(cluster, &submission.id, wishes.control(), session)? {
                 Ended::Made(result) => {
-                    // It removed its source, or tried to.
-                    guard.let_go(&submission.id);
+                    unfinished.has_ended(&submission.id);
                     results.push(result);
                 }
                 Ended::Detached => {
-                    guard.let_all_go();
+                    unfinished.let_all_go();
+                    follow::tell_detached(self.ids(), session);
                     return Ok(ExitCode::SUCCESS);
                 }
             }
         }
+        wishes.reach(Stage::Gathering);
         let result = match results.as_slice() {
             [result] => result.clone(),
-            results => Some(self.assemble(results, session)?),
+            results => Some(self.assemble(results, &wishes, session)?),
         };
+        unfinished.let_all_go();
         if let (Some(path), Some(result)) = (&self.arguments.digest_file, &result) {
             fs_err::write(path, &result.digest)?;
         }
         follow::show(result.as_ref(), session)
     }
 
-    /// The index over the images of all platforms, under the names that were asked for.
-    fn assemble(&self, results: &[Option<BuildResult>], session: &Session) -> Result<BuildResult, Failure> {
-        let repository = self.tags[0].repository();
-        let mut images: Vec<Image> = Vec::new();
-        for (result, submission) in results.iter().zip(&self.submissions) {
-            let name = match result {
-                Some(result) => repository.at(&result.digest.parse()?),
-                None => submission.tags[0].clone(),
-            };
-            match session.registry()?.artifact(&name)? {
-                Artifact::Image(image) => images.push(*image),
-                Artifact::Index(_) => {
-                    return Err(Failure::new("index", format!("{name} is an index already")));
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.submissions.iter().map(|submission| submission.id.as_str())
+    }
+
+    /// Who detaches anyhow is not asked.
+    fn on_interrupt(&self) -> Option<OnInterrupt> {
+        let kubernetes = &self.arguments.kubernetes;
+        kubernetes
+            .on_interrupt
+            .or(kubernetes.detach.then_some(OnInterrupt::Cancel))
+    }
+
+    /// Puts a source of this machine where the pods find it, or packs it for [`Self::stream`].
+    fn prepare_source(
+        &mut self,
+        unfinished: &mut Unfinished<'_>,
+        wishes: &Wishes,
+        session: &Session,
+    ) -> Result<Option<SourceArchive>, Failure> {
+        let Some(files) = self.files.take() else {
+            return Ok(None);
+        };
+        let kubernetes = &self.arguments.kubernetes;
+        let limit = kubernetes.source_limit;
+        match kubernetes.send_source {
+            SendSource::Registry => {
+                let ids: Vec<&str> = self.ids().collect();
+                let sent = source::upload(files, &ids, &self.tags[0], limit, unfinished, wishes, session)?;
+                for (submission, at) in self.submissions.iter_mut().zip(sent) {
+                    submission.source = SourceAt::Artifact(at);
                 }
+                Ok(None)
             }
+            SendSource::Stream => source::archive(files, limit, wishes, session).map(Some),
         }
+    }
+
+    fn submit(
+        &self,
+        cluster: &Arc<Cluster>,
+        unfinished: &mut Unfinished<'_>,
+        wishes: &Wishes,
+        session: &Session,
+    ) -> Result<(), Failure> {
+        wishes.check()?;
+        wishes.reach(Stage::Submitting);
+        for submission in &self.submissions {
+            wishes.check()?;
+            unfinished.is_submitted(&submission.id);
+            let (cluster, manifests) = (Arc::clone(cluster), Manifests::of(submission));
+            wishes.finishing(move || cluster.submit(&manifests).map_err(failure))?;
+            session.console.info(format!(
+                "Submitted {} to the namespace {}",
+                submission.id, submission.namespace
+            ));
+        }
+        Ok(())
+    }
+
+    /// Sends the source into the pods that wait for it: without it they would only wait.
+    fn stream(
+        &self,
+        mut archive: SourceArchive,
+        cluster: &Arc<Cluster>,
+        wishes: &Wishes,
+    ) -> Result<(), Failure> {
+        for submission in &self.submissions {
+            let (cluster, id) = (Arc::clone(cluster), submission.id.clone());
+            let program = submission.executor.program.clone();
+            archive = wishes.leaving(move || {
+                cluster
+                    .send_source(&id, &program, &mut archive, STREAM_LIMIT)
+                    .map_err(failure)?;
+                Ok(archive)
+            })?;
+        }
+        Ok(())
+    }
+
+    /// The index over the images of all platforms, under the names that were asked for.
+    fn assemble(
+        &self,
+        results: &[Option<BuildResult>],
+        wishes: &Wishes,
+        session: &Session,
+    ) -> Result<BuildResult, Failure> {
+        let repository = self.tags[0].repository();
+        let name = |(result, submission): (&Option<BuildResult>, &Submission)| match result {
+            Some(result) => Ok(repository.at(&result.digest.parse()?)),
+            None => Ok(submission.tags[0].clone()),
+        };
+        let members: Vec<Reference> = results
+            .iter()
+            .zip(&self.submissions)
+            .map(name)
+            .collect::<Result<_, Failure>>()?;
+        let registry = session.registry()?.clone();
         let destination = session.output("registry", &self.tags)?;
-        let mut upload = destination.sink.begin(&destination.names)?;
-        let mut members = Vec::new();
-        for image in &images {
-            upload.member(image)?;
-            let mut member = image
-                .encode_manifest()
-                .map_err(lifecycle_image::TransferError::from)?
-                .descriptor;
-            member.platform = Some(image.platform());
-            members.push(member);
-        }
-        let receipt: Receipt = upload.finish_index(&Index::new(images[0].family(), members))?;
+        let receipt = wishes.leaving(move || {
+            let image = |name: &Reference| match registry.artifact(name)? {
+                Artifact::Image(image) => Ok(*image),
+                Artifact::Index(_) => Err(Failure::new("index", format!("{name} is an index already"))),
+            };
+            let images: Vec<Image> = members.iter().map(image).collect::<Result<_, _>>()?;
+            transfer::write_all(&images, &destination)
+        })?;
         Ok(BuildResult {
             digest: receipt.digest.to_string(),
             tags: self.tags.iter().map(ToString::to_string).collect(),

@@ -1,86 +1,132 @@
 //! Builds that end with the command that submitted them.
 
-use lifecycle_kubernetes::{Cluster, ClusterError, SourceAt, Submission};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lifecycle_image::Reference;
+use lifecycle_kubernetes::{Cluster, ClusterError};
 
 use super::source;
+use super::wishes::{Stage, Wishes};
+use crate::console::Console;
 use crate::session::Session;
 
-/// The builds of one invocation that have not ended well. When the invocation ends before they do, they end with it, and
-/// the sources that were uploaded for them go again (JC-25).
+/// How long a user who has cancelled waits for the rest to be removed.
+const CLEARING: Duration = Duration::from_secs(15);
+
+/// The builds of one command. When the command ends before they do, they end with it, and the sources that were uploaded
+/// for them go again (JC-25).
 pub(super) struct Unfinished<'a> {
-    cluster: &'a Cluster,
+    cluster: Arc<Cluster>,
+    wishes: &'a Wishes,
     session: &'a Session,
     builds: Vec<Build>,
-    /// Whether they have all they need. Until then nobody misses their records.
-    is_under_way: bool,
 }
 
 struct Build {
     id: String,
     /// The source in the registry, which is this build's alone.
-    source: Option<String>,
+    source: Option<Reference>,
     is_submitted: bool,
+    has_ended: bool,
 }
 
 impl<'a> Unfinished<'a> {
-    pub(super) fn of(submissions: &[Submission], cluster: &'a Cluster, session: &'a Session) -> Self {
-        let build = |submission: &Submission| Build {
-            id: submission.id.clone(),
-            source: match &submission.source {
-                SourceAt::Artifact(artifact) => Some(artifact.to_string()),
-                SourceAt::Stream { .. } | SourceAt::Remote { .. } => None,
-            },
+    pub(super) fn of<'b>(
+        ids: impl IntoIterator<Item = &'b str>,
+        cluster: &Arc<Cluster>,
+        wishes: &'a Wishes,
+        session: &'a Session,
+    ) -> Self {
+        let build = |id: &str| Build {
+            id: id.to_owned(),
+            source: None,
             is_submitted: false,
+            has_ended: false,
         };
         Self {
-            cluster,
+            cluster: Arc::clone(cluster),
+            wishes,
             session,
-            builds: submissions.iter().map(build).collect(),
-            is_under_way: false,
+            builds: ids.into_iter().map(build).collect(),
         }
     }
 
+    /// A build's source is about to be in the registry.
+    pub(super) fn has_source(&mut self, id: &str, source: &Reference) {
+        self.change(id, |build| build.source = Some(source.clone()));
+    }
+
+    /// A build is about to be submitted. Even when that seems to fail, it may be there.
     pub(super) fn is_submitted(&mut self, id: &str) {
-        for build in self.builds.iter_mut().filter(|build| build.id == id) {
-            build.is_submitted = true;
-        }
+        self.change(id, |build| build.is_submitted = true);
     }
 
-    pub(super) fn are_under_way(&mut self) {
-        self.is_under_way = true;
+    /// It ended well, and removed its source, or tried to.
+    pub(super) fn has_ended(&mut self, id: &str) {
+        self.change(id, |build| {
+            build.has_ended = true;
+            build.source = None;
+        });
     }
 
-    pub(super) fn let_go(&mut self, id: &str) {
-        self.builds.retain(|build| build.id != id);
-    }
-
+    /// They are somebody else's from now on.
     pub(super) fn let_all_go(&mut self) {
         self.builds.clear();
+    }
+
+    fn change(&mut self, id: &str, change: impl FnOnce(&mut Build)) {
+        if let Some(build) = self.builds.iter_mut().find(|build| build.id == id) {
+            change(build);
+        }
     }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        for build in &self.builds {
-            let id = &build.id;
-            let ended = if !build.is_submitted {
-                Ok(())
-            } else if self.is_under_way {
-                // One that has ended by itself stays as it is.
-                self.cluster.cancel(id).map(drop)
-            } else {
-                self.cluster.delete(id).map(drop)
-            };
-            match (ended, &build.source) {
-                (Ok(()) | Err(ClusterError::NoBuild(_)), Some(artifact)) => {
-                    source::remove(artifact, self.session);
+        // Nobody misses the record of a build that the user gave up, or that never had all it needs.
+        let is_forgotten = self.wishes.is_cancelled() || self.wishes.stage() < Stage::UnderWay;
+        let mut builds = std::mem::take(&mut self.builds);
+        builds.retain(|build| is_forgotten || !build.has_ended);
+        if builds.is_empty() {
+            return;
+        }
+        let console = self.session.console.clone();
+        let registry = self.session.registry().cloned();
+        let cluster = Arc::clone(&self.cluster);
+        let ids: Vec<String> = builds.iter().map(|build| build.id.clone()).collect();
+        let clear = move || {
+            for build in &builds {
+                let has_gone = !build.is_submitted || end(&build.id, is_forgotten, &cluster, &console);
+                if let (true, Some(source), Ok(registry)) = (has_gone, &build.source, &registry) {
+                    source::remove(source, registry, &console);
                 }
-                (Ok(()) | Err(ClusterError::NoBuild(_)), None) => {}
-                // It may run on, and then it needs its source.
-                (Err(error), _) => self.session.console.warning(format!(
-                    "{id} may run on: {error}; `lifecycle jobs delete {id}` ends it and removes its source"
-                )),
             }
+        };
+        if self.wishes.within(CLEARING, clear).is_none() {
+            self.session.console.warning(format!(
+                "not all is removed yet: `lifecycle jobs delete {}` does it",
+                ids.join(" ")
+            ));
+        }
+    }
+}
+
+/// Ends a build; false if it may run on, and needs its source.
+fn end(id: &str, is_forgotten: bool, cluster: &Cluster, console: &Console) -> bool {
+    let ended = if is_forgotten {
+        cluster.delete(id)
+    } else {
+        // One that has ended by itself stays as it is.
+        cluster.cancel(id)
+    };
+    match ended {
+        Ok(_) | Err(ClusterError::NoBuild(_)) => true,
+        Err(error) => {
+            console.warning(format!(
+                "{id} may run on: {error}; `lifecycle jobs delete {id}` ends it and removes its source"
+            ));
+            false
         }
     }
 }

@@ -55,9 +55,21 @@ impl Default for Control {
 }
 
 impl Control {
-    /// The user wants this now.
+    /// The user wants this now. Whoever follows a build only later hears of it then.
     pub fn wish(&self, wish: Wish) {
         self.0.send_replace(Some(wish));
+    }
+
+    /// Waits until there is a wish.
+    async fn wished(&self) -> Wish {
+        let mut wishes = self.0.subscribe();
+        loop {
+            if let Some(wish) = *wishes.borrow_and_update() {
+                return wish;
+            }
+            // `self` keeps the other end.
+            drop(wishes.changed().await);
+        }
     }
 }
 
@@ -71,15 +83,25 @@ pub enum Followed {
 }
 
 impl Cluster {
-    /// Follows a build to its end, and tells what happens. A build that cannot begin is cancelled after a while, and its
-    /// outcome says why (JC-21).
+    /// Follows a build to its end, and tells what happens. A build that cannot begin is removed after a while, and its
+    /// outcome says why (JC-21). One that the user wants to end is left as it is: whoever submitted it knows what else
+    /// there is to remove.
     pub fn follow(
         &self,
         id: &str,
         control: &Control,
         tell: &mut (dyn FnMut(Event) + Send),
     ) -> Result<Followed, ClusterError> {
-        self.runtime.block_on(self.api.follow(id, control, tell))
+        self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                wish = control.wished() => Ok(match wish {
+                    Wish::Detach => Followed::Detached,
+                    Wish::Cancel => Followed::ToTheEnd(Outcome::Cancelled),
+                }),
+                outcome = self.api.follow(id, tell) => outcome.map(Followed::ToTheEnd),
+            }
+        })
     }
 }
 
@@ -148,22 +170,20 @@ impl Server {
     async fn follow(
         self: &Arc<Self>,
         id: &str,
-        control: &Control,
         tell: &mut (dyn FnMut(Event) + Send),
-    ) -> Result<Followed, ClusterError> {
+    ) -> Result<Outcome, ClusterError> {
         let (lines, mut said) = mpsc::channel(256);
         let mut pump = Pump::new(lines);
         let mut told: Option<State> = None;
         let mut stuck: Option<Instant> = None;
         let mut notices = Vec::new();
-        let mut wishes = control.0.subscribe();
         let mut pause = self.patience.pause;
         // From the outside in: each turn of this loop knows all anew, then hears of changes until a watch breaks.
         'anew: loop {
             let Some(mut build) = self.look_up(id).await? else {
                 pump.finish(&BTreeMap::new());
                 drain(&mut said, tell).await;
-                return Ok(Followed::ToTheEnd(Outcome::Gone));
+                return Ok(Outcome::Gone);
             };
             let mut changes = self.watch(&build).await;
             let mut heard = Instant::now();
@@ -182,27 +202,19 @@ impl Server {
                     pump.finish(&build.pods);
                     drain(&mut said, tell).await;
                     self.keep_result(&build, &outcome).await;
-                    return Ok(Followed::ToTheEnd(outcome));
+                    return Ok(outcome);
                 }
                 if told.as_ref() != Some(&state) {
                     tell(Event::State(state.clone()));
                 }
                 if let Some(waiting) = self.lost_patience(&state, &mut stuck) {
                     self.end(id).await?;
-                    return Ok(Followed::ToTheEnd(Outcome::Rejected(waiting)));
+                    return Ok(Outcome::Rejected(waiting));
                 }
                 let is_pending = matches!(state, State::Pending(_));
                 told = Some(state);
                 tokio::select! {
                     biased;
-                    _ = wishes.changed() => match *wishes.borrow_and_update() {
-                        Some(Wish::Detach) => return Ok(Followed::Detached),
-                        Some(Wish::Cancel) => {
-                            self.end(id).await?;
-                            return Ok(Followed::ToTheEnd(Outcome::Cancelled));
-                        }
-                        None => {}
-                    },
                     Some(line) = said.recv() => tell_line(line, tell),
                     change = changes.next() => match build.hear(change, tell) {
                         Heard::News => {

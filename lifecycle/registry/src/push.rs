@@ -132,6 +132,12 @@ impl RegistryUpload {
         settled
     }
 
+    /// Sends a layer and waits until it is there. Returns the bytes that were sent.
+    pub(crate) fn send(mut self, layer: Arc<dyn Layer>) -> Result<u64, Error> {
+        self.layer(layer);
+        Ok(self.settle()?.sent)
+    }
+
     fn put_member(&mut self, image: &Image) -> Result<Receipt, Error> {
         let (manifest, tally) = self.complete(image)?;
         let digest = manifest.descriptor.digest.clone();

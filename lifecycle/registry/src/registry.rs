@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Method;
 use lifecycle_image::{
-    Artifact, Descriptor, Digest, Image, NoProgress, Progress, Reference, Repository, Sink, Source,
+    Artifact, Descriptor, Digest, Image, Layer, NoProgress, Progress, Reference, Repository, Sink, Source,
     TransferError, TransferErrorKind, Upload,
 };
 use tokio::sync::Semaphore;
@@ -116,6 +116,14 @@ impl Registry {
         self.wait(push::check_write(&self.inner.transport, repository), || {
             format!("cannot write to {repository}")
         })
+    }
+
+    /// Sends a layer, which no image has yet, to the repository of `image`. Returns how many bytes that took: none when it
+    /// is there already.
+    pub fn send_layer(&self, layer: Arc<dyn Layer>, image: &Reference) -> Result<u64, TransferError> {
+        RegistryUpload::begin(self.clone(), std::slice::from_ref(image))
+            .and_then(|upload| upload.send(layer))
+            .map_err(|error| error.during(format!("cannot send a layer to {}", image.repository())))
     }
 
     /// Deletes the manifest or index that `reference` stands for, under all its tags.

@@ -3,6 +3,7 @@
 mod client;
 mod control_plane;
 mod doctor;
+mod interruption;
 mod jobs;
 mod restrictions;
 mod source;

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
     DropAnswer,
     /// Nothing comes for so long, then the connection is closed.
     Stall(Duration),
+    /// Nothing comes until [`FakeCluster::release`]; then the request is carried out.
+    Hold,
     /// A stream is closed after so many bytes.
     Cut(usize),
 }
@@ -53,6 +55,9 @@ pub(crate) struct World {
     /// Lines with their times, by `pod/container`.
     logs: BTreeMap<String, Vec<String>>,
     faults: VecDeque<(String, String, Fault)>,
+    /// How many requests have been held so far, and how often those that were held have been released.
+    held: usize,
+    releases: usize,
     seen: Vec<Seen>,
     /// What was sent into pods.
     uploads: Vec<Vec<u8>>,
@@ -127,6 +132,22 @@ impl FakeCluster {
         self.world()
             .faults
             .push_back((method.to_owned(), target.to_owned(), fault));
+    }
+
+    /// Waits until so many requests were held.
+    pub(crate) fn wait_until_held(&self, count: usize) {
+        for _ in 0..6000 {
+            if self.world().held >= count {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        panic!("only {} requests were held", self.world().held);
+    }
+
+    /// Lets requests that are held go on.
+    pub(crate) fn release(&self) {
+        self.change(|world| world.releases += 1);
     }
 
     /// Waits for a Job that may run, and gives its name.

@@ -33,6 +33,10 @@ pub(super) fn serve(connection: &mut Connection, request: &Request, shared: &Sha
     shared.changed.notify_all();
     let cut = match &fault {
         None | Some(Fault::DropAnswer) => None,
+        Some(Fault::Hold) => {
+            hold(shared);
+            None
+        }
         Some(Fault::Drop) => return Ok(false),
         Some(Fault::Stall(pause)) => {
             thread::sleep(*pause);
@@ -113,6 +117,18 @@ pub(super) fn serve(connection: &mut Connection, request: &Request, shared: &Sha
             Ok(false)
         }
     }
+}
+
+/// Waits for the next release.
+fn hold(shared: &Shared) {
+    let mut world = shared.world.lock().unwrap();
+    world.held += 1;
+    let releases = world.releases;
+    drop(
+        shared
+            .changed
+            .wait_while(world, |world| world.releases == releases),
+    );
 }
 
 /// Takes a source as the receiver in a pod does.

@@ -118,6 +118,8 @@ pub enum Action {
     Header(&'static str, String),
     /// Waits before it answers.
     Delay(Duration),
+    /// Takes the request and does nothing with it until [`FakeRegistry::release`].
+    Hold,
     /// Sends the body in so many parts with pauses between them.
     Drip(usize, Duration),
 }
@@ -144,6 +146,8 @@ struct State {
     rules: Vec<Rule>,
     /// Targets of requests that are answered later.
     delayed: Vec<String>,
+    /// How often held requests were released.
+    releases: usize,
     seen: Vec<Seen>,
     blobs: BTreeMap<(String, Digest), Vec<u8>>,
     manifests: BTreeMap<(String, String), (String, Vec<u8>)>,
@@ -223,6 +227,17 @@ impl FakeRegistry {
             .iter()
             .filter(|target| target.contains(part))
             .count()
+    }
+
+    /// Lets requests that are held go on.
+    pub fn release(&self) {
+        self.state.lock().unwrap().releases += 1;
+    }
+
+    /// The names and digests of the manifests that are there, of all repositories.
+    pub fn manifests(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap();
+        state.manifests.keys().map(|(_, name)| name.clone()).collect()
     }
 
     /// The requests as `METHOD target status` lines, for messages.

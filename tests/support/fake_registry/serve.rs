@@ -29,6 +29,9 @@ pub(super) fn serve(
         state.lock().unwrap().delayed.push(request.target.clone());
         thread::sleep(pause);
     }
+    if let Some(Action::Hold) = action {
+        hold(request, state);
+    }
     let mut answer = match &action {
         Some(Action::Answer(status, headers, body)) => {
             let answer = Answer::new(*status).body(body.clone());
@@ -62,6 +65,18 @@ pub(super) fn serve(
     }
     connection.send(request, &answer)?;
     Ok(true)
+}
+
+/// Waits for the next release.
+fn hold(request: &Request, state: &Mutex<State>) {
+    let releases = {
+        let mut state = state.lock().unwrap();
+        state.delayed.push(request.target.clone());
+        state.releases
+    };
+    while state.lock().unwrap().releases == releases {
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn drip(connection: &mut Connection, answer: &Answer, parts: usize, pause: Duration) -> io::Result<()> {

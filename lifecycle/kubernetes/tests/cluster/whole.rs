@@ -4,7 +4,9 @@ use std::io::{Seek, Write};
 use std::time::Duration;
 
 use lifecycle_image::Digest;
-use lifecycle_kubernetes::{ClusterError, Event, Followed, Manifests, Outcome, SourceArchive, State, Wish};
+use lifecycle_kubernetes::{
+    ClusterError, Control, Event, Followed, Manifests, Outcome, SourceArchive, State, Wish,
+};
 use serde_json::json;
 
 use crate::samples::{ID, Site, follow, submission};
@@ -160,13 +162,25 @@ fn the_users_wish_ends_following_jc_24() {
     let following = follow(site.client());
     following.wait_for(|event| matches!(event, Event::State(_)));
     following.control.wish(Wish::Cancel);
-    assert_eq!(
-        following.end().end.unwrap(),
-        Followed::ToTheEnd(Outcome::Cancelled)
-    );
+    let cancelled = Followed::ToTheEnd(Outcome::Cancelled);
+    assert_eq!(following.end().end.unwrap(), cancelled);
+    // Whoever submitted it removes it.
+    site.client().delete(ID).unwrap();
     let world = site.server.world();
     assert!(world.object("jobs", ID).is_none());
     assert!(world.object("secrets", ID).is_none());
+}
+
+#[test]
+fn a_wish_is_heard_by_whoever_follows_later_and_while_the_server_is_away_jc_24() {
+    let site = Site::new();
+    let client = site.client();
+    client.submit(&Manifests::of(&submission())).unwrap();
+    site.server.stop();
+    let control = Control::default();
+    control.wish(Wish::Detach);
+    let followed = client.follow(ID, &control, &mut |event| panic!("{event:?}"));
+    assert_eq!(followed.unwrap(), Followed::Detached);
 }
 
 #[test]
