@@ -39,11 +39,6 @@ pub trait Layer: Send + Sync + fmt::Debug {
     /// The media type, which is known from the start.
     fn media_type(&self) -> MediaType;
 
-    /// The registry repository that the layer is read from, whose image needs it and so has it now.
-    fn home(&self) -> Option<&Repository> {
-        None
-    }
-
     /// Registry repositories that are known to have held the blob, the latest first, for mounting it across
     /// repositories. Never waits.
     fn origins(&self) -> Vec<Repository> {
@@ -148,10 +143,6 @@ impl Layer for DescribedLayer {
 
     fn media_type(&self) -> MediaType {
         self.layer.media_type()
-    }
-
-    fn home(&self) -> Option<&Repository> {
-        self.layer.home()
     }
 
     fn origins(&self) -> Vec<Repository> {

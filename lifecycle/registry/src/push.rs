@@ -2,6 +2,8 @@
 
 mod blob;
 mod feed;
+mod holdings;
+mod parcel;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -13,7 +15,8 @@ use lifecycle_image::{
 };
 use tokio::task::JoinSet;
 
-use self::blob::{Parcel, Sent};
+pub(crate) use self::holdings::Holdings;
+use self::parcel::{Parcel, Sent};
 use crate::bridge::broken_off;
 use crate::pull::{CONTENT_DIGEST, content_digest};
 use crate::registry::Inner;
@@ -40,16 +43,21 @@ pub struct Attachment {
 /// An image on its way to one or more repositories.
 ///
 /// Every layer is a task of its own, which sends it to one repository after another: the second of the same registry
-/// mounts what the first has got. Dropping the upload ends the tasks.
+/// takes over what the first has got. Dropping the upload ends the tasks.
 pub(crate) struct RegistryUpload {
     registry: Registry,
     names: Vec<Reference>,
     repositories: Arc<[Repository]>,
-    tasks: JoinSet<Result<Vec<Sent>, Error>>,
+    tasks: JoinSet<Result<Delivered, Error>>,
     given: GivenLayers,
+    /// What was not sent because a repository is known to have it.
+    assumed: Vec<(Parcel, Repository)>,
     /// Why a task could not even be started.
     broken: Option<Error>,
 }
+
+/// A layer, and what became of it in one repository after another.
+type Delivered = (Parcel, Vec<(Repository, Sent)>);
 
 impl RegistryUpload {
     pub(crate) fn begin(registry: Registry, names: &[Reference]) -> Result<Self, Error> {
@@ -70,6 +78,7 @@ impl RegistryUpload {
             repositories: repositories.into(),
             tasks: JoinSet::new(),
             given: GivenLayers::default(),
+            assumed: Vec::new(),
             broken: None,
         })
     }
@@ -83,12 +92,37 @@ impl RegistryUpload {
         let mut tally = self.settle()?;
         let config = image.encode_config()?;
         let manifest = image.encode_manifest()?;
-        self.start(document_layer(&config));
+        // It is hardly larger than the question whether it is there, and it seldom is.
+        let config = Parcel::new(document_layer(&config), self.registry.progress()).unasked();
+        self.start(config, Arc::clone(&self.repositories));
         tally.add(self.settle()?);
         Ok((manifest, tally))
     }
 
-    fn start(&mut self, layer: Arc<dyn Layer>) {
+    /// Writes a manifest. If it is refused, a registry may have lost what it is believed to have: that is handed in
+    /// again, and asked for this time.
+    fn put_trusting(
+        &mut self,
+        tally: &mut Tally,
+        put: impl Fn(&Self) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let refused = match put(self) {
+            Err(error) if !self.assumed.is_empty() && matches!(error.status(), Some(400 | 404)) => error,
+            written => return written,
+        };
+        tracing::debug!(%refused, "blobs that should be there are looked for");
+        for repository in self.repositories.iter() {
+            self.registry.inner.holdings.forget(&Place::origin(repository));
+        }
+        for (parcel, repository) in std::mem::take(&mut self.assumed) {
+            tally.existed -= 1;
+            self.start(parcel, [repository].into());
+        }
+        tally.add(self.settle()?);
+        put(self)
+    }
+
+    fn start(&mut self, parcel: Parcel, repositories: Arc<[Repository]>) {
         let runtime = match self.registry.inner.bridge.handle() {
             Ok(runtime) => runtime,
             Err(error) => {
@@ -97,15 +131,12 @@ impl RegistryUpload {
             }
         };
         let inner = Arc::clone(&self.registry.inner);
-        let repositories = Arc::clone(&self.repositories);
-        let progress = Arc::clone(self.registry.progress());
         let send = async move {
             let mut sent = Vec::new();
-            for (number, repository) in repositories.iter().enumerate() {
-                let parcel = Parcel::new(Arc::clone(&layer), Arc::clone(&progress), &repositories[..number]);
-                sent.push(parcel.send(&inner, repository).await?);
+            for repository in repositories.iter() {
+                sent.push((repository.clone(), parcel.send(&inner, repository).await?));
             }
-            Ok(sent)
+            Ok((parcel, sent))
         };
         self.tasks.spawn_on(send, &runtime);
     }
@@ -115,12 +146,16 @@ impl RegistryUpload {
         if let Some(error) = self.broken.take() {
             return Err(error);
         }
-        let tasks = &mut self.tasks;
+        let (tasks, assumed) = (&mut self.tasks, &mut self.assumed);
         let wait = async {
             let mut tally = Tally::default();
-            while let Some(sent) = tasks.join_next().await {
-                for sent in sent.map_err(broken_off)?? {
+            while let Some(done) = tasks.join_next().await {
+                let (parcel, sent) = done.map_err(broken_off)??;
+                for (repository, sent) in sent {
                     tally.count(sent);
+                    if sent == Sent::Assumed {
+                        assumed.push((parcel.clone(), repository));
+                    }
                 }
             }
             Ok(tally)
@@ -139,22 +174,39 @@ impl RegistryUpload {
     }
 
     fn put_member(&mut self, image: &Image) -> Result<Receipt, Error> {
-        let (manifest, tally) = self.complete(image)?;
-        let digest = manifest.descriptor.digest.clone();
-        let transport = &self.registry.inner.transport;
-        let repositories = Arc::clone(&self.repositories);
-        self.registry.inner.bridge.wait(async {
-            for repository in repositories.iter() {
-                let place = Place::origin(repository);
-                transport.put_manifest(&place, digest.as_str(), &manifest).await?;
-            }
-            Ok(())
-        })?;
+        let (manifest, mut tally) = self.complete(image)?;
+        self.put_trusting(&mut tally, |upload| upload.put_digest(&manifest))?;
         Ok(tally.receipt(Vec::new(), &manifest.descriptor))
     }
 
+    fn put_image(&mut self, image: &Image) -> Result<Receipt, Error> {
+        let (manifest, mut tally) = self.complete(image)?;
+        self.put_trusting(&mut tally, |upload| upload.put_names(&manifest))?;
+        Ok(tally.receipt(self.names.clone(), &manifest.descriptor))
+    }
+
+    fn put_index(&mut self, index: &Index) -> Result<Receipt, Error> {
+        let tally = self.settle()?;
+        let document = index.encode().map_err(ImageError::from)?;
+        self.put_names(&document)?;
+        Ok(tally.receipt(self.names.clone(), &document.descriptor))
+    }
+
+    /// Writes a manifest without a name into every repository.
+    fn put_digest(&self, manifest: &RawDocument) -> Result<(), Error> {
+        let identifier = manifest.descriptor.digest.as_str();
+        let transport = &self.registry.inner.transport;
+        self.registry.inner.bridge.wait(async {
+            for repository in self.repositories.iter() {
+                let place = Place::origin(repository);
+                transport.put_manifest(&place, identifier, manifest).await?;
+            }
+            Ok(())
+        })
+    }
+
     /// Writes a document under all names, in their order.
-    fn put_names(self, document: &RawDocument, tally: Tally) -> Result<Receipt, Error> {
+    fn put_names(&self, document: &RawDocument) -> Result<(), Error> {
         let descriptor = &document.descriptor;
         let transport = &self.registry.inner.transport;
         self.registry.inner.bridge.wait(async {
@@ -178,8 +230,7 @@ impl RegistryUpload {
                 }
             }
             Ok(())
-        })?;
-        Ok(tally.receipt(self.names, descriptor))
+        })
     }
 
     fn attempt(&self) -> String {
@@ -192,7 +243,8 @@ impl Upload for RegistryUpload {
     fn layer(&mut self, layer: Arc<dyn Layer>) {
         // Registries do not take layers that may not be distributed; manifests point elsewhere for them.
         if !layer.media_type().is_foreign() && self.given.is_new(&layer) {
-            self.start(layer);
+            let parcel = Parcel::new(layer, self.registry.progress());
+            self.start(parcel, Arc::clone(&self.repositories));
         }
     }
 
@@ -202,20 +254,13 @@ impl Upload for RegistryUpload {
     }
 
     fn finish(mut self: Box<Self>, image: &Image) -> Result<Receipt, TransferError> {
-        let attempt = self.attempt();
-        self.complete(image)
-            .and_then(|(manifest, tally)| self.put_names(&manifest, tally))
-            .map_err(|error| error.during(attempt))
+        self.put_image(image)
+            .map_err(|error| error.during(self.attempt()))
     }
 
     fn finish_index(mut self: Box<Self>, index: &Index) -> Result<Receipt, TransferError> {
-        let attempt = self.attempt();
-        self.settle()
-            .and_then(|tally| {
-                let document = index.encode().map_err(ImageError::from)?;
-                self.put_names(&document, tally)
-            })
-            .map_err(|error| error.during(attempt))
+        self.put_index(index)
+            .map_err(|error| error.during(self.attempt()))
     }
 }
 
@@ -231,7 +276,7 @@ impl Tally {
     fn count(&mut self, sent: Sent) {
         match sent {
             Sent::Bytes(bytes) => self.sent += bytes,
-            Sent::Existed => self.existed += 1,
+            Sent::Existed | Sent::Assumed => self.existed += 1,
             Sent::Mounted => self.mounted += 1,
         }
     }
@@ -303,18 +348,10 @@ impl Transport {
 /// Begins an upload and cancels it: whoever can do that can push.
 pub(crate) async fn check_write(transport: &Transport, repository: &Repository) -> Result<(), Error> {
     let place = Place::origin(repository);
-    let session = blob::begin(transport, &place).await?;
-    let target = Target::Url(session.url);
-    let cancel = Request::new(
-        Method::DELETE,
-        target,
-        Scopes::push(&place.path),
-        &[200, 202, 204],
-    );
-    if let Err(error) = transport.send_once(&place, &cancel).await {
-        // Not all registries can cancel; sessions end on their own.
-        tracing::debug!(%error, "an upload could not be cancelled");
-    }
+    blob::begin(transport, &place)
+        .await?
+        .cancel(transport, &place)
+        .await;
     Ok(())
 }
 
@@ -331,7 +368,7 @@ pub(crate) async fn attach(
         .map(|(media_type, bytes)| RawDocument::new(media_type.clone(), Arc::clone(bytes)))
         .collect();
     for document in files.iter().chain([&config]) {
-        let parcel = Parcel::new(document_layer(document), Arc::new(NoProgress), &[]);
+        let parcel = Parcel::new(document_layer(document), &(Arc::new(NoProgress) as _));
         parcel.send(&inner, repository).await?;
     }
     let manifest = Manifest {

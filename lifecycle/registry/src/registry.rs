@@ -11,13 +11,13 @@ use lifecycle_image::{
 use tokio::sync::Semaphore;
 
 use crate::bridge::Bridge;
-use crate::push::RegistryUpload;
+use crate::push::{Holdings, RegistryUpload};
 use crate::transport::{Place, Request, Scopes, Target, Transport};
 use crate::{Error, Settings, push};
 
 /// Every registry there is, as [`Settings`] say they are to be spoken to.
 ///
-/// Clones share connections, tokens and threads. The methods wait; they must not be called from an asynchronous
+/// Clones share connections, tokens, threads, and what is known about blobs. The methods wait; they must not be called from an asynchronous
 /// task, but may be called from any number of threads.
 ///
 /// ```no_run
@@ -46,6 +46,7 @@ pub(crate) struct Inner {
     pub(crate) bridge: Bridge,
     /// Uploads under way.
     pub(crate) uploads: Arc<Semaphore>,
+    pub(crate) holdings: Holdings,
 }
 
 impl Registry {
@@ -63,6 +64,7 @@ impl Registry {
                 transport: Arc::new(transport),
                 bridge: Bridge::default(),
                 uploads: Arc::new(Semaphore::new(parallel)),
+                holdings: Holdings::default(),
             }),
             progress: Arc::new(NoProgress),
         })

@@ -1,5 +1,7 @@
 //! Lists that come in pages.
 
+use std::collections::BTreeSet;
+
 use http::{Method, header};
 use lifecycle_image::Repository;
 use reqwest::Response;
@@ -7,9 +9,13 @@ use serde::Deserialize;
 use url::Url;
 
 use crate::Error;
-use crate::transport::{Place, Request, Scopes, Target, Transport, is_same_origin, shown};
+use crate::transport::{Place, Request, Scopes, Target, Transport, shown};
 
-/// Pages that are read of one list. A registry that has more goes round in circles.
+/// Bytes that are read of one list: a million tags or so. A registry that sends more would never end.
+const MAX_LIST: usize = 64 * 1024 * 1024;
+/// Bytes of one page.
+const MAX_PAGE: usize = 4 * 1024 * 1024;
+/// Pages that are read of one list.
 const MAX_PAGES: usize = 10_000;
 
 #[derive(Deserialize)]
@@ -41,19 +47,36 @@ impl Transport {
     ) -> Result<Vec<T>, Error> {
         let mut pages = Vec::new();
         let mut target = first;
+        let mut read = BTreeSet::new();
+        let mut left = MAX_LIST;
         loop {
             let request = Request::new(Method::GET, target, Scopes::pull(&place.path), &[200]);
             let response = self.send(place, &request).await?;
+            let url = response.url().clone();
+            let bad = |reason: String| Error::Malformed {
+                url: shown(&url),
+                reason,
+            };
             let next = next_page(&response)?;
-            pages.push(self.read_list(response).await?);
+            let page = self.read_whole(response, MAX_PAGE).await?;
+            let parsed = serde_json::from_slice(&page)
+                .map_err(|error| bad(format!("it is not the list that was asked for: {error}")))?;
+            pages.push(parsed);
+            read.insert(url.clone());
+            left = left
+                .checked_sub(page.len())
+                .filter(|_| pages.len() < MAX_PAGES)
+                .ok_or_else(|| {
+                    bad(format!(
+                        "the list has no end: {} pages of it were read",
+                        pages.len()
+                    ))
+                })?;
             match next {
-                Some(url) if pages.len() < MAX_PAGES => target = Target::Url(url),
-                Some(url) => {
-                    return Err(Error::Malformed {
-                        url: shown(&url),
-                        reason: format!("the list has more than {MAX_PAGES} pages"),
-                    });
+                Some(next) if read.contains(&next) => {
+                    return Err(bad("its next page has been read already".to_owned()));
                 }
+                Some(next) => target = Target::Url(next),
                 None => return Ok(pages),
             }
         }
@@ -84,9 +107,6 @@ fn next_page(response: &Response) -> Result<Option<Url>, Error> {
     own.set_query(url.query());
     if url.host_str() != own.host_str() {
         return Err(bad("its next page is on another host"));
-    }
-    if own == *response.url() || !is_same_origin(&own, response.url()) {
-        return Err(bad("its next page is the same page"));
     }
     Ok(Some(own))
 }

@@ -35,6 +35,8 @@ pub struct Options {
     pub referrers: bool,
     /// Tags on one page of the list, if it has pages.
     pub page: Option<usize>,
+    /// Every page of its lists leads to another one, and is this many bytes long.
+    pub endless: Option<usize>,
     /// The smallest piece it takes.
     pub smallest_piece: Option<u64>,
     /// It sends blobs whole, whatever range was asked for.
@@ -260,6 +262,17 @@ impl FakeRegistry {
         let key = (repository.to_owned(), digest.clone());
         self.state.lock().unwrap().blobs.insert(key, bytes.to_vec());
         digest
+    }
+
+    /// Loses a blob, as a collection of garbage does that came too early.
+    pub fn lose_blob(&self, repository: &str, digest: &Digest) {
+        let key = (repository.to_owned(), digest.clone());
+        self.state.lock().unwrap().blobs.remove(&key);
+    }
+
+    /// Forgets the uploads that have begun.
+    pub fn forget_uploads(&self) {
+        self.state.lock().unwrap().sessions.clear();
     }
 
     /// A blob that is there.

@@ -108,10 +108,6 @@ impl Layer for RemoteLayer {
         self.descriptor.media_type.clone()
     }
 
-    fn home(&self) -> Option<&Repository> {
-        Some(&self.repository)
-    }
-
     fn origins(&self) -> Vec<Repository> {
         vec![self.repository.clone()]
     }

@@ -6,7 +6,6 @@ use http::{HeaderMap, Method, header};
 use lifecycle_image::{
     Artifact, Descriptor, Digest, Image, Index, Manifest, MediaType, RawDocument, Reference, Repository,
 };
-use reqwest::Response;
 
 use super::RemoteLayer;
 use crate::transport::{Place, Request, Scopes, Target, Transport, shown};
@@ -186,6 +185,13 @@ impl Registry {
         let manifest =
             Manifest::parse(&document.bytes, &media_type).map_err(|cause| Error::document(name(), cause))?;
         let config = transport.config(&place, &manifest.config).await?;
+        // What may not be distributed is named here and lies elsewhere.
+        let layers = manifest
+            .layers
+            .iter()
+            .filter(|layer| !layer.media_type.is_foreign());
+        let named = layers.chain([&manifest.config]);
+        self.inner.holdings.note(&place, named.map(|blob| &blob.digest));
         // Blobs are looked for first where the manifest came from.
         let others = transport
             .readable(repository)
@@ -242,19 +248,4 @@ pub(crate) fn content_digest(headers: &HeaderMap) -> Option<Digest> {
 
 fn number(headers: &HeaderMap, name: &header::HeaderName) -> Option<u64> {
     headers.get(name)?.to_str().ok()?.parse().ok()
-}
-
-impl Transport {
-    /// Reads an answer that is a list in JSON.
-    pub(crate) async fn read_list<T: serde::de::DeserializeOwned>(
-        &self,
-        response: Response,
-    ) -> Result<T, Error> {
-        let url = shown(response.url());
-        let bytes = self.read_whole(response, MAX_MANIFEST).await?;
-        serde_json::from_slice(&bytes).map_err(|error| Error::Malformed {
-            url,
-            reason: format!("it is not the list that was asked for: {error}"),
-        })
-    }
 }

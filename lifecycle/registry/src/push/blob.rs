@@ -1,24 +1,20 @@
-//! One blob to one repository.
-//!
-//! In this order: is it there (HEAD)? Can it be taken over from another repository (mount)? Else it is sent, in one
-//! request when its size is known, and as a stream that follows its maker when it is not. An answer of 202 to a mount
-//! is the beginning of an upload as good as any other.
+//! One blob to one repository: in one request when its size is known, and as a stream that follows its maker when it is
+//! not.
 //!
 //! A blob that fails on the way begins again. What was sent in pieces goes on where the registry says it stopped.
 
 use std::sync::Arc;
 
 use http::{Method, header};
-use lifecycle_image::{Descriptor, Layer, Outcome, Progress, Repository, Step};
+use lifecycle_image::{Descriptor, Layer};
 use reqwest::Response;
 use url::Url;
 
 use super::feed::{Feed, Progressed};
+use super::parcel::exists;
 use crate::Error;
 use crate::bridge::blocking;
-use crate::error::Again;
 use crate::pull::content_digest;
-use crate::registry::Inner;
 use crate::transport::{Place, Request, Scopes, Target, Transport, location, shown};
 
 /// Pieces that are sent when a registry does not take a blob in one request, and nobody said how large they may be.
@@ -26,14 +22,6 @@ const PIECE: u64 = 32 * 1024 * 1024;
 /// The smallest piece that a registry takes, except the last.
 const CHUNK_MIN_LENGTH: &str = "oci-chunk-min-length";
 const OCTETS: &str = "application/octet-stream";
-
-/// What became of a blob.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sent {
-    Bytes(u64),
-    Existed,
-    Mounted,
-}
 
 /// An upload that a registry has begun.
 #[derive(Debug, Clone)]
@@ -47,7 +35,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    fn begun(response: &Response) -> Result<Self, Error> {
+    pub(super) fn begun(response: &Response) -> Result<Self, Error> {
         let smallest = response.headers().get(CHUNK_MIN_LENGTH);
         let smallest = smallest.and_then(|value| value.to_str().ok()?.parse().ok());
         Ok(Self {
@@ -56,98 +44,38 @@ impl Session {
             smallest: smallest.unwrap_or(0),
         })
     }
-}
 
-/// A layer to be sent.
-pub(super) struct Parcel {
-    layer: Arc<dyn Layer>,
-    progress: Arc<dyn Progress>,
-    /// Repositories that have it already.
-    sent_to: Vec<Repository>,
-}
-
-impl Parcel {
-    /// `sent_to` are repositories that have it already.
-    pub(super) fn new(layer: Arc<dyn Layer>, progress: Arc<dyn Progress>, sent_to: &[Repository]) -> Self {
-        Self {
-            layer,
-            progress,
-            sent_to: sent_to.to_vec(),
+    /// Ends an upload that is not needed.
+    pub(super) async fn cancel(self, transport: &Transport, place: &Place) {
+        let scopes = Scopes::push(&place.path);
+        let cancel = Request::new(Method::DELETE, Target::Url(self.url), scopes, &[200, 202, 204]);
+        if let Err(error) = transport.send_once(place, &cancel).await {
+            // Not all registries can cancel; sessions end on their own.
+            tracing::debug!(%error, "an upload could not be cancelled");
         }
-    }
-
-    pub(super) async fn send(&self, inner: &Inner, repository: &Repository) -> Result<Sent, Error> {
-        // A layer that may turn out to be an old one is neither opened nor given a place before that is known.
-        let layer = Arc::clone(&self.layer);
-        let origins = blocking(move || {
-            layer.decided();
-            layer.origins()
-        })
-        .await?;
-        let permit = inner.uploads.acquire().await;
-        let transport = &*inner.transport;
-        let place = Place::origin(repository);
-        // Looked at only now: a layer that waited for its turn may have been finished meanwhile.
-        let known = self.layer.known();
-        let name = known.as_ref().map_or("layer", |known| known.digest.as_str());
-        let size = known.as_ref().map(|known| known.size);
-        let meter = Progressed::new(self.progress.begin(Step::Upload, name, size));
-        let mut session = None;
-        if let Some(descriptor) = &known {
-            // An image of this repository has it, so nobody needs to be asked.
-            let is_here = self.layer.home() == Some(repository);
-            if is_here || exists(transport, &place, descriptor).await? {
-                meter.meter.finish(Outcome::Existed);
-                return Ok(Sent::Existed);
-            }
-            let same_registry = |origin: &&Repository| {
-                origin.registry() == repository.registry() && origin.path() != repository.path()
-            };
-            if let Some(origin) = self.sent_to.iter().chain(&origins).find(same_registry) {
-                match mount(transport, &place, descriptor, origin).await? {
-                    Mount::Done => {
-                        meter.meter.finish(Outcome::Mounted);
-                        return Ok(Sent::Mounted);
-                    }
-                    Mount::Begun(begun) => session = Some(begun),
-                    Mount::Refused => {}
-                }
-            }
-        }
-        let delivery = Delivery {
-            transport,
-            place: &place,
-            layer: &self.layer,
-            known,
-            meter: meter.clone(),
-            session,
-            piece: transport.settings.chunk,
-        };
-        let bytes = delivery.run().await?;
-        meter.meter.finish(Outcome::Done);
-        drop(permit);
-        Ok(Sent::Bytes(bytes))
     }
 }
 
 /// A blob on its way.
-struct Delivery<'a> {
-    transport: &'a Transport,
-    place: &'a Place,
-    layer: &'a Arc<dyn Layer>,
-    known: Option<Descriptor>,
-    meter: Progressed,
-    session: Option<Session>,
+pub(super) struct Delivery<'a> {
+    pub(super) transport: &'a Transport,
+    pub(super) place: &'a Place,
+    pub(super) layer: &'a Arc<dyn Layer>,
+    /// What is known of it before it is read.
+    pub(super) known: Option<Descriptor>,
+    pub(super) meter: Progressed,
+    /// An upload that has begun already.
+    pub(super) session: Option<Session>,
     /// Larger blobs are sent in pieces of this size.
-    piece: Option<u64>,
+    pub(super) piece: Option<u64>,
 }
 
 impl Delivery<'_> {
-    async fn run(mut self) -> Result<u64, Error> {
+    pub(super) async fn run(mut self) -> Result<Descriptor, Error> {
         let mut tries = 1;
         loop {
             let error = match self.attempt().await {
-                Ok(descriptor) => return Ok(descriptor.size),
+                Ok(descriptor) => return Ok(descriptor),
                 Err(error) => error,
             };
             if error.status() == Some(413) && self.piece.is_none() {
@@ -166,7 +94,7 @@ impl Delivery<'_> {
             if let Some(descriptor) = self.layer.known()
                 && exists(self.transport, self.place, &descriptor).await?
             {
-                return Ok(descriptor.size);
+                return Ok(descriptor);
             }
             let before = self.session.as_ref().map_or(0, |session| session.offset);
             self.session = self.resume().await;
@@ -327,56 +255,6 @@ fn restartable(error: Error) -> Error {
             }
         }
         _ => error,
-    }
-}
-
-/// Whether a repository has a blob.
-async fn exists(transport: &Transport, place: &Place, descriptor: &Descriptor) -> Result<bool, Error> {
-    let target = Target::Route(format!("blobs/{}", descriptor.digest));
-    // The token of the upload that may follow serves for this as well.
-    let request = Request::new(Method::HEAD, target, Scopes::push(&place.path), &[200]);
-    match transport.send(place, &request).await {
-        Ok(response) => {
-            let length = response.headers().get(header::CONTENT_LENGTH);
-            let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-            // A blob of another size is damage; sending it again mends it.
-            Ok(length.is_none_or(|length| length == descriptor.size))
-        }
-        Err(error) if error.is_not_found() => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-enum Mount {
-    Done,
-    Begun(Session),
-    Refused,
-}
-
-/// Asks a registry to take a blob over from another of its repositories.
-async fn mount(
-    transport: &Transport,
-    place: &Place,
-    descriptor: &Descriptor,
-    origin: &Repository,
-) -> Result<Mount, Error> {
-    let route = format!(
-        "blobs/uploads/?mount={}&from={}",
-        descriptor.digest,
-        origin.path()
-    );
-    // Whoever may not read the source may not mount from it.
-    let scopes = Scopes::push(&place.path).and(Scopes::pull(origin.path()));
-    let request = Request::new(Method::POST, Target::Route(route), scopes, &[201, 202]);
-    match transport.send(place, &request).await {
-        Ok(response) if response.status().as_u16() == 201 => Ok(Mount::Done),
-        Ok(response) => Ok(Mount::Begun(Session::begun(&response)?)),
-        // A mount is an offer. Whatever a registry has against it, the blob can still be sent.
-        Err(error) if error.status().is_some() && error.again() == Again::Never => {
-            tracing::debug!(%error, "not mounted");
-            Ok(Mount::Refused)
-        }
-        Err(error) => Err(error),
     }
 }
 

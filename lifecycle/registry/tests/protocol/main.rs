@@ -25,6 +25,10 @@ mod wire;
 #[cfg(test)]
 mod auth;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod holdings;
+#[cfg(test)]
 mod proxies;
 #[cfg(test)]
 mod pull;

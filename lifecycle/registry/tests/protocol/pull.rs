@@ -337,15 +337,16 @@ fn tags_come_in_pages() {
         registry().tags(&none).unwrap_err().kind,
         TransferErrorKind::NotFound
     );
-    // A list that leads to itself, or away, ends.
+    // A list that leads to itself, in a circle, or away, ends.
     for link in [
+        "</v2/x/tags/list?n=2&last=b>",
         "</v2/x/tags/list?n=1000>",
         "<http://elsewhere.test/v2/x/tags/list>",
     ] {
         fake.rule(
             "GET",
             "tags/list",
-            1,
+            2,
             Action::Header("Link", format!("{link}; rel=\"next\"")),
         );
         assert_eq!(

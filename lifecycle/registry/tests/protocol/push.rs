@@ -26,7 +26,7 @@ fn methods(fake: &FakeRegistry) -> Vec<String> {
 }
 
 #[test]
-fn a_new_blob_costs_three_requests_and_an_old_one_costs_one() {
+fn a_new_blob_costs_three_requests_an_old_one_one_and_a_known_one_none() {
     let fake = FakeRegistry::start();
     let registry = registry();
     let content = noise(1, 3_000_000);
@@ -39,17 +39,24 @@ fn a_new_blob_costs_three_requests_and_an_old_one_costs_one() {
     assert_eq!(receipt.digest, image.digest().unwrap());
     assert_eq!(receipt.names, [reference(&name)]);
     let blob = ["HEAD blobs", "POST uploads", "PUT uploads"];
-    assert_eq!(methods(&fake), [&blob[..], &blob, &["PUT manifests"]].concat());
+    // The configuration is sent without asking.
+    let end = ["POST uploads", "PUT uploads", "PUT manifests"];
+    assert_eq!(methods(&fake), [&blob[..], &end].concat());
     let put = &fake.seen()[2];
     assert_eq!(put.headers["content-length"], "3000000");
     assert!(!put.headers.contains_key("transfer-encoding"));
     assert!(put.target.contains("state=x&digest="), "{}", put.target);
     assert_eq!(fake.seen()[1].headers["content-length"], "0");
     fake.forget();
-    // Unchanged: one HEAD for each blob, and the manifest.
+    // Who sent it knows that it is there.
     let receipt = push(&registry, &image, &[&name]).unwrap();
     assert_eq!((receipt.sent, receipt.existed), (0, 2));
-    assert_eq!(methods(&fake), ["HEAD blobs", "HEAD blobs", "PUT manifests"]);
+    assert_eq!(methods(&fake), ["PUT manifests"]);
+    fake.forget();
+    // Anybody else asks for each layer.
+    let receipt = push(&crate::samples::registry(), &image, &[&name]).unwrap();
+    assert_eq!((receipt.sent, receipt.existed), (config.descriptor.size, 1));
+    assert_eq!(methods(&fake), [&["HEAD blobs"][..], &end].concat());
     let pulled = pull(&registry, &name).unwrap();
     assert_eq!(read_layer(&pulled, 0).unwrap(), content);
 }

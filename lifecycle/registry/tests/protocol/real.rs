@@ -117,7 +117,7 @@ fn push_pull_mount_and_delete() {
     assert_eq!(read_layer(&pulled, 0).unwrap(), content);
     // What was pulled from one repository is mounted into another.
     let mounted = push(&registry, &pulled, &[&real.name("c:t")]).unwrap();
-    assert_eq!(mounted.mounted, 2);
+    assert_eq!(mounted.mounted, 3);
     let repository = reference(&real.name("a/b")).repository().clone();
     let mut tags = registry.tags(&repository).unwrap();
     tags.sort();

@@ -60,16 +60,17 @@ fn blobs_on_another_host_get_no_authorization() {
     let digest = image.layers()[0].descriptor().unwrap().digest;
     storage.put_blob("s", &content);
     let elsewhere = format!("http://{}/v2/s/blobs/{digest}?signature=s3cret", alias(&storage));
-    fake.rule(
-        "GET",
-        digest.as_str(),
-        1000,
-        Action::Answer(307, vec![("Location", elsewhere)], Vec::new()),
-    );
     // The challenge comes first: the rule would hide it.
     let pulled = pull(&registry, &format!("{}/a:t", fake.address())).unwrap();
-    assert_eq!(read_layer(&pulled, 0).unwrap(), content);
+    for status in [301, 302, 303, 307, 308] {
+        let redirect = Action::Answer(status, vec![("Location", elsewhere.clone())], Vec::new());
+        fake.rule("GET", digest.as_str(), 1, redirect);
+        assert_eq!(read_layer(&pulled, 0).unwrap(), content, "{status}");
+    }
+    assert_eq!(storage.count("GET", digest.as_str()), 5);
     no_secret_reached(&storage);
+    let redirect = Action::Answer(307, vec![("Location", elsewhere)], Vec::new());
+    fake.rule("GET", digest.as_str(), 1000, redirect);
     assert!(
         fake.seen()
             .iter()
