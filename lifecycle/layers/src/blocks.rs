@@ -14,6 +14,7 @@ use crate::PackError;
 #[derive(Debug)]
 pub(crate) struct Block {
     bytes: Vec<u8>,
+    length: usize,
     home: Sender<Vec<u8>>,
 }
 
@@ -21,7 +22,7 @@ impl Deref for Block {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[..self.length]
     }
 }
 
@@ -53,25 +54,24 @@ impl Pool {
         }
     }
 
-    /// Empty memory for a block; waits until there is some.
+    /// Memory for a block, to be written over: what is in it means nothing. Waits until there is some.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         let recycled = match self.free.try_recv() {
             Ok(bytes) => Some(bytes),
             Err(TryRecvError::Empty) if self.unborn == 0 => self.free.recv().ok(),
             Err(_) => None,
         };
-        let Some(mut bytes) = recycled else {
+        recycled.unwrap_or_else(|| {
             self.unborn = self.unborn.saturating_sub(1);
-            return Vec::with_capacity(self.size);
-        };
-        bytes.clear();
-        bytes
+            vec![0; self.size]
+        })
     }
 
-    /// Makes a block of memory that came from the pool.
-    pub(crate) fn fill(&self, bytes: Vec<u8>) -> Arc<Block> {
+    /// Makes a block of the first bytes of memory that came from the pool.
+    pub(crate) fn fill(&self, bytes: Vec<u8>, length: usize) -> Arc<Block> {
         Arc::new(Block {
             bytes,
+            length,
             home: self.home.clone(),
         })
     }
@@ -81,6 +81,7 @@ impl Pool {
 pub(crate) struct BlockWriter<F> {
     pool: Pool,
     current: Vec<u8>,
+    filled: usize,
     emitted: bool,
     emit: F,
 }
@@ -92,6 +93,7 @@ impl<F: FnMut(Arc<Block>) -> bool> BlockWriter<F> {
         Self {
             pool,
             current,
+            filled: 0,
             emitted: false,
             emit,
         }
@@ -99,14 +101,15 @@ impl<F: FnMut(Arc<Block>) -> bool> BlockWriter<F> {
 
     /// Hands on the last, shorter block. There is always at least one block, even of nothing.
     pub(crate) fn finish(mut self) -> Result<(), PackError> {
-        if !self.current.is_empty() || !self.emitted {
-            self.hand_on(Vec::new()).map_err(PackError::Output)?;
+        if self.filled > 0 || !self.emitted {
+            self.hand_on().map_err(PackError::Output)?;
         }
         Ok(())
     }
 
-    fn hand_on(&mut self, next: Vec<u8>) -> io::Result<()> {
-        let block = self.pool.fill(std::mem::replace(&mut self.current, next));
+    fn hand_on(&mut self) -> io::Result<()> {
+        let length = std::mem::take(&mut self.filled);
+        let block = self.pool.fill(std::mem::take(&mut self.current), length);
         self.emitted = true;
         if (self.emit)(block) {
             Ok(())
@@ -118,12 +121,14 @@ impl<F: FnMut(Arc<Block>) -> bool> BlockWriter<F> {
 
 impl<F: FnMut(Arc<Block>) -> bool> Write for BlockWriter<F> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.current.len() == self.pool.size {
-            self.hand_on(Vec::new())?;
+        if self.filled == self.current.len() {
+            self.hand_on()?;
             self.current = self.pool.take();
         }
-        let taken = bytes.len().min(self.pool.size - self.current.len());
-        self.current.extend_from_slice(&bytes[..taken]);
+        let room = &mut self.current[self.filled..];
+        let taken = bytes.len().min(room.len());
+        room[..taken].copy_from_slice(&bytes[..taken]);
+        self.filled += taken;
         Ok(taken)
     }
 

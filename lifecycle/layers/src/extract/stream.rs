@@ -8,7 +8,7 @@ use crossbeam_channel::{Receiver, Sender};
 use flate2::bufread::MultiGzDecoder;
 use lifecycle_image::{Compression, Meter};
 
-use super::{BLOCK, ExtractError};
+use super::ExtractError;
 use crate::FormatError;
 use crate::blocks::{Block, Pool};
 
@@ -31,16 +31,30 @@ pub(super) fn decompress(
     };
     loop {
         let mut bytes = pool.take();
-        match plain.by_ref().take(BLOCK as u64).read_to_end(&mut bytes) {
+        let length = match fill(&mut *plain, &mut bytes) {
             Ok(0) => return,
-            Ok(_) => {}
+            Ok(length) => length,
             Err(error) => return drop(to_parser.send(Err(error))),
-        }
-        let block = pool.fill(bytes);
+        };
+        let block = pool.fill(bytes, length);
         if to_hash.send(Arc::clone(&block)).is_err() || to_parser.send(Ok(block)).is_err() {
             return;
         }
     }
+}
+
+/// Reads until `bytes` are full or there are no more. Asking for all that fits lets a plain tar go past every buffer.
+fn fill(plain: &mut dyn Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < bytes.len() {
+        match plain.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
 }
 
 /// The tar in `stored`. Without `compression`, it is told from the first bytes.
