@@ -477,6 +477,11 @@ fn wrong_arguments_end_with_3_1_3() {
         ),
         (
             "exporter",
+            "-image r x",
+            "failed to resolve inputs: -image is unsupported",
+        ),
+        (
+            "exporter",
             "-layers l",
             "failed to parse arguments: at least one image argument is required",
         ),

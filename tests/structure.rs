@@ -296,6 +296,9 @@ const SPECIFICATION_RULES: &[(&str, usize)] = &[
     ("LCI", 5),
     ("RGX", 2),
     ("PRJ", 9),
+    // Where specification and reference disagree, and wrong inputs (lifecycle.md 1.2 to 1.4).
+    ("X", 30),
+    ("BAD", 18),
 ];
 
 /// What a row says in place of a test begins with one of these.

@@ -64,10 +64,8 @@ impl Log {
 
     /// What was written, and under which names: the lines that scripts cut the digest from.
     pub(super) fn images(self, report: &ReportToml) {
-        let id = report.digest.as_deref().or(report.image_id.as_deref());
-        self.say(Level::Info, &format!("*** Images ({}):", id.unwrap_or_default()));
-        for name in &report.tags {
-            self.say(Level::Info, &format!("      {name}"));
+        for (level, text) in image_lines(report) {
+            self.say(level, &text);
         }
     }
 
@@ -97,6 +95,32 @@ impl Log {
             write(stream, line.as_bytes());
         }
     }
+}
+
+/// The lines about a written image. A daemon's image id is shortened in the first, as its tools show it.
+fn image_lines(report: &ReportToml) -> Vec<(Level, String)> {
+    let (kind, id, shown) = match (&report.digest, &report.image_id) {
+        (Some(digest), _) => ("Digest", digest.as_str(), digest.as_str()),
+        (None, Some(id)) => ("Image ID", id.as_str(), short(id)),
+        (None, None) => ("Digest", "", ""),
+    };
+    let mut lines = vec![(Level::Info, format!("*** Images ({shown}):"))];
+    lines.extend(
+        report
+            .tags
+            .iter()
+            .map(|name| (Level::Info, format!("      {name}"))),
+    );
+    lines.push((Level::Debug, format!("\n*** {kind}: {id}")));
+    let size = report.manifest_size;
+    lines.extend(size.map(|size| (Level::Debug, format!("\n*** Manifest Size: {size}"))));
+    lines
+}
+
+/// The first twelve digits of an image id.
+fn short(id: &str) -> &str {
+    let digits = id.strip_prefix("sha256:").unwrap_or(id);
+    digits.get(..12).unwrap_or(digits)
 }
 
 /// A log that nobody reads is no reason to stop.
@@ -192,6 +216,47 @@ mod tests {
             (color, Level::Info, (Stream::Out, "text\n")),
         ] {
             assert_eq!(log.line(level, "text"), Some((line.0, line.1.to_owned())));
+        }
+    }
+
+    #[test]
+    fn written_images_are_told_as_scripts_look_for_them_1_5() {
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let in_registry = ReportToml {
+            tags: vec!["r.test/app:1".to_owned(), "r.test/app:2".to_owned()],
+            digest: Some(digest.clone()),
+            manifest_size: Some(569),
+            ..ReportToml::default()
+        };
+        let in_daemon = ReportToml {
+            image_id: in_registry.digest.clone(),
+            digest: None,
+            manifest_size: None,
+            ..in_registry.clone()
+        };
+        let names = ["      r.test/app:1", "      r.test/app:2"].map(str::to_owned);
+        for (report, told, in_detail) in [
+            (
+                in_registry,
+                format!("*** Images ({digest}):"),
+                vec![
+                    format!("\n*** Digest: {digest}"),
+                    "\n*** Manifest Size: 569".to_owned(),
+                ],
+            ),
+            (
+                in_daemon,
+                "*** Images (0123456789ab):".to_owned(),
+                vec![format!("\n*** Image ID: {digest}")],
+            ),
+        ] {
+            let lines = image_lines(&report);
+            let of = |level: Level| -> Vec<String> {
+                let of_level = lines.iter().filter(|(own, _)| *own == level);
+                of_level.map(|(_, text)| text.clone()).collect()
+            };
+            assert_eq!(of(Level::Info), [&[told], &names[..]].concat());
+            assert_eq!(of(Level::Debug), in_detail);
         }
     }
 

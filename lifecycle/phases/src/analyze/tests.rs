@@ -169,7 +169,11 @@ fn run_image_choice_run_01_run_04_run_05() {
         };
         let found = analyze(&world.analyze_options(), &images, None, &crate::Quiet);
         let found = found.map(|report| report.analyzed.run_image.unwrap().image.unwrap());
-        let found = found.map_err(|error| error.exit_code().number());
+        let found = found.map_err(|error| {
+            let told = "failed to find accessible run image\n  x.example/gone: ";
+            assert!(error.to_string().starts_with(told), "{error}");
+            error.exit_code().number()
+        });
         assert_eq!(found.as_deref(), chosen.as_ref().copied(), "{run_toml}");
     }
     world.write("run.toml", "");

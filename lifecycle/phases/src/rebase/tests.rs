@@ -274,6 +274,10 @@ fn images_that_buildpacks_did_not_make_are_refused_with_3_reb_04() {
     world.push(APP_IMAGE, &app);
     let error = run(&world, &world.rebase_options(None)).unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::InvalidArguments);
+    assert_eq!(
+        error.to_string(),
+        "-run-image is required when there is no run image metadata available"
+    );
     let error = run(&world, &world.rebase_options(Some(RUN_IMAGE))).unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::Rebase);
 }

@@ -264,6 +264,81 @@ fn ten_thousand_layers_of_metadata_are_restored_bad_input() {
     assert!(world.path("layers/a/layer-9999.toml").exists());
 }
 
+/// Files as lifecycles of older, this and later versions write them.
+#[test]
+fn an_analyzed_toml_of_any_version_is_restored_from_bad_input() {
+    let world = world();
+    let layer = "[metadata]\n[[metadata.buildpacks]]\nkey = 'a'\nversion = '1'\n\
+        [metadata.buildpacks.layers.x]\nsha = 'sha256:1'\nlaunch = true\n";
+    for (version, rest) in [
+        (
+            "0.7",
+            "[image]\nreference = 'r/app@sha256:0'\n[run-image]\nreference = 'r/run@sha256:1'\n",
+        ),
+        ("without a run image", "[image]\nreference = ''\n"),
+        (
+            "0.12",
+            "[run-image]\nreference = 'r/run@sha256:1'\nimage = 'r/run'\n[run-image.target]\nos = 'linux'\n\
+             arch = 'arm'\narch-variant = 'v7'\n",
+        ),
+        ("0.13", "[build-image]\nreference = 'r/build'\nextend = true\n"),
+        (
+            "later",
+            "later = 1\n[run-image]\nreference = 'r/run@sha256:1'\nlater = {}\n[later-image]\nreference = 'x'\n",
+        ),
+    ] {
+        // Keys without a table come first.
+        let (first, tables) = rest.split_at(rest.find('[').unwrap());
+        world.write("layers/analyzed.toml", &format!("{first}{layer}{tables}"));
+        let report = run(&world, &world.restore_options()).unwrap();
+        assert_eq!(report.layers[0].restored, Restored::Metadata, "{version}");
+    }
+    for broken in ["[image", "image = 1\n", "[metadata]\nbuildpacks = 'none'\n"] {
+        world.write("layers/analyzed.toml", broken);
+        let error = run(&world, &world.restore_options()).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Generic);
+        let text = crate::reporter::explain(&error);
+        assert!(text.contains("layers/analyzed.toml:"), "{text}");
+    }
+}
+
+#[test]
+fn a_cache_whose_label_is_broken_costs_a_warning_res_09() {
+    let world = world();
+    analyzed(&world, &AnalyzedToml::default());
+    let told = |text: &str| {
+        let lines = world.recorder.lines();
+        lines.iter().filter(|line| line.contains(text)).count()
+    };
+    for (number, label) in ["{", "7", "{\"buildpacks\": 7}", ""].into_iter().enumerate() {
+        world.write("cache/committed/io.buildpacks.lifecycle.cache.metadata", label);
+        let report = run(&world, &world.restore_options()).unwrap();
+        assert_eq!(report.layers, []);
+        assert_eq!(told("/cache is not used: "), number + 1, "{label:?}");
+        // The same as the label of an image.
+        let image = Image::empty(&world.platform);
+        let image = lifecycle_image::mutate::configure(image, |config| {
+            config.set_label(lifecycle_spec::label::CACHE, label);
+        });
+        world.push("registry.example/broken-cache", &image);
+        let cache = CacheOptions {
+            image: Some(crate::CacheImage {
+                reference: "registry.example/broken-cache".parse().unwrap(),
+                source: &world.store,
+                sink: &world.store,
+                access: None,
+                platform: &world.platform,
+            }),
+            ..CacheOptions::default()
+        };
+        let options = world.restore_options();
+        let report = restore(&options, Some(&world.images()), None, &cache, &*world.recorder).unwrap();
+        assert_eq!(report.layers, []);
+        let image = "warning: the cache image registry.example/broken-cache:latest is not used: ";
+        assert_eq!(told(image), number + 1, "{label:?}");
+    }
+}
+
 /// A source whose layers end too early.
 #[derive(Debug)]
 struct Truncated<'a>(&'a World);
