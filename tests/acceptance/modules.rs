@@ -348,7 +348,14 @@ fn a_builder_is_made_of_packages_and_others_read_it_bu_04() {
         "a=b",
     ];
     let digest = machine.lifecycle(&create).succeeds().stdout();
-    assert_eq!(machine.lifecycle(&create).succeeds().stdout(), digest);
+    // The document may have any name.
+    machine.files(
+        "builder",
+        &[("small.config", toml.as_str()), ("small.toml", toml.as_str())],
+    );
+    let mut other = create;
+    other[2] = "builder/small.config";
+    assert_eq!(machine.lifecycle(&other).succeeds().stdout(), digest);
     machine
         .lifecycle(&["builder", "inspect", "modules/builder"])
         .succeeds()
@@ -369,6 +376,7 @@ fn a_builder_is_made_of_packages_and_others_read_it_bu_04() {
             .says("hello from acme/two");
     };
     build("modules/builder");
+    build("builder/small.toml");
     let flat = [
         "--flatten",
         "acme/one@1.0.0,acme/two@1.0.0",

@@ -44,7 +44,7 @@ pub(crate) struct BuildArguments {
             type=local,dest=DIR and type=tar,dest=FILE|- are the files of the image."
     )]
     pub(crate) output: String,
-    /// Builder image, or a directory with a builder.toml
+    /// Builder image, or a builder.toml or a directory with one
     #[arg(long, short = 'B', value_name = "BUILDER")]
     pub(crate) builder: Option<String>,
     /// Buildpack to use in place of the builder's order: an id of the builder, a directory, an archive, a package

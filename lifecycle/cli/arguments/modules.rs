@@ -31,7 +31,7 @@ pub(crate) enum BuilderCommand {
 /// `lifecycle builder create`
 #[derive(Debug, Args)]
 pub(crate) struct BuilderCreateArguments {
-    /// An embedded builder's name, or a builder.toml
+    /// An embedded builder's name, a builder.toml under any name, or a directory with one
     pub(crate) definition: String,
     /// Name of the builder; may be given several times
     #[arg(long = "tag", short = 't', value_name = "IMAGE", required = true)]
@@ -117,7 +117,7 @@ pub(crate) struct NewArguments {
 /// `lifecycle buildpack package`
 #[derive(Debug, Args)]
 pub(crate) struct PackageArguments {
-    /// A package.toml, or a directory with one or with the module itself
+    /// A package.toml under any name, or a directory with one or with the module itself
     #[arg(default_value = ".")]
     pub(crate) definition: PathBuf,
     /// Name of the package; may be given several times

@@ -1,5 +1,7 @@
 //! `lifecycle builder create|inspect`
 
+use std::path::{Path, PathBuf};
+
 use lifecycle_builder::{
     Address, BuilderError, Definition, Flatten, Folder, Lifecycle, Module, ModuleName, Workbench, fetch,
     fetch_lifecycle, platform, stack,
@@ -30,14 +32,14 @@ pub(crate) fn run(command: &BuilderCommand, session: &Session) -> Result<(), Fai
 }
 
 fn make(arguments: &BuilderCreateArguments, session: &Session) -> Result<(), Failure> {
-    let folder = Folder::find("builder", &arguments.definition, "builder.toml")?;
+    let file = BuilderFile::find(&arguments.definition)?;
     let names: Vec<Reference> = arguments
         .tags
         .iter()
         .map(|tag| tag.parse())
         .collect::<Result<_, _>>()?;
     let destination = session.output(&arguments.output, &names)?;
-    let definition = BuilderDefinition::read(&folder, session)?;
+    let definition = BuilderDefinition::read(&file, session)?;
     let flatten = match arguments.flatten.as_slice() {
         [] => Flatten::Nothing,
         groups => Flatten::Groups(
@@ -87,8 +89,8 @@ pub(crate) fn own_program() -> Program {
 }
 
 /// Makes a builder for this machine from its definition. An embedded stack that the store does not have is made first.
-pub(crate) fn create(folder: &Folder, session: &Session) -> Result<Image, Failure> {
-    let definition = BuilderDefinition::read(folder, session)?;
+pub(crate) fn create(file: &BuilderFile, session: &Session) -> Result<Image, Failure> {
+    let definition = BuilderDefinition::read(file, session)?;
     let target = definition.target_here();
     definition.create(&target, &Flatten::Nothing, &[], session)
 }
@@ -101,19 +103,64 @@ pub(crate) fn warn(flaws: &[Flaw], console: &Console) {
     }
 }
 
-/// A `builder.toml` and where its paths start.
+/// The document that defines a builder, under its usual name or any other.
+#[derive(Debug, Clone)]
+pub(crate) struct BuilderFile {
+    folder: Folder,
+    name: String,
+}
+
+impl BuilderFile {
+    const USUAL: &str = "builder.toml";
+
+    /// What a user names: a file, a directory with a builder.toml, or an embedded builder.
+    pub(crate) fn find(name: &str) -> Result<Self, BuilderError> {
+        let path = Path::new(name);
+        if let (true, Some(file)) = (path.is_file(), path.file_name()) {
+            return Ok(Self {
+                folder: Folder::Disk(path.parent().unwrap_or(Path::new("")).to_owned()),
+                name: file.to_string_lossy().into_owned(),
+            });
+        }
+        Ok(Self {
+            folder: Folder::find("builder", name, Self::USUAL)?,
+            name: Self::USUAL.to_owned(),
+        })
+    }
+
+    /// What it is called in messages: like its folder, if it has its usual name.
+    pub(crate) fn shown(&self) -> String {
+        let folder = self.folder.name().into_owned();
+        if folder.is_empty() || self.name != Self::USUAL {
+            self.path().display().to_string()
+        } else {
+            folder
+        }
+    }
+
+    /// Reads it. The flaws are those that it can be used with.
+    pub(crate) fn parse(&self) -> Result<(BuilderToml, Vec<Flaw>), Failure> {
+        let bytes = self.folder.read(&self.name)?;
+        Ok(BuilderToml::parse(&self.path(), &bytes)?)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join(&self.name)
+    }
+}
+
+/// What a builder is made of, and where its paths start.
 struct BuilderDefinition {
     folder: Folder,
     toml: BuilderToml,
 }
 
 impl BuilderDefinition {
-    fn read(folder: &Folder, session: &Session) -> Result<Self, Failure> {
-        let bytes = folder.read("builder.toml")?;
-        let (toml, warnings) = BuilderToml::parse(&folder.path().join("builder.toml"), &bytes)?;
+    fn read(file: &BuilderFile, session: &Session) -> Result<Self, Failure> {
+        let (toml, warnings) = file.parse()?;
         warn(&warnings, &session.console);
         Ok(Self {
-            folder: folder.clone(),
+            folder: file.folder.clone(),
             toml,
         })
     }

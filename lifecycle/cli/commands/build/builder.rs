@@ -6,7 +6,7 @@ use lifecycle_builder::stack;
 use lifecycle_builder::{BuilderError, Folder, Workbench, read_file};
 use lifecycle_image::{Image, Platform};
 use lifecycle_spec::label::{self, BuilderLabel};
-use lifecycle_spec::{BuilderToml, OrderToml, RunImageEntry, RunToml, StackToml};
+use lifecycle_spec::{OrderToml, RunImageEntry, RunToml, StackToml};
 
 use super::modules::{Asked, Chosen};
 use crate::commands::builder as builders;
@@ -19,7 +19,7 @@ const DEFAULT: &str = "debian-12";
 
 /// A builder that is to be used: a definition to make one from, or an image.
 pub(super) enum Builder {
-    Definition(Folder),
+    Definition(builders::BuilderFile),
     Image(String),
 }
 
@@ -33,11 +33,16 @@ pub(super) struct Made {
 }
 
 impl Builder {
-    /// The builder that a user names: a folder, an embedded one, or an image.
+    /// The builder that a user names: a document or its folder, an embedded one, or an image.
     pub(super) fn choose(name: Option<&str>) -> Result<Self, Failure> {
         let name = name.unwrap_or(DEFAULT);
-        match Folder::find("builder", name, "builder.toml") {
-            Ok(folder) => Ok(Self::Definition(folder)),
+        // Any other file may be called like an image.
+        let path = Path::new(name);
+        if path.is_file() && path.extension().is_none_or(|extension| extension != "toml") {
+            return Ok(Self::Image(name.to_owned()));
+        }
+        match builders::BuilderFile::find(name) {
+            Ok(file) => Ok(Self::Definition(file)),
             Err(BuilderError::Unknown { .. }) => Ok(Self::Image(name.to_owned())),
             Err(error) => Err(error.into()),
         }
@@ -45,11 +50,10 @@ impl Builder {
 
     /// Makes the embedded stack that a definition builds on, unless it is there.
     pub(super) fn make_stack(&self, session: &Session) -> Result<(), Failure> {
-        let Self::Definition(folder) = self else {
+        let Self::Definition(file) = self else {
             return Ok(());
         };
-        let bytes = folder.read("builder.toml")?;
-        let (toml, _) = BuilderToml::parse(&folder.path().join("builder.toml"), &bytes)?;
+        let (toml, _) = file.parse()?;
         for folder in Folder::embedded("stack") {
             let definition = stack::Definition::read(&folder)?;
             let name = definition.reference(stack::Part::Build)?;
@@ -63,12 +67,12 @@ impl Builder {
     /// The builder as an image, with the modules that were asked for.
     pub(super) fn open(&self, asked: &Asked, session: &Session) -> Result<Made, Failure> {
         let (name, image) = match self {
-            Self::Definition(folder) => (folder.name().into_owned(), builders::create(folder, session)?),
+            Self::Definition(file) => (file.shown(), builders::create(file, session)?),
             Self::Image(name) => (name.clone(), session.find(name)?.image(&Platform::host())?),
         };
         let text = image.config().label(label::BUILDER).ok_or_else(|| {
             Failure::new("no-builder", format!("{name} is not a builder: it has no label {}", label::BUILDER))
-                .help("--builder takes a builder image, a directory with a builder.toml, or the name of an embedded one")
+                .help("--builder takes a builder image, a builder.toml or a directory with one, or the name of an embedded one")
         })?;
         let builder = BuilderLabel::parse(text)?;
         let run_images = run_images(&image, builder, session)?;
