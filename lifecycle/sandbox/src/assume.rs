@@ -25,7 +25,7 @@ pub fn assume_user(uid: u32, gid: u32) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    // That another user is final, and holds for all threads, is shown by `tests/cli.rs`, where a creator gives up
+    // That another user is final, and holds for all threads, is shown by `tests/cli/creator.rs`, where a creator gives up
     // root: this process is shared by all tests.
     #[test]
     fn to_become_oneself_is_always_allowed() {

@@ -46,7 +46,7 @@ impl Drop for Canary {
 
 #[test]
 fn no_descriptor_leaks_cve_2024_21626() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let canary = Canary::new(&f);
     // Not close-on-exec, as a careless library would open it.
     let leaky = std::fs::File::open(&canary.directory).unwrap();
@@ -73,7 +73,7 @@ fn no_descriptor_leaks_cve_2024_21626() {
 
 #[test]
 fn stub_cleanup_stays_inside_cve_2024_23652() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let canary = Canary::new(&f);
     let mut run = f.shell(&format!(
         "mv /mnt /moved 2>/dev/null; ln -s {} /mnt; ls -d /moved",
@@ -91,7 +91,7 @@ fn stub_cleanup_stays_inside_cve_2024_23652() {
 
 #[test]
 fn bind_source_link_stays_in_its_stage_cve_2024_1753() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let canary = Canary::new(&f);
     let stage = f.outside("stage");
     symlink("/", stage.join("link")).unwrap();
@@ -114,7 +114,7 @@ fn bind_source_link_stays_in_its_stage_cve_2024_1753() {
 
 #[test]
 fn bind_source_cannot_be_swapped_cve_2024_11218() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let canary = Canary::new(&f);
     let stage = f.outside("stage");
     std::fs::create_dir(stage.join("source")).unwrap();
@@ -137,7 +137,7 @@ fn bind_source_cannot_be_swapped_cve_2024_11218() {
 
 #[test]
 fn mount_target_link_stays_inside_i13() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let canary = Canary::new(&f);
     symlink(canary.directory.join("empty"), f.root.join("target")).unwrap();
     let mut run = f.shell("touch /target/x; ls /target");
@@ -153,13 +153,13 @@ fn mount_target_link_stays_inside_i13() {
 
 #[test]
 fn host_environment_does_not_leak_cve_2021_3602() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     assert_eq!(collect(f.run(&["env"])).unwrap().stdout, "PATH=/bin\n");
 }
 
 #[test]
 fn no_inherited_groups_or_capabilities_cve_2022_2990_cve_2022_27651() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let mut run = f.shell("id -G; grep -E 'Cap(Inh|Amb)' /proc/self/status");
     run.identity = Some(Identity::new(1000, 1000));
     assert_eq!(
@@ -170,7 +170,7 @@ fn no_inherited_groups_or_capabilities_cve_2022_2990_cve_2022_27651() {
 
 #[test]
 fn this_program_cannot_be_reached_or_overwritten_cve_2019_5736() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let own = std::env::current_exe().unwrap();
     let before = std::fs::metadata(&own).unwrap();
     // Through the init process.
@@ -208,7 +208,7 @@ fn this_program_cannot_be_reached_or_overwritten_cve_2019_5736() {
 
 #[test]
 fn masked_paths_cannot_be_redirected_cve_2025_31133() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let canary = Canary::new(&f);
     // A root whose /proc or /dev is a link: refused, not followed.
     for name in ["proc", "dev", "sys"] {
@@ -226,7 +226,7 @@ fn masked_paths_cannot_be_redirected_cve_2025_31133() {
 
 #[test]
 fn secret_leaves_nothing_behind_and_hides_nothing_for_good() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     std::fs::write(f.root.join("etc/token"), "the image's own").unwrap();
     let mut run = f.shell(
         "cat /etc/token; cp /etc/token /tmp/stolen-by-the-step-itself; rm /tmp/stolen-by-the-step-itself",
@@ -253,7 +253,7 @@ fn secret_leaves_nothing_behind_and_hides_nothing_for_good() {
 
 #[test]
 fn no_process_survives_its_step() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.output("setsid sh -c 'sleep 1; touch /tmp/late' >/dev/null 2>&1 & sleep 0.1");
     std::thread::sleep(std::time::Duration::from_millis(1500));
     assert!(!f.root.join("tmp/late").exists());
@@ -261,7 +261,7 @@ fn no_process_survives_its_step() {
 
 #[test]
 fn hosts_processes_are_invisible_and_untouchable() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let own = std::process::id();
     assert_eq!(
         f.output(&format!("test -e /proc/{own}/status && echo seen || echo hidden")),
@@ -275,7 +275,7 @@ fn hosts_processes_are_invisible_and_untouchable() {
 
 #[test]
 fn device_nodes_of_the_root_are_dead() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     mknodat(
         CWD,
         f.root.join("tmp/zero"),
@@ -289,7 +289,7 @@ fn device_nodes_of_the_root_are_dead() {
 
 #[test]
 fn seccomp_refuses_what_reaches_for_the_host() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.install_calls();
     let out = f.output("/bin/calls");
     for line in out.lines() {
@@ -308,7 +308,7 @@ fn seccomp_refuses_what_reaches_for_the_host() {
 /// system that is stacked on the host's root, so that one unmount leaves the host's root where it is.
 #[test]
 fn the_way_up_from_the_root_leads_nowhere() {
-    let fixture = Fixture::new();
+    let Some(fixture) = Fixture::of_root() else { return };
     let file = || Mount {
         target: "/etc/hosts".into(),
         content: Content::File {

@@ -3,7 +3,9 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use lifecycle_sandbox::{Exit, Isolation, Root, Run, SandboxError, Stdio, Streams, UserNamespace};
+use lifecycle_sandbox::{
+    Content, Exit, Isolation, Mount, Root, Run, SandboxError, Stdio, Streams, UserNamespace,
+};
 
 const BUSYBOX: &str = "/bin/busybox";
 
@@ -21,7 +23,12 @@ pub(crate) struct Outcome {
 }
 
 impl Fixture {
-    pub(crate) fn new() -> Self {
+    /// Nothing when the tests do not run as root, which drives all rungs from here, the others' by giving up privileges.
+    pub(crate) fn of_root() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: only root can drive every rung");
+            return None;
+        }
         let temporary = tempfile::tempdir().unwrap();
         assert!(
             Path::new(BUSYBOX).exists(),
@@ -46,7 +53,7 @@ impl Fixture {
         )
         .unwrap();
         std::fs::write(root.join("etc/group"), "root:x:0:\ncnb:x:1000:\n").unwrap();
-        Self { temporary, root }
+        Some(Self { temporary, root })
     }
 
     /// A directory beside the root, which no step may touch.
@@ -231,4 +238,11 @@ fn copy(from: &Path, to: &Path) {
             .unwrap()
             .success()
     );
+}
+
+pub(crate) fn mount(target: &str, content: Content) -> Mount {
+    Mount {
+        target: target.into(),
+        content,
+    }
 }
