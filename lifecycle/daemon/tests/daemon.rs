@@ -176,7 +176,7 @@ fn a_connection_that_was_closed_meanwhile_is_made_again() {
     });
     let daemon = fake.connect();
     // What was sent into a connection cannot be taken back, so its end has to have arrived.
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    fake.wait_until_closed();
     write(&daemon, &image(&["x"]), &["app"]);
     for _ in 0..3 {
         read(&daemon, "app");

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::thread;
+use std::time::Duration;
 
 use lifecycle_daemon::{Address, Daemon};
 use lifecycle_image::{DiffId, Digest};
@@ -33,6 +34,8 @@ struct State {
     /// By id.
     images: BTreeMap<String, Loaded>,
     seen: Vec<String>,
+    /// How many connections have ended on this side.
+    closed: usize,
 }
 
 #[derive(Debug)]
@@ -50,7 +53,10 @@ impl FakeDaemon {
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let state = Arc::clone(&shared);
-                thread::spawn(move || serve(stream, &state, manner));
+                thread::spawn(move || {
+                    serve(stream, &state, manner);
+                    state.lock().unwrap().closed += 1;
+                });
             }
         });
         Self { directory, state }
@@ -87,6 +93,13 @@ impl FakeDaemon {
 
     pub(crate) fn tags(&self) -> Vec<String> {
         self.state.lock().unwrap().tags.keys().cloned().collect()
+    }
+
+    /// Waits until a connection has been closed on this side.
+    pub(crate) fn wait_until_closed(&self) {
+        while self.state.lock().unwrap().closed == 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// How many requests had this in their path.

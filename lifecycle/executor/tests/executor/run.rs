@@ -1,7 +1,7 @@
 //! RUN (section I).
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lifecycle_executor::{DeviceEntitlement, ExecutorError, IsolationMode, NetworkMode};
 use lifecycle_sandbox::Rung;
@@ -271,48 +271,51 @@ fn devices_are_those_that_the_machine_describes_i16() {
 #[test]
 fn processes_do_not_outlive_their_step_kaniko_5_3() {
     let bench = Bench::new();
-    let start = Instant::now();
-    let built = bench.build("FROM busybox\nRUN setsid sh -c 'sleep 20; touch /late' & true\n");
-    assert!(start.elapsed() < Duration::from_secs(10));
+    // A build that waited for it would not end today.
+    let built = bench.build("FROM busybox\nRUN setsid sh -c 'sleep 86400; touch /late' & true\n");
     assert!(!built.files().contains_key("late"));
 }
 
 #[test]
 fn stages_run_at_the_same_time_s1() {
     let bench = Bench::new();
-    let start = Instant::now();
-    bench.build(
-        "FROM busybox AS a\nRUN sleep 1\nFROM busybox AS b\nRUN sleep 1 && true\nFROM busybox AS c\nRUN sleep 1; true\n\
-         FROM scratch\nCOPY --from=a /etc /a\nCOPY --from=b /etc /b\nCOPY --from=c /etc /c\n",
-    );
-    assert!(
-        start.elapsed() < Duration::from_millis(2900),
-        "{:?}",
-        start.elapsed()
-    );
+    // Each stage says that it is there, and waits for the other two.
+    let stage = |name: &str| {
+        let meet = format!("touch /meet/{name}; i=0; until [ -e /meet/a -a -e /meet/b -a -e /meet/c ]");
+        let wait = "do i=$((i+1)); [ $i -lt 1200 ]; sleep 0.1; done";
+        format!(
+            "FROM busybox AS {name}\nRUN --mount=type=cache,id=meet,target=/meet set -e; {meet}; {wait}\n"
+        )
+    };
+    let stages = stage("a") + &stage("b") + &stage("c");
+    bench.build(&format!(
+        "{stages}FROM scratch\nCOPY --from=a /etc /a\nCOPY --from=b /etc /b\nCOPY --from=c /etc /c\n"
+    ));
 }
 
 #[test]
 fn a_failure_ends_the_other_stages() {
     let bench = Bench::new();
-    let start = Instant::now();
-    let message = bench.fail("FROM busybox AS a\nRUN sleep 30\nFROM busybox AS b\nRUN sleep 0.2; exit 3\nFROM scratch\nCOPY --from=a / /a\nCOPY --from=b / /b\n");
+    // The other one has begun and would not end today.
+    let meet = "RUN --mount=type=cache,id=meet,target=/meet";
+    let message = bench.fail(&format!(
+        "FROM busybox AS a\n{meet} touch /meet/a; sleep 86400\n\
+         FROM busybox AS b\n{meet} until [ -e /meet/a ]; do sleep 0.1; done; exit 3\n\
+         FROM scratch\nCOPY --from=a / /a\nCOPY --from=b / /b\n"
+    ));
     assert!(message.contains("exit code: 3"), "{message}");
-    assert!(start.elapsed() < Duration::from_secs(15));
 }
 
 #[test]
 fn a_build_can_be_cancelled() {
     let bench = Bench::new();
-    let options = bench.options("FROM busybox\nRUN sleep 30\n");
+    let options = bench.options("FROM busybox\nRUN sleep 86400\n");
     let cancellation = options.cancellation.clone();
     std::thread::spawn(move || {
         std::thread::sleep(Duration::from_millis(500));
         cancellation.cancel();
     });
-    let start = Instant::now();
     assert!(matches!(bench.try_build(&options), Err(ExecutorError::Cancelled)));
-    assert!(start.elapsed() < Duration::from_secs(15));
 }
 
 const LADDER: &str = "FROM busybox AS one\nRUN echo 1 > /one && chown 5:6 /one && rm /bin/nc\nCOPY d /d/\nRUN cat /one /d/f && echo 2 > /d/g\n\
@@ -377,7 +380,6 @@ fn images_files_of_accounts_are_bounded_cve_2024_9676() {
         "rm /etc/passwd && ln -s /../../../../etc/shadow /etc/passwd",
         "rm /etc/passwd && dd if=/dev/zero of=/etc/passwd bs=1 count=1 seek=30000000 2>/dev/null",
     ] {
-        let start = Instant::now();
         for user in ["RUN true", "WORKDIR /alices"] {
             let failed = bench
                 .try_build(&bench.options(&format!("FROM busybox\nRUN {command}\nUSER alice\n{user}\n")))
@@ -388,7 +390,6 @@ fn images_files_of_accounts_are_bounded_cve_2024_9676() {
             "FROM busybox\nRUN {command}\nCOPY --chown=alice <<x /x\nx\n"
         ));
         assert!(copy.contains("Dockerfile:3:1"), "{copy}");
-        assert!(start.elapsed() < Duration::from_secs(10), "{command}");
     }
 }
 

@@ -10,7 +10,7 @@ use crate::support::{Fixture, addresses, paths, read, tar};
 /// git refuses to work in a repository of somebody else, so scripts find none, and the files around it are theirs.
 #[test]
 fn scripts_see_no_repository_whoever_owns_it_sl_01_pit_12_pit_15() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let app = f.app(&[
         (".git/HEAD", "ref: refs/heads/main\n"),
         ("vendor/lib/.git/config", "[core]\n"),
@@ -61,7 +61,7 @@ fn scripts_see_no_repository_whoever_owns_it_sl_01_pit_12_pit_15() {
 
 #[test]
 fn a_cache_of_another_user_is_given_to_the_stacks_user_pit_10() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("x", "")]);
     let keeper = f.buildpack(
         "keeper",
@@ -135,7 +135,7 @@ fn build_before(console: &dyn Console, f: &Fixture, buildpack: &str) -> Result<(
 
 #[test]
 fn what_a_script_says_is_shown_while_it_runs_hc_10() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("x", "")]);
     let waiting = "echo waiting; while [ ! -e \"$2/go\" ]; do sleep 0.05; done; echo heard";
     let buildpack = f.buildpack("waiting", &[("compile", waiting)]);
@@ -150,7 +150,7 @@ fn what_a_script_says_is_shown_while_it_runs_hc_10() {
 /// The console is slower than the script, which ends at once after its last words, without a line break.
 #[test]
 fn a_log_is_whole_when_the_build_ends_sb_07() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("x", "")]);
     let talk = "i=0; while [ $i -lt 1000 ]; do i=$((i+1)); echo \"line $i\"; echo \"error $i\" >&2; done; printf 'the last words'";
     for (ending, succeeds) in [("exit 0", true), ("exit 9", false), ("kill -9 $$", false)] {
@@ -178,7 +178,7 @@ fn a_log_is_whole_when_the_build_ends_sb_07() {
 
 #[test]
 fn exports_reach_later_compiles_alone_and_the_cache_is_shared_hc_06_mp_03() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("contract", "")]);
     let look = |script: &str| format!("echo \"{script}: ${{CONTRACT:-nothing}}\" >&2");
     let compile = look("compile") + "; echo \"count: $(cat \"$2/count\")\"";
@@ -204,7 +204,7 @@ fn exports_reach_later_compiles_alone_and_the_cache_is_shared_hc_06_mp_03() {
 
 #[test]
 fn an_unknown_stack_is_handed_on_with_one_warning_hc_20_hc_21() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("contract", "")]);
     for (id, warnings) in [("made-up-7", 1), ("heroku-24", 0)] {
         let stack = Stack {
@@ -228,7 +228,7 @@ fn an_unknown_stack_is_handed_on_with_one_warning_hc_20_hc_21() {
 /// This process has variables, those of cargo among them, and gives none of them away.
 #[test]
 fn scripts_see_no_variable_of_the_caller_hc_03_pit_16() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("x", "")]);
     let names = "env | grep -o '^[A-Za-z_0-9]*=' | sort >\"$1/names\"";
     let looker = f.buildpack("looker", &[("compile", names)]);
@@ -244,7 +244,7 @@ fn scripts_see_no_variable_of_the_caller_hc_03_pit_16() {
 
 #[test]
 fn a_config_var_is_a_file_of_just_its_bytes_hc_04() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("x", "")]);
     let looker = f.buildpack(
         "looker",

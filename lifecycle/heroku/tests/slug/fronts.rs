@@ -25,7 +25,7 @@ fn nothing() -> Cursor<Vec<u8>> {
 
 #[test]
 fn slugbuilder_keeps_slug_procfile_and_cache_sb_05_sl_10() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("contract", ""), ("bin/pre-compile", "#!/bin/sh\necho pre\n")]);
     let (put, cache, source) = (f.path("put"), f.path("kept"), f.path("source"));
     let buildpack = buildpack("contract");
@@ -120,7 +120,7 @@ impl Remote for Addresses {
 
 #[test]
 fn source_slug_and_cache_may_be_behind_addresses_sb_03_sb_05_sb_06_sb_08() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let source = f.app(&[("contract", "")]);
     let elsewhere = Addresses::default();
     let key = |address: &str, bytes| elsewhere.0.lock().unwrap().insert(address.to_owned(), bytes);
@@ -235,7 +235,7 @@ fn slugbuilder(f: &Fixture, elsewhere: &Addresses, own: &[(&str, &str)]) -> Resu
 
 #[test]
 fn slugbuilder_works_in_the_order_that_hooks_and_stores_rely_on_sb_01_sb_02() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let look =
         "#!/bin/sh\necho \"$(basename $0): $(ls -A | sort | tr '\\n' ' '), $(cat $2/count 2>/dev/null)\"\n";
     f.app(&[
@@ -283,7 +283,7 @@ fn slugbuilder_works_in_the_order_that_hooks_and_stores_rely_on_sb_01_sb_02() {
 
 #[test]
 fn a_cache_is_put_only_when_its_content_changed_and_it_is_not_empty_sb_03() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("x", "")]);
     let elsewhere = Addresses::default();
     let puts = |script: &str| {
@@ -308,7 +308,7 @@ fn a_cache_is_put_only_when_its_content_changed_and_it_is_not_empty_sb_03() {
 
 #[test]
 fn the_buildpacks_of_the_image_are_tried_in_the_order_of_their_names_mp_01() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("x", "")]);
     for (name, detect) in [
         ("installed/02_second", "echo Second"),
@@ -336,7 +336,7 @@ fn the_buildpacks_of_the_image_are_tried_in_the_order_of_their_names_mp_01() {
 /// The key is a config var in base64; git gets it as a file that nobody else can read.
 #[test]
 fn a_private_key_reaches_git_mp_04() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("x", "")]);
     std::fs::create_dir(f.path("env")).unwrap();
     let env = f.path("env");
@@ -357,7 +357,7 @@ fn a_private_key_reaches_git_mp_04() {
 
 #[test]
 fn variables_of_the_container_that_change_buildpacks_are_not_handed_on_hc_03_pit_16() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("x", "")]);
     let buildpack = f.buildpack("looker", &[("compile", "env")]);
     let foreign = [
@@ -459,7 +459,7 @@ fn herokuish_imports_parses_starts_and_generates_he_02_he_03_sl_09_sr_01() {
 
 #[test]
 fn a_cache_that_cannot_be_written_is_only_warned_about_sb_08() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("contract", "")]);
     // A file where the directory should be.
     std::fs::write(f.path("kept"), "").unwrap();

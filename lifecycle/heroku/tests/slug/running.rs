@@ -43,7 +43,7 @@ fn outcome(f: &Fixture, mut options: RunOptions) -> (String, Exit) {
 
 #[test]
 fn a_slug_runs_as_it_was_built_sr_02_sr_03_sr_04_sr_05() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("contract", "")]);
     let built = f.build(f.options(&["contract"])).unwrap();
     let expected = "hello from .profile.d on 5000, it's \"$HOME\" `id`\n";
@@ -73,7 +73,7 @@ fn a_slug_runs_as_it_was_built_sr_02_sr_03_sr_04_sr_05() {
 
 #[test]
 fn a_failing_profile_script_is_reported_sr_03() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let slug = f.app(&[
         ("Procfile", "web: echo $A $B\n"),
         (".profile.d/1.sh", "export A=one"),
@@ -101,7 +101,7 @@ fn a_failing_profile_script_is_reported_sr_03() {
 /// `set -e` or `set -u`.
 #[test]
 fn profile_scripts_are_sourced_without_strictness_pit_08() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let slug = f.app(&[
         ("Procfile", "web: echo $A\n"),
         (".profile.d/1.sh", "false; A=$_UNSET_; export A=${A}reached\n"),
@@ -115,7 +115,7 @@ fn profile_scripts_are_sourced_without_strictness_pit_08() {
 /// What `.profile.d` says depends on the machine that the process starts on, not on the one that built the slug.
 #[test]
 fn profile_scripts_ask_the_running_machine_pit_20() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[
         ("Procfile", "web: echo $WEB_CONCURRENCY\n"),
         (".env", "WEB_MEMORY=7\n"),
@@ -138,7 +138,7 @@ fn profile_scripts_ask_the_running_machine_pit_20() {
 
 #[test]
 fn a_release_type_starts_when_it_is_named_pf_07() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let slug = f.app(&[("Procfile", "release: echo migrated\n")]);
     let words: [OsString; 0] = [];
     let error = Start::parse(&words, &slug::processes(&slug).unwrap()).unwrap_err();
@@ -148,7 +148,7 @@ fn a_release_type_starts_when_it_is_named_pf_07() {
 
 #[test]
 fn nothing_needs_to_be_written_to_the_app_sr_07() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let slug = f.app(&[
         (
             "Procfile",
@@ -165,7 +165,7 @@ fn nothing_needs_to_be_written_to_the_app_sr_07() {
 
 #[test]
 fn signals_reach_the_process_sr_06() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     let server = "#!/bin/sh\ntrap 'echo stopped; exit 5' TERM\necho ready\nwhile :; do sleep 0.05; done\n";
     let slug = f.app(&[("Procfile", "web: sh ./server\n"), ("server", server)]);
     let (mut output, input) = std::io::pipe().unwrap();
@@ -189,9 +189,12 @@ fn signals_reach_the_process_sr_06() {
 
 #[test]
 fn several_processes_have_prefixes_and_end_together() {
-    let f = Fixture::new();
-    let procfile = "web: echo on $PORT; sleep 100\nworker: sleep 0.5; echo on $PORT; exit 6\n";
-    let slug = f.app(&[("Procfile", procfile)]);
+    let Some(f) = Fixture::of_root() else { return };
+    // The worker ends when both others have said something.
+    let web = "echo on $PORT; touch said.$PORT; sleep 86400";
+    let wait = "until [ -e said.5000 ] && [ -e said.5001 ]; do sleep 0.05; done";
+    let procfile = format!("web: {web}\nworker: {wait}; echo on $PORT; exit 6\n");
+    let slug = f.app(&[("Procfile", &procfile)]);
     let running = run(options(slug, &["start", "web=2", "worker"]), &f.rooms).unwrap();
     assert_eq!(running.wait(&f.log).unwrap(), Exit::Code(6));
     let log = f.log.take();
@@ -205,7 +208,7 @@ fn several_processes_have_prefixes_and_end_together() {
 
 #[test]
 fn tests_of_an_app_run_with_its_profile_and_variables_hc_09() {
-    let f = Fixture::new();
+    let Some(f) = Fixture::of_root() else { return };
     f.app(&[("contract", "")]);
     let mut vars = ConfigVars::default();
     vars.set("SECRET", "s").unwrap();

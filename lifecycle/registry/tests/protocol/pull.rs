@@ -178,33 +178,30 @@ fn silence_has_an_end_and_a_slow_drip_does_not() {
     let fake = FakeRegistry::start();
     let content = noise(4, 50_000);
     stock(&fake, "a", "t", &[&content]);
-    let (settings, _) = settings();
-    let registry = Registry::new(Settings {
-        timeouts: Timeouts {
-            idle: Duration::from_millis(300),
-            ..Timeouts::default()
-        },
-        ..settings
-    })
-    .unwrap();
+    let with_idle = |idle| {
+        Registry::new(Settings {
+            timeouts: Timeouts {
+                idle,
+                ..Timeouts::default()
+            },
+            ..settings().0
+        })
+        .unwrap()
+    };
     let name = format!("{}/a:t", fake.address());
-    let pulled = pull(&registry, &name).unwrap();
+    // The whole drip takes longer than a silence may.
+    let pulled = pull(&with_idle(Duration::from_secs(3)), &name).unwrap();
     let digest = pulled.layers()[0].descriptor().unwrap().digest;
     fake.rule(
         "GET",
         digest.as_str(),
         1,
-        Action::Drip(10, Duration::from_millis(60)),
+        Action::Drip(10, Duration::from_millis(350)),
     );
     assert_eq!(read_layer(&pulled, 0).unwrap(), content);
     assert_eq!(fake.count("GET", digest.as_str()), 1);
-    fake.rule(
-        "GET",
-        "manifests",
-        1000,
-        Action::Delay(Duration::from_millis(900)),
-    );
-    let error = pull(&registry, &name).unwrap_err();
+    fake.rule("GET", "manifests", 1000, Action::Delay(Duration::from_hours(1)));
+    let error = pull(&with_idle(Duration::from_millis(300)), &name).unwrap_err();
     assert_eq!(error.kind, TransferErrorKind::Unavailable);
     assert!(chain(&error).contains("no answer for 0.3 s"), "{}", chain(&error));
 }

@@ -8,13 +8,14 @@ use std::time::Duration;
 use lifecycle_image::{NoProgress, Source};
 use lifecycle_layers::{Ownership, Refused, Whiteouts};
 
-use super::samples::{Remote, files, image_of, linux, pack, read, write};
+use super::samples::{Remote, files, image_of, linux, pack, prune, read, spawning, write};
 use crate::{Expected, Prune, Sharing, Store, TreeForm};
 
 /// Tells a child what to do: a store's directory, a number of rounds, and a seed.
 const TASK: &str = "LIFECYCLE_STORE_TEST_TASK";
 
 fn work_in_child(store: &Path, rounds: u64, seed: u64) -> Child {
+    let _spawning = spawning();
     Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "tests::crash::child", "--nocapture"])
         .env(TASK, format!("{rounds} {seed} {}", store.display()))
@@ -130,7 +131,7 @@ fn killed_at_any_moment_a_store_holds_nothing_wrong_u12() {
     // Whatever was left behind is garbage, and a prune knows it.
     super::samples::make_old(&store);
     let opened = Store::open(&store).unwrap();
-    opened.prune(&Prune::default()).unwrap();
+    prune(&opened, &Prune::default());
     assert_eq!(opened.usage().unwrap().temporary.count, 0);
     drop(opened);
     work(&store, 3, 9);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use lifecycle_image::{Layer, MediaType, NoProgress, RawDocument, Source};
 use lifecycle_layers::{Ownership, Refused, Whiteouts};
 
-use super::samples::{Remote, files, image_of, linux, make_old, pack, read, reference, write};
+use super::samples::{self, Remote, files, image_of, linux, make_old, pack, read, reference, write};
 use crate::{Expected, Prune, Pruned, Record, Sharing, Store, TreeForm};
 
 fn form() -> TreeForm<'static> {
@@ -26,7 +26,7 @@ fn none() -> Prune {
 
 /// Prunes as another process would, when nobody else has the store open.
 fn prune(directory: &std::path::Path, policy: &Prune) -> Pruned {
-    Store::open(directory).unwrap().prune(policy).unwrap()
+    samples::prune(&Store::open(directory).unwrap(), policy)
 }
 
 /// A store with an image of one layer, extracted, and the same without a name; a record and a cache.

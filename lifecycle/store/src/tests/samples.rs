@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
 use lifecycle_image::{
@@ -14,7 +14,7 @@ use lifecycle_image::{
 };
 use lifecycle_layers::{Contents, FilesLayer, PackError, Packing, Style};
 
-use crate::{Expected, Store};
+use crate::{Expected, Prune, Pruned, Store};
 
 pub(super) fn linux() -> Platform {
     Platform::linux("amd64")
@@ -241,4 +241,19 @@ impl Progress for Counter {
 impl Meter for Counter {
     fn advance(&self, _: u64) {}
     fn finish(&self, _: Outcome) {}
+}
+
+/// A child that another test starts has all locks of this process until it is another program. For this moment a store
+/// seems to be in use that is not.
+static SPAWNING: RwLock<()> = RwLock::new(());
+
+/// For whoever starts a program, until it has started.
+pub(super) fn spawning() -> RwLockWriteGuard<'static, ()> {
+    SPAWNING.write().unwrap()
+}
+
+/// Prunes while nobody starts a program.
+pub(super) fn prune(store: &Store, policy: &Prune) -> Pruned {
+    let _nobody = SPAWNING.read().unwrap();
+    store.prune(policy).unwrap()
 }

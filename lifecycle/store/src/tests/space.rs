@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lifecycle_image::{Compression, NoProgress};
 use lifecycle_layers::Packing;
 
-use super::samples::{BLOCK, Remote, Slow, blob_path, files, image_of, quiet, read, write};
+use super::samples::{BLOCK, Remote, Slow, blob_path, files, image_of, quiet, read, spawning, write};
 use crate::{Expected, Store, StoreError};
 
 /// A small file system of its own, which goes at the end.
@@ -19,6 +19,7 @@ impl Small {
     fn new(size: &str) -> Option<Self> {
         let directory = tempfile::tempdir().unwrap();
         let options = format!("size={size}");
+        let _spawning = spawning();
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &options, "tmpfs"])
             .arg(directory.path())
@@ -39,6 +40,7 @@ impl Small {
 
 impl Drop for Small {
     fn drop(&mut self) {
+        let _spawning = spawning();
         drop(Command::new("umount").arg(self.0.path()).status());
     }
 }

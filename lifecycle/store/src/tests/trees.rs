@@ -12,7 +12,7 @@ use lifecycle_layers::{
     Contents, Entry, OpaqueXattr, Owner, Ownership, PackError, Refused, Style, TarWriter, Whiteouts,
 };
 
-use super::samples::{Counter, blob_path, files, image_of, pack, read};
+use super::samples::{Counter, blob_path, files, image_of, pack, read, spawning};
 use crate::{Expected, Store, StoreError, Tree, TreeForm};
 
 /// A form that every user and file system can have.
@@ -136,6 +136,7 @@ fn a_root_is_what_an_overlay_mount_wants() {
         .collect();
     let merged = directory.path().join("merged");
     std::fs::create_dir(&merged).unwrap();
+    let busy = spawning();
     let mounted = Command::new("mount")
         .args([
             "-t",
@@ -146,6 +147,7 @@ fn a_root_is_what_an_overlay_mount_wants() {
         ])
         .arg(&merged)
         .output();
+    drop(busy);
     if !mounted.is_ok_and(|output| output.status.success()) {
         println!("skipped: overlays cannot be mounted here");
         return;
@@ -154,7 +156,9 @@ fn a_root_is_what_an_overlay_mount_wants() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name())
         .collect();
+    let busy = spawning();
     let unmounted = Command::new("umount").arg(&merged).status().unwrap();
+    drop(busy);
     assert!(unmounted.success());
     assert_eq!(names, ["stays"]);
 }
