@@ -295,7 +295,7 @@ fn a_hostile_archive_is_refused_as_source_and_as_slug_sl_08() {
         ("short.tar", "short.tar: "),
         (
             "device.tar",
-            "the archive holds the device disk, which is no part of an app",
+            "the archive holds the device \"disk\", and devices are refused here",
         ),
     ] {
         let archive = &format!("./{archive}");

@@ -7,12 +7,11 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use lifecycle_image::{Meter, Outcome};
 use lifecycle_layers::tree::{Copying, copy};
-use lifecycle_layers::{ExtractError, ExtractOptions, Ownership, Whiteouts, extract};
+use lifecycle_layers::{Devices, ExtractError, ExtractOptions, Ownership, Whiteouts, extract};
 
 use crate::address::Place;
 use crate::folder::Folder;
 use crate::remote::{open, sentence};
-use crate::slug::refuse_devices;
 use crate::{Address, HerokuError, Remote};
 
 /// A fetched buildpack.
@@ -103,6 +102,7 @@ pub(crate) fn unpack(name: &str, archive: impl Read + Send, into: &Path) -> Resu
     let options = ExtractOptions {
         whiteouts: Whiteouts::Literal,
         ownership: Ownership::Squash,
+        devices: Devices::Refuse,
         ..ExtractOptions::default()
     };
     let mut archive = BufReader::new(archive);
@@ -128,7 +128,7 @@ pub(crate) fn unpack(name: &str, archive: impl Read + Send, into: &Path) -> Resu
         extract(archive, None, target.as_fd(), &options, &NoMeter)
     };
     extracted.map_err(failed)?;
-    refuse_devices(name, into)
+    Ok(())
 }
 
 /// Nobody watches.

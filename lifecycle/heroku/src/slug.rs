@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io::{Read, Write};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use fs_err as fs;
@@ -169,25 +169,6 @@ pub fn largest(directory: &Path) -> Result<Vec<(String, u64)>, HerokuError> {
     sizes.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
     sizes.truncate(LARGEST);
     Ok(sizes)
-}
-
-/// Removes devices from what was unpacked, and says that there were some.
-pub(crate) fn refuse_devices(name: &str, directory: &Path) -> Result<(), HerokuError> {
-    each(directory, &mut |path, is_directory| {
-        let kind = fs::symlink_metadata(path)
-            .map_err(HerokuError::io("read", path))?
-            .file_type();
-        if kind.is_block_device() || kind.is_char_device() {
-            fs::remove_file(path).map_err(HerokuError::io("remove", path))?;
-            let below = path.strip_prefix(directory).unwrap_or(path).display();
-            let reason = format!("the archive holds the device {below}, which is no part of an app");
-            return Err(HerokuError::File {
-                file: name.to_owned(),
-                reason,
-            });
-        }
-        Ok(is_directory)
-    })
 }
 
 #[cfg(test)]

@@ -46,6 +46,8 @@ pub struct ExtractOptions<'a> {
     pub ownership: Ownership<'a>,
     /// What happens when the file system or a missing permission refuses an extended attribute or a device.
     pub refused: Refused,
+    /// What happens to devices.
+    pub devices: Devices,
     /// Bounds against archives that are made to fill disks.
     pub limits: Limits,
     /// The diff ID that the layer must have. It is checked at the end, so the tree is there by then and must be
@@ -109,6 +111,16 @@ pub enum Refused {
     Fail,
     /// It is left out, and [`Extracted::skipped`] says so.
     Skip,
+}
+
+/// What happens to devices.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Devices {
+    /// They are made.
+    #[default]
+    Make,
+    /// They are an error, and none is ever there.
+    Refuse,
 }
 
 /// Bounds; nothing means no bound.
@@ -178,6 +190,12 @@ pub enum ExtractError {
     /// A character device 0:0, which an overlay would take for a whiteout.
     #[error("the archive holds the device 0:0 as {path:?}, which would hide files of other layers")]
     WhiteoutDevice {
+        /// The name.
+        path: String,
+    },
+    /// A device where none is wanted.
+    #[error("the archive holds the device {path:?}, and devices are refused here")]
+    Device {
         /// The name.
         path: String,
     },

@@ -42,8 +42,8 @@ pub use contents::{
 };
 pub use entry::{Device, Entry, Kind, Owner, Xattr};
 pub use extract::{
-    CachedLayer, ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused, Skipped,
-    Whiteouts, decoder, extract, restore,
+    CachedLayer, Devices, ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused,
+    Skipped, Whiteouts, decoder, extract, restore,
 };
 pub use flatten::{FlattenError, MergedLayer, flatten};
 pub use memory::{MemoryGroup, MemoryWatch};

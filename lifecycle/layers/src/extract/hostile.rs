@@ -400,6 +400,31 @@ fn a_device_that_is_a_whiteout_is_refused() {
     assert!(matches!(result, Err(ExtractError::WhiteoutDevice { .. })));
 }
 
+#[test]
+fn devices_are_refused_where_none_is_wanted() {
+    let null = crate::Device { major: 1, minor: 3 };
+    for kind in [Kind::CharDevice(null), Kind::BlockDevice(null)] {
+        let entry = Entry {
+            kind,
+            ..Entry::file(&b"d/null"[..], 0)
+        };
+        let arena = Arena::new();
+        let into = File::open(arena.root()).unwrap();
+        let options = ExtractOptions {
+            ownership: Ownership::Squash,
+            devices: Devices::Refuse,
+            ..ExtractOptions::default()
+        };
+        let tar = archive(&[(entry, b"")]);
+        let result = extract(&tar[..], None, into.as_fd(), &options, &NoProgress);
+        assert!(
+            matches!(&result, Err(ExtractError::Device { path }) if path == "d/null"),
+            "{result:?}"
+        );
+        assert!(!arena.root().join("d/null").exists());
+    }
+}
+
 fn name() -> impl Strategy<Value = String> {
     let part = prop_oneof![
         Just("a"),

@@ -16,7 +16,9 @@ use rustix::io::Errno;
 
 use super::directories::Finish;
 use super::whiteout::WHITEOUT;
-use super::{ExtractError, ExtractOptions, Extracted, Ownership, Refused, Skipped, Whiteouts, stream};
+use super::{
+    Devices, ExtractError, ExtractOptions, Extracted, Ownership, Refused, Skipped, Whiteouts, stream,
+};
 use crate::descent::Identity;
 use crate::entry::{ancestors, show, split};
 use crate::root::Root;
@@ -284,6 +286,9 @@ impl<'a> Placer<'a> {
         device: Option<Device>,
         entry: &ReadEntry,
     ) -> Result<(), ExtractError> {
+        if device.is_some() && self.options.devices == Devices::Refuse {
+            return Err(ExtractError::Device { path: show(at.path) });
+        }
         let number = device.unwrap_or(Device { major: 0, minor: 0 });
         let node = device.map(|device| match kind {
             FileType::BlockDevice => Kind::BlockDevice(device),
