@@ -23,11 +23,6 @@ impl GoDuration {
         self.0
     }
 
-    /// From nanoseconds.
-    pub fn from_nanoseconds(nanoseconds: i64) -> Self {
-        Self(nanoseconds)
-    }
-
     /// Reads decimal numbers with units, as in `-1.5h` or `2m3.25s`; `None` if it is none or too long to count.
     pub fn parse(text: &str) -> Option<Self> {
         let (negative, mut rest) = match text.strip_prefix('-') {

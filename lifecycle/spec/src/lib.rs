@@ -3,7 +3,8 @@
 //! The lifecycle, buildpacks and platforms talk through TOML files and image labels. Here is one module per file,
 //! one type per label, and nothing that acts on them: phases do that.
 //!
-//! - [`PlatformApi`] and [`BuildpackApi`] say what each API version turns on; no other code compares versions.
+//! - [`PlatformApi`] and [`BuildpackApi`] say what each API version turns on; no other code compares versions, except the
+//!   command line's table of the inputs that each phase takes.
 //! - Every file is a type named after it ([`GroupToml`], [`LaunchToml`], …) with `parse(path, bytes)` and, where the
 //!   lifecycle writes it, `to_toml()`. What is wrong with a file is a [`Flaw`]: path, text, bytes and words.
 //! - Every label is a type in [`label`], with `parse(text)` and `to_json()`.

@@ -6,9 +6,7 @@ use std::time::SystemTime;
 
 use fs_err as fs;
 
-use crate::directory::{
-    Directory, RemovedAtEnd, create_private, entries, hashed_name, remove_tree, touch, used,
-};
+use crate::directory::{Directory, RemovedAtEnd, create_private, entries, hashed_name, touch, used};
 use crate::lock::FileLock;
 use crate::{Store, StoreError};
 
@@ -80,18 +78,6 @@ impl Store {
     pub fn caches(&self) -> Result<Vec<CacheEntry>, StoreError> {
         let paths = entries(&self.directory().path("caches"))?;
         Ok(paths.into_iter().filter_map(cache_entry).collect())
-    }
-
-    /// Removes all caches of `key` that nobody uses right now. Says how many.
-    pub fn remove_cache(&self, key: &str) -> Result<usize, StoreError> {
-        let mut removed = 0;
-        for entry in self.caches()?.into_iter().filter(|entry| entry.key == key) {
-            if let Some(doomed) = self.directory().take_cache(&entry.path)? {
-                remove_tree(doomed.path())?;
-                removed += 1;
-            }
-        }
-        Ok(removed)
     }
 
     fn numbered_cache(

@@ -11,7 +11,6 @@ use lifecycle_diagnostics::{Diagnostic, nearest};
 use crate::arguments::{BuildArgs, Globals};
 use crate::directive::is_dockerfile_frontend;
 use crate::dockerfile::{Dockerfile, parse_trigger};
-use crate::environment::Environment;
 use crate::expand::Expander;
 use crate::ignore::Ignore;
 use crate::instruction::Instruction;
@@ -242,11 +241,6 @@ impl<'d> Plan<'d> {
             (StageBase::Scratch, _) | (_, None) => &self.platforms.target,
             (_, Some(platform)) => platform,
         }
-    }
-
-    /// The variables of the global scope with their values, platform ARGs included.
-    pub fn global_values(&self) -> &Environment {
-        &self.globals.values
     }
 
     /// SOURCE_DATE_EPOCH as given by a build argument or a global ARG (M5), not interpreted.

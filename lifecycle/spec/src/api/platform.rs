@@ -76,7 +76,8 @@ impl PlatformApi {
     }
 }
 
-/// What each version turned on, oldest first (cnb.md 1.19, lifecycle.md 1.2).
+/// What each version turned on, oldest first (cnb.md 1.19, lifecycle.md 1.2), besides inputs of phases: the command line's
+/// table of inputs says since when each phase takes which.
 impl PlatformApi {
     // ---- 0.8 ----
 
@@ -88,22 +89,10 @@ impl PlatformApi {
 
     // ---- 0.9 ----
 
-    /// SBOM trees are `sbom/launch/<bp>/…` and `sbom/build/<bp>/…`; 0.8 had `sbom/<bp>/…` (1.14).
-    #[must_use]
-    pub fn splits_sbom_tree(self) -> bool {
-        self >= Self::V0_9
-    }
-
     /// The legacy bill of materials lies in metadata.toml, label and report; later in `sbom.legacy.json` (BTM-02).
     #[must_use]
     pub fn has_legacy_bom_in_metadata(self) -> bool {
         self < Self::V0_9
-    }
-
-    /// The analyzer takes `-launch-cache` and `-skip-layers` (AN-04).
-    #[must_use]
-    pub fn analyzer_reads_layers(self) -> bool {
-        self >= Self::V0_9
     }
 
     /// `SOURCE_DATE_EPOCH` sets the image's creation time (OWN-03).
@@ -152,12 +141,6 @@ impl PlatformApi {
         self >= Self::V0_11
     }
 
-    /// The rebaser takes `-previous-image` (REB-02).
-    #[must_use]
-    pub fn rebases_from_previous_image(self) -> bool {
-        self >= Self::V0_11
-    }
-
     // ---- 0.12 ----
 
     /// `run.toml` instead of `stack.toml`; the run image must be readable (RUN-01).
@@ -169,12 +152,6 @@ impl PlatformApi {
     /// Target data instead of stacks and mixins (AN-09, TGT-04, REB-08).
     #[must_use]
     pub fn has_targets(self) -> bool {
-        self >= Self::V0_12
-    }
-
-    /// OCI layout directories for input and output, experimental (1.15).
-    #[must_use]
-    pub fn has_oci_layout(self) -> bool {
         self >= Self::V0_12
     }
 
@@ -202,12 +179,6 @@ impl PlatformApi {
         self >= Self::V0_12
     }
 
-    /// The restorer takes `-daemon` (lifecycle.md 1.3).
-    #[must_use]
-    pub fn restorer_knows_daemon(self) -> bool {
-        self >= Self::V0_12
-    }
-
     // ---- 0.13 ----
 
     /// Extensions need `CNB_EXPERIMENTAL_MODE` (DET-12).
@@ -219,18 +190,6 @@ impl PlatformApi {
     /// `<generated>/<ext>/{run,build}.Dockerfile` and context folders (DET-11, DKF-03).
     #[must_use]
     pub fn has_generated_contexts(self) -> bool {
-        self >= Self::V0_13
-    }
-
-    /// `-insecure-registry` (AUTH-05).
-    #[must_use]
-    pub fn has_insecure_registries(self) -> bool {
-        self >= Self::V0_13
-    }
-
-    /// The previous cache image stays in the registry (CACHE-05).
-    #[must_use]
-    pub fn keeps_previous_cache_image(self) -> bool {
         self >= Self::V0_13
     }
 
@@ -321,11 +280,9 @@ mod tests {
     #[test]
     fn features_begin_where_the_table_says_1_19() {
         type Feature = fn(PlatformApi) -> bool;
-        let table: [(Feature, PlatformApi); 28] = [
+        let table: [(Feature, PlatformApi); 21] = [
             (PlatformApi::has_sbom_layers, PlatformApi::V0_8),
-            (PlatformApi::splits_sbom_tree, PlatformApi::V0_9),
             (|api| !api.has_legacy_bom_in_metadata(), PlatformApi::V0_9),
-            (PlatformApi::analyzer_reads_layers, PlatformApi::V0_9),
             (PlatformApi::has_source_date_epoch, PlatformApi::V0_9),
             (PlatformApi::has_command_list, PlatformApi::V0_10),
             (PlatformApi::has_extensions, PlatformApi::V0_10),
@@ -333,18 +290,13 @@ mod tests {
             (PlatformApi::has_build_config, PlatformApi::V0_11),
             (PlatformApi::has_lifecycle_sboms, PlatformApi::V0_11),
             (PlatformApi::labels_module_api, PlatformApi::V0_11),
-            (PlatformApi::rebases_from_previous_image, PlatformApi::V0_11),
             (PlatformApi::has_run_toml, PlatformApi::V0_12),
             (PlatformApi::has_targets, PlatformApi::V0_12),
-            (PlatformApi::has_oci_layout, PlatformApi::V0_12),
             (PlatformApi::extends_run_image, PlatformApi::V0_12),
             (PlatformApi::has_history, PlatformApi::V0_12),
             (PlatformApi::has_rebasable, PlatformApi::V0_12),
             (PlatformApi::labels_run_image_name, PlatformApi::V0_12),
-            (PlatformApi::restorer_knows_daemon, PlatformApi::V0_12),
             (PlatformApi::has_generated_contexts, PlatformApi::V0_13),
-            (PlatformApi::has_insecure_registries, PlatformApi::V0_13),
-            (PlatformApi::keeps_previous_cache_image, PlatformApi::V0_13),
             (PlatformApi::records_build_image_extend, PlatformApi::V0_13),
             (PlatformApi::restorer_resolves_run_image, PlatformApi::V0_14),
             (PlatformApi::restores_launch_layers_from_cache, PlatformApi::V0_14),
