@@ -8,6 +8,7 @@ mod arguments;
 mod attestations;
 mod attributes;
 mod caches;
+mod classic;
 #[cfg(feature = "kubernetes")]
 mod cluster;
 #[cfg(not(feature = "kubernetes"))]
@@ -26,6 +27,7 @@ mod origins;
 mod output;
 mod phase;
 mod place;
+mod program;
 mod registry;
 mod remote;
 mod sboms;

@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -97,6 +98,19 @@ impl Interruption {
     pub(crate) fn during(&self, stop: impl Fn() -> bool + Send + 'static) -> Told {
         self.state().tell = Some(Tell::Once(Box::new(stop)));
         Told(self.clone())
+    }
+
+    /// A flag that the first signal raises, for work that looks at it and ends by itself.
+    pub(crate) fn raised_flag(&self) -> (Arc<AtomicBool>, Told) {
+        let flag = Arc::new(AtomicBool::new(false));
+        let told = self.during({
+            let flag = Arc::clone(&flag);
+            move || {
+                flag.store(true, Ordering::Relaxed);
+                true
+            }
+        });
+        (flag, told)
     }
 
     /// While the result lives, every signal is passed on by number.

@@ -15,7 +15,6 @@ use lifecycle_spec::{
 
 use crate::descriptor::{label_entry, label_group};
 use crate::layers::{append, place};
-use crate::package::layers_label;
 use crate::{
     BuilderError, CREATED, Descriptor, Flatten, Kind, Lifecycle, Module, ModuleName, Workbench, check,
 };
@@ -178,9 +177,9 @@ pub fn create(
             config.set_label(key, value);
         }
         for kind in Kind::ALL {
-            if config.label(layers_label(kind)).is_none() {
+            if config.label(kind.layers_label()).is_none() {
                 // Tekton compares the text of an empty one (BU-06).
-                config.set_label(layers_label(kind), "{}");
+                config.set_label(kind.layers_label(), "{}");
             }
         }
         for (key, value) in &definition.labels {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lifecycle_spec::label::{OrderLabelEntry, OrderLabelGroup};
+use lifecycle_spec::label::{self, OrderLabelEntry, OrderLabelGroup};
 use lifecycle_spec::{
     ApiList, BuildpackToml, ExtensionToml, Flaw, ModuleInfo, OrderEntry, OrderGroup, Stack, Target,
 };
@@ -35,6 +35,14 @@ impl Kind {
         match self {
             Self::Buildpack => "buildpack.toml",
             Self::Extension => "extension.toml",
+        }
+    }
+
+    /// The label that says where modules lie in an image.
+    pub(crate) const fn layers_label(self) -> &'static str {
+        match self {
+            Self::Buildpack => label::BUILDPACK_LAYERS,
+            Self::Extension => label::EXTENSION_LAYERS,
         }
     }
 

@@ -13,7 +13,6 @@ use lifecycle_spec::label::{ModuleLayer, ModuleLayers};
 use lifecycle_store::{Expected, Store};
 
 use crate::module::ModuleContent;
-use crate::package::layers_label;
 use crate::{BuilderError, CREATED, Kind, Module, ModuleName};
 
 /// Where layers are made, and who watches.
@@ -106,7 +105,7 @@ pub fn place(
 
     let mut listed: BTreeMap<Kind, ModuleLayers> = BTreeMap::new();
     for kind in Kind::ALL {
-        let label = image.config().label(layers_label(kind));
+        let label = image.config().label(kind.layers_label());
         listed.insert(
             kind,
             label.map_or(Ok(ModuleLayers::default()), ModuleLayers::parse)?,
@@ -161,7 +160,7 @@ pub fn place(
     }
     Ok(mutate::configure(image, |config| {
         for (kind, layers) in listed.into_iter().filter(|(_, layers)| !layers.0.is_empty()) {
-            config.set_label(layers_label(kind), layers.to_json());
+            config.set_label(kind.layers_label(), layers.to_json());
         }
     }))
 }

@@ -44,8 +44,8 @@ impl Package {
             .label(label::PACKAGE)
             .ok_or_else(|| wrong(format!("it has no label {}", label::PACKAGE)))?;
         let main = PackageLabel::parse(text)?;
-        let listed = |kind| {
-            let key = layers_label(kind);
+        let listed = |kind: Kind| {
+            let key = kind.layers_label();
             config
                 .label(key)
                 .map_or(Ok(ModuleLayers::default()), ModuleLayers::parse)
@@ -150,14 +150,6 @@ fn modules_of_layer(
         });
     }
     Ok(modules)
-}
-
-/// The label that says where modules of a kind lie.
-pub(crate) const fn layers_label(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Buildpack => label::BUILDPACK_LAYERS,
-        Kind::Extension => label::EXTENSION_LAYERS,
-    }
 }
 
 /// How a package is made.

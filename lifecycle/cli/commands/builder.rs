@@ -8,7 +8,6 @@ use lifecycle_builder::{
 };
 use lifecycle_diagnostics::{Diagnostic, Source};
 use lifecycle_image::{Image, Platform, Reference};
-use lifecycle_platform::Program;
 use lifecycle_spec::label::{self, BuilderLabel, OrderLabel};
 use lifecycle_spec::{BuilderLifecycle, BuilderModule, BuilderToml, Distro, Flaw, Target};
 use serde_json::{Value, json};
@@ -18,11 +17,9 @@ use crate::commands::stack as stacks;
 use crate::console::{Column, Console, Table};
 use crate::failure::Failure;
 use crate::origins::SessionOrigins;
+use crate::program::own_program;
 use crate::session::Session;
 use crate::transfer;
-
-/// The launcher that every app image gets.
-static LAUNCHER: &[u8] = include_bytes!(env!("LAUNCHER"));
 
 pub(crate) fn run(command: &BuilderCommand, session: &Session) -> Result<(), Failure> {
     match command {
@@ -70,22 +67,10 @@ fn names_of(group: &str) -> Result<Vec<ModuleName>, Failure> {
         .collect::<Result<_, lifecycle_spec::NameError>>()?)
 }
 
-/// This program, also when its path leads to another one by now.
-pub(crate) const OWN_PROGRAM: &str = "/proc/self/exe";
-
 /// This program as the lifecycle of a builder.
 fn own_lifecycle() -> Lifecycle {
     let program = own_program();
     Lifecycle::own(program.version, program.file, program.launcher)
-}
-
-/// This program as the phases of a build.
-pub(crate) fn own_program() -> Program {
-    Program {
-        file: OWN_PROGRAM.into(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        launcher: LAUNCHER.into(),
-    }
 }
 
 /// Makes a builder for this machine from its definition. An embedded stack that the store does not have is made first.

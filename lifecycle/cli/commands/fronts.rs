@@ -3,20 +3,18 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use lifecycle_heroku::fronts::Variables;
 use lifecycle_heroku::fronts::herokuish::{self, Herokuish, Settings};
 use lifecycle_heroku::fronts::slugbuilder::Slugbuilder;
 use lifecycle_heroku::fronts::slugrunner::Slugrunner;
 use lifecycle_heroku::fronts::storage::{CREDENTIALS, Storage};
-use lifecycle_heroku::{InPlace, Running, Surroundings};
+use lifecycle_heroku::{InPlace, Surroundings};
 use lifecycle_registry::Registry;
 use lifecycle_store::Store;
 
-use super::slug::{Log, failing};
 use crate::arguments::RegistryArguments;
+use crate::classic::{Log, failing, wait};
 use crate::console::{Console, Level, LogFormat};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -83,14 +81,8 @@ fn work(
     interruption: &Interruption,
 ) -> Result<ExitCode, Failure> {
     interruption.listen(console)?;
-    let (stop, log) = (Arc::new(AtomicBool::new(false)), Log(console.clone()));
-    let told = interruption.during({
-        let stop = Arc::clone(&stop);
-        move || {
-            stop.store(true, Ordering::Relaxed);
-            true
-        }
-    });
+    let log = Log(console.clone());
+    let (stop, told) = interruption.raised_flag();
     let store = Store::temporary(&environment.temporary_directory())?;
     let registry = Registry::new(registry::settings(&RegistryArguments::default(), environment)?)?;
     let remote = remote::everything(registry.web(), environment);
@@ -122,18 +114,4 @@ fn work(
         Some(running) => wait(running, interruption, &log),
         None => Ok(ExitCode::SUCCESS),
     }
-}
-
-/// Waits for processes of a slug; signals are theirs. Says how they ended.
-pub(super) fn wait(running: Running, interruption: &Interruption, log: &Log) -> Result<ExitCode, Failure> {
-    let remotes = running.remotes();
-    let told = interruption.forwarded(move |signal| {
-        for remote in &remotes {
-            // A process that has ended meanwhile needs no signal.
-            drop(remote.signal(signal));
-        }
-    });
-    let exit = failing(running.wait(log))?;
-    drop(told);
-    Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(1)))
 }

@@ -10,10 +10,10 @@ use lifecycle_image::{Image, Platform, Reference, Source};
 use serde_json::{Value, json};
 
 use crate::arguments::{OutputForm, StackCommand};
-use crate::commands::builder::OWN_PROGRAM;
 use crate::console::{Column, Table, human_size};
 use crate::failure::Failure;
 use crate::place::Place;
+use crate::program::OWN_PROGRAM;
 use crate::session::Session;
 use crate::transfer;
 

@@ -1,12 +1,13 @@
 //! The form of an image: compression, media types, annotations.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
-use lifecycle_image::{DiffId, Family};
+use lifecycle_attestation::Statement;
+use lifecycle_image::{DiffId, Family, Image, TransferError};
 use lifecycle_layers::Packing;
 
-use super::formed::Attest;
 use crate::failure::Failure;
 
 /// How an image is written. What is absent stays as it is.
@@ -47,6 +48,12 @@ pub(crate) struct Annotations {
     pub(crate) descriptor: BTreeMap<String, String>,
     /// The index.
     pub(crate) index: BTreeMap<String, String>,
+}
+
+/// Says what there is to say about an image that is about to be written.
+pub(crate) trait Attest: Send + Sync + fmt::Debug {
+    /// The statements about `image`.
+    fn statements(&self, image: &Image) -> Result<Vec<Statement>, TransferError>;
 }
 
 /// How attestations are tied to their image.

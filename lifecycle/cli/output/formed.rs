@@ -1,9 +1,8 @@
 //! A sink that gives images their form before another takes them.
 
-use std::fmt;
 use std::sync::Arc;
 
-use lifecycle_attestation::{Statement, Subject, attach, statement_member};
+use lifecycle_attestation::{Subject, attach, statement_member};
 use lifecycle_image::{
     Descriptor, Family, Image, Index, Layer, MediaType, Progress, Receipt, Reference, Sink, TransferError,
     TransferErrorKind, Upload, mutate,
@@ -11,13 +10,7 @@ use lifecycle_image::{
 use lifecycle_layers::RepackedLayer;
 use lifecycle_store::{Expected, Store};
 
-use super::form::{Attach, Form};
-
-/// Says what there is to say about an image that is about to be written.
-pub(crate) trait Attest: Send + Sync + fmt::Debug {
-    /// The statements about `image`.
-    fn statements(&self, image: &Image) -> Result<Vec<Statement>, TransferError>;
-}
+use super::form::{Attach, Attest, Form};
 
 /// The sink, and the form.
 #[derive(Debug)]

@@ -20,8 +20,7 @@ use crate::place::Place;
 use crate::session::{Destination, Session};
 
 use self::files::{FilesSink, FilesTo};
-pub(crate) use self::form::{Annotations, Attach, Finish, Form};
-pub(crate) use self::formed::Attest;
+pub(crate) use self::form::{Annotations, Attach, Attest, Finish, Form};
 use self::formed::FormedSink;
 
 /// What `--output` says, for messages.

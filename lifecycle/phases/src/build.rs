@@ -11,7 +11,7 @@ mod tests;
 
 use std::time::Instant;
 
-use lifecycle_spec::{AnalyzedToml, BuildpackPlan, Environment, GroupToml, PlanEntry, PlanToml, Requirement};
+use lifecycle_spec::{AnalyzedToml, Environment, GroupToml, PlanEntry, PlanToml, Requirement};
 
 pub use error::BuildError;
 pub use options::BuildOptions;
@@ -20,6 +20,7 @@ pub use report::{BuildReport, BuiltModule};
 use self::contribution::Contribution;
 use self::result::Results;
 use crate::environment::Variables;
+use crate::files::PlanFile;
 use crate::modules::{Kind, Module, Modules};
 use crate::process::{Failing, Program};
 use crate::{Cancellation, FileError, Phase, Reporter, files, sboms, targets};
@@ -145,28 +146,20 @@ fn run(
     reporter.debug(&format!("Running build for buildpack {}", module.label()));
     let directory = options.layers.join(module.info.id.directory());
     fs_err::create_dir_all(&directory).map_err(FileError::from)?;
-    let temporary = tempfile::tempdir().map_err(FileError::from)?;
-    let plan = temporary.path().join("plan.toml");
-    files::write(
-        &plan,
-        &BuildpackPlan {
-            entries: given.to_vec(),
-        }
-        .to_toml(),
-    )
-    .map_err(FileError::from)?;
-
+    let plan = PlanFile::of(given).map_err(FileError::from)?;
     let mut environment = variables.of(module, contributed);
     if module.api.has_input_variables() {
-        environment.set("CNB_BP_PLAN_PATH", &plan);
+        environment.set("CNB_BP_PLAN_PATH", plan.path());
         environment.set("CNB_LAYERS_DIR", &directory);
     }
     let file = module.root.join("bin").join("build");
     let program = Program {
         file: &file,
-        arguments: [&directory, &surroundings.platform, &plan]
-            .map(|path| path.clone().into())
-            .into(),
+        arguments: vec![
+            directory.into(),
+            surroundings.platform.clone().into(),
+            plan.path().into(),
+        ],
         directory: &surroundings.app,
         environment: &environment,
     };

@@ -1,10 +1,11 @@
 //! The files that phases hand to each other.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use lifecycle_spec::Flaw;
+use lifecycle_spec::{BuildpackPlan, Flaw, Requirement};
+use tempfile::TempDir;
 
 /// A file of the platform or of a buildpack could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +44,31 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
         fs::create_dir_all(directory)?;
     }
     fs::write(path, text)
+}
+
+/// The plan of one module, for the time that its program runs.
+#[derive(Debug)]
+pub(crate) struct PlanFile {
+    directory: TempDir,
+}
+
+impl PlanFile {
+    /// Writes down what the module has been given.
+    pub(crate) fn of(given: &[Requirement]) -> io::Result<Self> {
+        let file = Self {
+            directory: tempfile::tempdir()?,
+        };
+        let plan = BuildpackPlan {
+            entries: given.to_vec(),
+        };
+        write(&file.path(), &plan.to_toml())?;
+        Ok(file)
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.directory.path().join("plan.toml")
+    }
 }
 
 /// Removes a directory and what is in it, or a file; that nothing is there is fine.

@@ -9,14 +9,12 @@ use std::io::{Read, Write};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use lifecycle_builder::stack::Part;
 use lifecycle_heroku::{
-    Address, BuildOptions, Built, ConfigVars, HerokuError, IgnoreAt, ImageOptions, Procfile, Profiles,
-    Purpose, RunOptions, SlugOptions, SlugSize, Source, Start, Surroundings, slug,
+    Address, BuildOptions, Built, ConfigVars, IgnoreAt, ImageOptions, Procfile, Profiles, Purpose,
+    RunOptions, SlugOptions, SlugSize, Source, Start, Surroundings, slug,
 };
 use lifecycle_image::{Outcome, Platform, Reference, Step};
 use lifecycle_layers::Packing;
@@ -26,11 +24,11 @@ use serde_json::json;
 
 use self::stack::{Rooms, Stacks};
 use crate::arguments::{OutputForm, SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
-use crate::commands::builder::own_program;
-use crate::commands::fronts;
-use crate::console::{Console, Event, human_size};
+use crate::classic::{Log, failing, wait};
+use crate::console::human_size;
 use crate::failure::Failure;
 use crate::isolation;
+use crate::program::own_program;
 use crate::remote::Elsewhere;
 use crate::session::Session;
 use crate::transfer;
@@ -115,14 +113,8 @@ fn build(arguments: &SlugBuildArguments, session: &Session) -> Result<ExitCode, 
         limit: arguments.timeout.map(Duration::from_secs),
         ..BuildOptions::new(source(&arguments.source)?, stack.clone())
     };
-    let (stop, log) = (Arc::new(AtomicBool::new(false)), Log(session.console.clone()));
-    let told = session.interruption.during({
-        let stop = Arc::clone(&stop);
-        move || {
-            stop.store(true, Ordering::Relaxed);
-            true
-        }
-    });
+    let log = Log(session.console.clone());
+    let (stop, told) = session.interruption.raised_flag();
     let surroundings = Surroundings {
         rooms: &rooms,
         store: session.store()?,
@@ -295,7 +287,7 @@ fn start(arguments: &SlugRunArguments, session: &Session) -> Result<ExitCode, Fa
         streams: Streams::default(),
     };
     let running = failing(lifecycle_heroku::run(options, &rooms))?;
-    fronts::wait(running, &session.interruption, &Log(session.console.clone()))
+    wait(running, &session.interruption, &Log(session.console.clone()))
 }
 
 fn export(image: &str, output: &Path, session: &Session) -> Result<(), Failure> {
@@ -357,14 +349,6 @@ fn size(slug: &Path, form: OutputForm, session: &Session) -> Result<(), Failure>
         writeln!(text, "{:>10}  {path}", human_size(bytes))?;
     }
     Ok(session.console.result(&text)?)
-}
-
-/// A failure with the exit code of the script that failed.
-pub(super) fn failing<T>(result: Result<T, HerokuError>) -> Result<T, Failure> {
-    result.map_err(|error| {
-        let code = u8::try_from(error.exit_code()).unwrap_or(1);
-        Failure::from(error).with_code(code)
-    })
 }
 
 /// A URL, or git's `user@host:path`, as text.
@@ -475,15 +459,5 @@ impl SlugCache {
             Self::Stored(cache) => Some(cache.path().to_owned()),
             Self::Directory(path) => Some(path.clone()),
         }
-    }
-}
-
-/// The log of a build on the console.
-#[derive(Debug)]
-pub(super) struct Log(pub(super) Console);
-
-impl lifecycle_heroku::Console for Log {
-    fn line(&self, line: &[u8]) {
-        self.0.tell(&Event::Output(line));
     }
 }

@@ -18,6 +18,9 @@ use crate::{
 
 mod trial;
 
+/// What messages call the file that results go to.
+const STDOUT: &str = "standard output";
+
 /// Where `slug generate` puts the slug.
 const SLUG: &str = "/tmp/slug.tgz";
 
@@ -181,113 +184,141 @@ pub fn run(
     stdin: impl Read + Send,
     stdout: &mut dyn Write,
 ) -> Result<Option<Running>, HerokuError> {
-    let say = |stdout: &mut dyn Write, text: String| {
-        let written = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-        written.map_err(HerokuError::io("write", Path::new("standard output")))
-    };
-    match command {
-        Herokuish::Build => build_app(settings, Purpose::Slug, surroundings)?,
-        Herokuish::Test => build_app(settings, Purpose::Tests, surroundings)?,
-        Herokuish::Detect => {
-            let names = detect(options(settings, Purpose::Slug)?, surroundings)?;
-            say(stdout, names.join("\n") + "\n")?;
-        }
-        Herokuish::Try { path, expected } => {
-            let mut settings = settings.clone();
-            settings.import = path.unwrap_or(settings.import);
-            build_app(&settings, Purpose::Slug, surroundings)?;
-            settings
-                .variables
-                .0
-                .insert("PORT".to_owned(), trial::PORT.to_string().into());
-            let running = begin(&settings, &["start".into(), crate::WEB.into()], surroundings)?;
-            let page = trial::ask(&running)?;
-            if let Some(expected) = expected.filter(|expected| expected.trim() != page.trim()) {
-                return Err(HerokuError::Page { expected, page });
-            }
-            surroundings.console.heading("The app answers as expected");
-        }
-        Herokuish::List => {
-            let names: Vec<_> = settings
-                .variables
-                .installed()?
-                .iter()
-                .map(Address::name)
-                .collect();
-            let names = names
-                .into_iter()
-                .flat_map(|name| [name, "\n".to_owned()])
-                .collect();
-            say(stdout, names)?;
-        }
-        Herokuish::Install { url, reference, name } => {
-            let text = reference.map_or_else(|| url.clone(), |reference| format!("{url}#{reference}"));
-            let address = Address::parse(&text, Path::new("/"))?;
-            fs::create_dir_all(&settings.buildpacks)
-                .map_err(HerokuError::io("create", &settings.buildpacks))?;
-            let into = settings.buildpacks.join(name.unwrap_or_else(|| address.name()));
-            fetch(&address, &into, surroundings.remote, None)?;
-        }
-        Herokuish::Import(Some(url)) => {
-            let slug = Location::parse("slug import", &url)?;
-            slug::unpack(&slug.to_string(), slug.read(surroundings.remote)?, &settings.app)?;
-        }
-        Herokuish::Import(None) => slug::unpack("standard input", stdin, &settings.app)?,
-        Herokuish::Generate => {
-            let mut file =
-                fs::File::create(&settings.slug).map_err(HerokuError::io("create", &settings.slug))?;
-            let size = slug::pack(&settings.app, &SlugOptions::default(), &mut file, &NoMeter)?;
-            surroundings.console.heading(size);
-        }
-        Herokuish::Export(Some(url)) => {
-            Location::parse("slug export", &url)?.put(&settings.slug, surroundings.remote)?;
-        }
-        Herokuish::Export(None) => {
-            let mut file = fs::File::open(&settings.slug).map_err(HerokuError::io("open", &settings.slug))?;
-            std::io::copy(&mut file, stdout)
-                .map_err(HerokuError::io("write", Path::new("standard output")))?;
-        }
+    let answer = match command {
         Herokuish::Start(name) => return begin(settings, &["start".into(), name], surroundings).map(Some),
         Herokuish::Exec(words) => return begin(settings, &words, surroundings).map(Some),
-        Herokuish::Parse(name) => {
-            let processes = slug::processes(&settings.app)?;
-            let unknown = || HerokuError::ProcessType {
-                name: name.clone(),
-                types: processes.names(),
-            };
-            say(
-                stdout,
-                format!("{}\n", processes.command(&name).ok_or_else(unknown)?),
-            )?;
+        Herokuish::Build => build_app(settings, Purpose::Slug, surroundings).map(|()| Vec::new()),
+        Herokuish::Test => build_app(settings, Purpose::Tests, surroundings).map(|()| Vec::new()),
+        Herokuish::Try { path, expected } => {
+            try_app(settings, path, expected, surroundings).map(|()| Vec::new())
         }
-        Herokuish::Paths => {
-            let Settings {
-                app,
-                env,
-                cache,
-                import,
-                buildpacks,
-                ..
-            } = settings;
-            let names = [
-                "APP_PATH",
-                "ENV_PATH",
-                "CACHE_PATH",
-                "IMPORT_PATH",
-                "BUILDPACK_PATH",
-            ];
-            let lines = names.into_iter().zip([app, env, cache, import, buildpacks]);
-            let lines: Vec<_> = lines
-                .map(|(name, path)| format!("{name}={}", path.display()))
-                .collect();
-            say(stdout, lines.join("\n") + "\n")?;
+        Herokuish::Install { url, reference, name } => {
+            install(settings, url, reference, name, surroundings).map(|()| Vec::new())
         }
-        Herokuish::Version => say(
-            stdout,
-            format!("herokuish: lifecycle {}\n", env!("CARGO_PKG_VERSION")),
-        )?,
+        Herokuish::Import(url) => import(settings, url, stdin, surroundings).map(|()| Vec::new()),
+        Herokuish::Generate => generate(settings, surroundings).map(|()| Vec::new()),
+        Herokuish::Export(url) => export(settings, url, stdout, surroundings).map(|()| Vec::new()),
+        Herokuish::Detect => detect(options(settings, Purpose::Slug)?, surroundings),
+        Herokuish::List => Ok(settings
+            .variables
+            .installed()?
+            .iter()
+            .map(Address::name)
+            .collect()),
+        Herokuish::Parse(name) => Ok(vec![command_of(settings, name)?]),
+        Herokuish::Paths => Ok(paths(settings).into()),
+        Herokuish::Version => Ok(vec![format!(
+            "herokuish: lifecycle {}",
+            env!("CARGO_PKG_VERSION")
+        )]),
+    };
+    for line in answer? {
+        writeln!(stdout, "{line}").map_err(HerokuError::io("write", Path::new(STDOUT)))?;
     }
+    stdout
+        .flush()
+        .map_err(HerokuError::io("write", Path::new(STDOUT)))?;
     Ok(None)
+}
+
+/// Builds the app, starts its `web`, and looks at the page that it answers with.
+fn try_app(
+    settings: &Settings,
+    path: Option<PathBuf>,
+    expected: Option<String>,
+    surroundings: Surroundings<'_>,
+) -> Result<(), HerokuError> {
+    let mut settings = settings.clone();
+    settings.import = path.unwrap_or(settings.import);
+    build_app(&settings, Purpose::Slug, surroundings)?;
+    let port = trial::PORT.to_string();
+    settings.variables.0.insert("PORT".to_owned(), port.into());
+    let running = begin(&settings, &["start".into(), crate::WEB.into()], surroundings)?;
+    let page = trial::ask(&running)?;
+    if let Some(expected) = expected.filter(|expected| expected.trim() != page.trim()) {
+        return Err(HerokuError::Page { expected, page });
+    }
+    surroundings.console.heading("The app answers as expected");
+    Ok(())
+}
+
+/// Brings a buildpack to where [`Herokuish::Build`] finds it.
+fn install(
+    settings: &Settings,
+    url: String,
+    reference: Option<String>,
+    name: Option<String>,
+    surroundings: Surroundings<'_>,
+) -> Result<(), HerokuError> {
+    let text = match reference {
+        Some(reference) => format!("{url}#{reference}"),
+        None => url,
+    };
+    let address = Address::parse(&text, Path::new("/"))?;
+    fs::create_dir_all(&settings.buildpacks).map_err(HerokuError::io("create", &settings.buildpacks))?;
+    let into = settings.buildpacks.join(name.unwrap_or_else(|| address.name()));
+    fetch(&address, &into, surroundings.remote, None).map(drop)
+}
+
+/// Unpacks a slug as the app.
+fn import(
+    settings: &Settings,
+    url: Option<String>,
+    stdin: impl Read + Send,
+    surroundings: Surroundings<'_>,
+) -> Result<(), HerokuError> {
+    let Some(url) = url else {
+        return slug::unpack("standard input", stdin, &settings.app);
+    };
+    let slug = Location::parse("slug import", &url)?;
+    slug::unpack(&slug.to_string(), slug.read(surroundings.remote)?, &settings.app)
+}
+
+/// Packs the app as a slug.
+fn generate(settings: &Settings, surroundings: Surroundings<'_>) -> Result<(), HerokuError> {
+    let mut file = fs::File::create(&settings.slug).map_err(HerokuError::io("create", &settings.slug))?;
+    let size = slug::pack(&settings.app, &SlugOptions::default(), &mut file, &NoMeter)?;
+    surroundings.console.heading(size);
+    Ok(())
+}
+
+/// Sends the slug somewhere.
+fn export(
+    settings: &Settings,
+    url: Option<String>,
+    stdout: &mut dyn Write,
+    surroundings: Surroundings<'_>,
+) -> Result<(), HerokuError> {
+    if let Some(url) = url {
+        return Location::parse("slug export", &url)?.put(&settings.slug, surroundings.remote);
+    }
+    let mut file = fs::File::open(&settings.slug).map_err(HerokuError::io("open", &settings.slug))?;
+    std::io::copy(&mut file, stdout).map_err(HerokuError::io("write", Path::new(STDOUT)))?;
+    Ok(())
+}
+
+/// The command of a process type.
+fn command_of(settings: &Settings, name: String) -> Result<String, HerokuError> {
+    let processes = slug::processes(&settings.app)?;
+    match processes.command(&name) {
+        Some(command) => Ok(command.to_owned()),
+        None => Err(HerokuError::ProcessType {
+            name,
+            types: processes.names(),
+        }),
+    }
+}
+
+/// Where everything is, in the form of a shell's assignments.
+fn paths(settings: &Settings) -> [String; 5] {
+    [
+        ("APP_PATH", &settings.app),
+        ("ENV_PATH", &settings.env),
+        ("CACHE_PATH", &settings.cache),
+        ("IMPORT_PATH", &settings.import),
+        ("BUILDPACK_PATH", &settings.buildpacks),
+    ]
+    .map(|(name, path)| format!("{name}={}", path.display()))
 }
 
 /// Everything that a build is told.

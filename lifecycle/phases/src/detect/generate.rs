@@ -6,14 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fs_err as fs;
-use lifecycle_spec::{
-    AnalyzedToml, BuildImage, BuildpackPlan, ExtendConfigToml, PlanEntry, Requirement, RunImage, RunToml,
-};
+use lifecycle_spec::{AnalyzedToml, BuildImage, ExtendConfigToml, PlanEntry, Requirement, RunImage, RunToml};
 
 use self::dockerfile::Dockerfile;
 use super::DetectOptions;
 use super::error::DetectError;
 use crate::environment::Variables;
+use crate::files::PlanFile;
 use crate::modules::Module;
 use crate::process::{Failing, Program};
 use crate::{Cancellation, FileError, Reporter, files};
@@ -92,24 +91,17 @@ fn run<'a>(
         // has to be there.
         None => copy_tree(&module.root.join("generate"), &directory)?,
         Some(file) => {
-            let temporary = tempfile::tempdir().map_err(FileError::from)?;
-            let plan = temporary.path().join("plan.toml");
-            files::write(
-                &plan,
-                &BuildpackPlan {
-                    entries: given.to_vec(),
-                }
-                .to_toml(),
-            )
-            .map_err(FileError::from)?;
+            let plan = PlanFile::of(given).map_err(FileError::from)?;
             let mut environment = variables.of(module, &surroundings.inherited);
             environment.set("CNB_OUTPUT_DIR", &directory);
-            environment.set("CNB_BP_PLAN_PATH", &plan);
+            environment.set("CNB_BP_PLAN_PATH", plan.path());
             let program = Program {
                 file: &file,
-                arguments: [&directory, &surroundings.platform, &plan]
-                    .map(|path| path.clone().into())
-                    .into(),
+                arguments: vec![
+                    directory.clone().into(),
+                    surroundings.platform.clone().into(),
+                    plan.path().into(),
+                ],
                 directory: &surroundings.app,
                 environment: &environment,
             };

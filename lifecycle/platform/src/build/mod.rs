@@ -1,31 +1,31 @@
 //! From app source to image.
 
 mod cancel;
+mod course;
 mod extend;
+mod inputs;
+mod preparation;
 mod step;
 mod workspace;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use lifecycle_image::{Image, Reference};
 use lifecycle_layers::{Owner, Packing};
-use lifecycle_phases::{
-    AnalyzeOptions, CacheImage, CacheOptions, Cancellation, ExportOptions, ExportReport, Images, Phase,
-    Reporter, RestoreOptions, RestoreReport, UnpackedLayers, analyze, export, restore,
-};
+use lifecycle_phases::{CacheImage, Cancellation, ExportReport, Images, Phase, Reporter, RestoreReport};
 use lifecycle_sandbox::{Identity, Network, Rung};
-use lifecycle_spec::label::LauncherVersion;
 use lifecycle_spec::{ExecEnv, OrderToml, PlatformApi, ProjectMetadataToml, RunToml};
 use lifecycle_store::Store;
 
-use self::extend::{Extensions, WithBuilder};
+use self::course::Course;
+use self::inputs::Inputs;
+use self::preparation::{prepare, prepare_extended};
 use self::step::Steps;
-use self::workspace::{PLATFORM, Workspace};
+use self::workspace::Workspace;
 use crate::run::Volume;
-use crate::source::copy_source;
 use crate::{ImageRoot, Isolation, PlatformError, Selection};
 
 /// The Platform API that this platform speaks with its own phases.
@@ -143,6 +143,10 @@ pub struct BuildReport {
 /// Builds an image from app source.
 ///
 /// `images` is where the previous image and the run image are read, and where the result goes.
+///
+/// # Errors
+/// [`PlatformError::Stopped`] when `cancellation` ended it; else with the phase that failed, which [`PlatformError::exit_code`]
+/// knows the code of.
 pub fn build(
     options: &BuildOptions<'_>,
     images: &Images<'_>,
@@ -157,94 +161,44 @@ pub fn build(
     let owner = Owner::new(identity.uid, identity.gid);
     let given_to = (isolation.rung() != Rung::SingleId).then_some(owner);
     let workspace = Workspace::create(store, given_to, options.app.clone())?;
-    let mut times = Times::default();
 
     prepare(options, &workspace)?;
     let extended = prepare_extended(options)?;
     let root = ImageRoot::prepare(&options.builder, store, isolation, &**reporter)?;
-    let steps = Steps {
-        root,
-        identity: identity.clone(),
-        workspace: &workspace,
-        options,
-        store,
-        isolation,
-        reporter: &**reporter,
-        cancellation,
-        extended,
-    };
     let inputs = Inputs::new(options, isolation, owner, &workspace);
-
-    times.measure(Phase::Analyze, || {
-        analyze(&inputs.analyze, images, inputs.cache.image.as_ref(), &**reporter)
-            .map(drop)
-            .map_err(PlatformError::Analyze)
-    })?;
-    // Detection changes analyzed.toml when extensions choose another run image.
-    workspace.give_away_layers()?;
-    times.measure(Phase::Detect, || {
-        reporter.phase(Phase::Detect);
-        steps.detect()
-    })?;
-    let extensions = Extensions::read(&workspace)?;
-    let mut restore_to_export = || -> Result<_, PlatformError> {
-        let restored = times.measure(Phase::Restore, || {
-            let given = options;
-            let options = RestoreOptions {
-                build_image: extensions.build_image(),
-                ..inputs.restore.clone()
-            };
-            let source = WithBuilder {
-                builder: &given.builder,
-                others: images.source,
-            };
-            let bases = source.bases(workspace.base_images(), images.platform);
-            restore(&options, Some(images), Some(&bases), &inputs.cache, &**reporter)
-                .map_err(PlatformError::Restore)
-        })?;
-        workspace.give_away_layers()?;
-        if extensions.build {
-            times.measure(Phase::ExtendBuild, || {
-                reporter.phase(Phase::ExtendBuild);
-                steps.extend("build")
-            })?;
-        } else {
-            times.measure(Phase::Build, || {
-                reporter.phase(Phase::Build);
-                steps.build()
-            })?;
-        }
-        if extensions.run && !cancellation.is_cancelled() {
-            times.measure(Phase::ExtendRun, || {
-                reporter.phase(Phase::ExtendRun);
-                let image = extend::run_image(&workspace, images.source, images.platform)?;
-                let root = ImageRoot::prepare(&image, store, isolation, &**reporter)?;
-                steps.of_image(root).extend("run")
-            })?;
-        }
-        if cancellation.is_cancelled() {
-            return Err(PlatformError::Stopped);
-        }
-        let export = times.measure(Phase::Export, || {
-            export(&inputs.export, images, &inputs.cache, store, reporter).map_err(PlatformError::Export)
-        })?;
-        Ok((restored, export))
+    let mut course = Course {
+        steps: Steps {
+            root,
+            identity,
+            workspace: &workspace,
+            options,
+            store,
+            isolation,
+            reporter: &**reporter,
+            cancellation,
+            extended,
+        },
+        inputs: &inputs,
+        images,
+        reporter,
+        times: Vec::new(),
     };
-    let finished = restore_to_export();
+    let extensions = course.analyze_and_detect()?;
+    let finished = course.restore_to_export(extensions);
     if let (Err(_), Some(unpacked)) = (&finished, &inputs.cache.unpacked) {
         // What went wrong is known already; what is not put back comes from its tar next time.
         drop(unpacked.put_back(&inputs.export.layers));
     }
+    let times = course.finish();
     if cancellation.is_cancelled() {
         // Who has pressed Ctrl-C does not want to wait until all files are removed.
-        drop(steps);
         workspace.abandon();
     }
     let (restored, export) = finished?;
     Ok(BuildReport {
         restored,
         export,
-        times: times.0,
+        times,
         rung: isolation.rung(),
     })
 }
@@ -272,184 +226,4 @@ fn build_user(options: &BuildOptions<'_>) -> Result<Identity, PlatformError> {
     };
     let uid = id(options.uid, "CNB_USER_ID")?;
     Ok(Identity::new(uid, id(options.gid, "CNB_GROUP_ID")?))
-}
-
-/// Fills the directories that the phases start from.
-fn prepare(options: &BuildOptions<'_>, workspace: &Workspace) -> Result<(), PlatformError> {
-    let copied = copy_source(
-        &options.source,
-        &options.selection,
-        &workspace.app().here,
-        workspace.owner(),
-    )?;
-    if copied == 0 {
-        let reason = "there is no file in it, or project.toml leaves none".to_owned();
-        return Err(PlatformError::Source {
-            path: options.source.clone(),
-            reason,
-        });
-    }
-    workspace.give_away_app()?;
-    for (name, value) in &options.env {
-        workspace.set_variable(name, value)?;
-    }
-    if let Some(certificates) = &options.certificates {
-        let bytes = fs_err::read(certificates);
-        let bytes =
-            bytes.map_err(|cause| PlatformError::io("read certificates from", certificates, cause))?;
-        workspace.write(&workspace.platform().join(CERTIFICATES), &bytes)?;
-        if options.env.iter().all(|(name, _)| name != CERTIFICATES_VARIABLE) {
-            let path = format!("{PLATFORM}/{CERTIFICATES}");
-            workspace.set_variable(CERTIFICATES_VARIABLE, path.as_ref())?;
-        }
-    }
-    let layers = workspace.layers().here;
-    if let Some(order) = &options.order {
-        workspace.write(&layers.join("order.toml"), order.to_toml().as_bytes())?;
-    }
-    if let RunImages::OfBuilder(run) = &options.run_images {
-        workspace.write(&layers.join("run.toml"), run.to_toml().as_bytes())?;
-    }
-    workspace.write(
-        &layers.join("project-metadata.toml"),
-        options.project.to_toml().as_bytes(),
-    )?;
-    workspace.write(&workspace.launcher(), &options.program.launcher)
-}
-
-/// Makes the directory for results of extensions: one for each builder, because its extensions run as root where they are
-/// kept, and what they left is not believed under another one. Of other builders, and when all is to be forgotten,
-/// nothing stays.
-fn prepare_extended(options: &BuildOptions<'_>) -> Result<Option<PathBuf>, PlatformError> {
-    let Some(directory) = &options.extended else {
-        return Ok(None);
-    };
-    let failed = |cause| PlatformError::io("prepare", directory, cause);
-    let builder = options.builder.digest();
-    let builder = builder.map_err(|error| PlatformError::Image(error.to_string()))?;
-    let own = directory.join(builder.hex());
-    fs_err::create_dir_all(directory).map_err(failed)?;
-    for entry in fs_err::read_dir(directory).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if options.clear_cache || path != own {
-            fs_err::remove_dir_all(&path).map_err(failed)?;
-        }
-    }
-    fs_err::create_dir_all(&own).map_err(failed)?;
-    Ok(Some(own))
-}
-
-/// The certificates that downloads of buildpacks are checked with, below the platform directory.
-const CERTIFICATES: &str = "ca-certificates.crt";
-/// The variable that names them; the buildpacks of this repository derive those of their tools from it.
-const CERTIFICATES_VARIABLE: &str = "SSL_CERT_FILE";
-
-/// The options of the phases that run in this process.
-struct Inputs<'a> {
-    analyze: AnalyzeOptions,
-    restore: RestoreOptions,
-    export: ExportOptions,
-    cache: CacheOptions<'a>,
-}
-
-impl<'a> Inputs<'a> {
-    fn new(options: &BuildOptions<'a>, isolation: &Isolation, owner: Owner, workspace: &Workspace) -> Self {
-        let layers = workspace.layers();
-        let file = |name: &str| layers.here.join(name);
-        let run_image = match &options.run_images {
-            RunImages::Fixed(reference) => Some(reference.to_string()),
-            RunImages::OfBuilder(_) => None,
-        };
-        Self {
-            analyze: AnalyzeOptions {
-                api: API,
-                image: options.name.clone(),
-                tags: options.more_names.clone(),
-                previous_image: options.previous.as_ref().map(ToString::to_string),
-                run_image,
-                run: file("run.toml"),
-                stack: file("stack.toml"),
-                layers: layers.clone(),
-                launch_cache: None,
-                skip_layers: options.clear_cache,
-                analyzed: file("analyzed.toml"),
-            },
-            restore: RestoreOptions {
-                api: API,
-                layers: layers.clone(),
-                group: file("group.toml"),
-                analyzed: file("analyzed.toml"),
-                run: file("run.toml"),
-                build_image: None,
-                skip_layers: options.clear_cache,
-            },
-            export: ExportOptions {
-                api: API,
-                images: [&options.name]
-                    .into_iter()
-                    .chain(&options.more_names)
-                    .cloned()
-                    .collect(),
-                app: workspace.app(),
-                layers: layers.clone(),
-                extended: file("extended"),
-                analyzed: file("analyzed.toml"),
-                group: file("group.toml"),
-                run: file("run.toml"),
-                stack: file("stack.toml"),
-                project_metadata: file("project-metadata.toml"),
-                report: file("report.toml"),
-                launcher: workspace.launcher(),
-                launcher_version: LauncherVersion {
-                    version: options.program.version.clone(),
-                    ..LauncherVersion::default()
-                },
-                launcher_sbom: None,
-                launcher_sbom_is_default: true,
-                process_type: options.process.clone(),
-                owner,
-                source_date_epoch: options.created.map(|seconds| seconds.to_string()),
-                exec_env: options.exec_env.clone(),
-                parallel: options.cache.is_some() || options.cache_image.is_some(),
-                launch_cache: None,
-                packing: options.packing,
-            },
-            cache: CacheOptions {
-                directory: options.cache.clone(),
-                image: options.cache_image.clone(),
-                unpacked: unpacked(options, isolation, owner),
-            },
-        }
-    }
-}
-
-/// Where layers of the cache stay unpacked. That it cannot be used costs time only.
-fn unpacked(options: &BuildOptions<'_>, isolation: &Isolation, owner: Owner) -> Option<UnpackedLayers> {
-    let directory = options.unpacked.as_ref()?;
-    // Where this process has one id only, that owns what the build makes.
-    let owner = match isolation.rung() {
-        Rung::SingleId => Owner::ROOT,
-        _ => owner,
-    };
-    UnpackedLayers::open(directory, owner).ok()
-}
-
-/// How long each phase took.
-#[derive(Debug, Default)]
-struct Times(Vec<PhaseTime>);
-
-impl Times {
-    fn measure<T>(
-        &mut self,
-        phase: Phase,
-        run: impl FnOnce() -> Result<T, PlatformError>,
-    ) -> Result<T, PlatformError> {
-        let start = Instant::now();
-        let result = run();
-        self.0.push(PhaseTime {
-            phase,
-            took: start.elapsed(),
-        });
-        result
-    }
 }

@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lifecycle_phases::{Cancellation, Reporter};
+use lifecycle_phases::{Cancellation, ExtendKind, Reporter};
 use lifecycle_sandbox::{BindSource, Capabilities, Content, Identity, Mount, Run, Stdio, Streams};
 use lifecycle_store::Store;
 
@@ -68,8 +68,8 @@ impl Steps<'_> {
     }
 
     /// Runs this program as the extender, as root of the image that is extended.
-    pub(super) fn extend(&self, kind: &str) -> Result<(), PlatformError> {
-        self.start("extender", &["-kind", kind], Rights::Extend)
+    pub(super) fn extend(&self, kind: ExtendKind) -> Result<(), PlatformError> {
+        self.start("extender", &["-kind", kind.word()], Rights::Extend)
     }
 
     fn start(&self, phase: &'static str, more: &[&str], rights: Rights) -> Result<(), PlatformError> {
