@@ -26,6 +26,7 @@ lint: setup $(TOOLS)/bin/cargo-deny ## Check formatting, lints, structure, scrip
 	cargo clippy --package lifecycle --no-default-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
 	tests/lint/run
+	cargo metadata --locked --format-version 1 --manifest-path tests/fuzz/Cargo.toml >/dev/null
 	$(TOOLS)/bin/cargo-deny check bans licenses sources
 
 bench: setup ## Compare with peers that are installed; prints ratios.
