@@ -1,7 +1,7 @@
 //! Builds a Dockerfile on a busybox base as the user who calls it, and lists the files of the image.
 //!
 //! ```text
-//! builder STORE CONTEXT DOCKERFILE auto|overlay|copy|single|chroot|norun [zstd]
+//! builder STORE CONTEXT DOCKERFILE auto|overlay|copy|single|chroot|norun [zstd] [PLATFORM]
 //! ```
 //!
 //! For the rungs with namespaces it enters them first, as a program that runs commands for an ordinary user must;
@@ -47,15 +47,19 @@ impl Reporter for Plain {
 
 fn main() -> Result<(), Error> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let Some(([store, context, dockerfile, isolation], compression)) = arguments.split_first_chunk() else {
+    let Some(([store, context, dockerfile, isolation], more)) = arguments.split_first_chunk() else {
         return Err("see the head of the source for the arguments".into());
     };
     let platforms = Platforms::native(Target::new("linux", "amd64"));
     let context = BuildContext::Directory(context.into());
     let mut options = Options::new("Dockerfile", std::fs::read(dockerfile)?, context, platforms);
     options.hosts = Some(b"127.0.0.1 localhost\n10.1.2.3 db\n".to_vec());
-    if compression == ["zstd"] {
-        options.packing.compression = Compression::Zstd;
+    for word in more {
+        match (word.as_str(), word.split_once('/')) {
+            ("zstd", _) => options.packing.compression = Compression::Zstd,
+            (_, Some((os, architecture))) => options.platforms.target = Target::new(os, architecture),
+            _ => return Err(format!("{word} is neither zstd nor a platform").into()),
+        }
     }
     options.isolation = match isolation.as_str() {
         "norun" => IsolationMode::NoRun,
@@ -93,6 +97,9 @@ fn show(error: &ExecutorError) {
         println!("error {diagnostic}");
         for cause in &diagnostic.causes {
             println!("  because {cause}");
+        }
+        for help in &diagnostic.help {
+            println!("  help {help}");
         }
     }
 }

@@ -1,35 +1,137 @@
-//! Whether commands of another platform can be run here: by the processor itself, or by an interpreter that the kernel was
-//! told of (binfmt_misc).
+//! Commands of another platform: run by the processor itself, or by an interpreter that the kernel was told of
+//! (binfmt_misc), for the whole machine or for the step alone.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use lifecycle_image::Platform;
+use lifecycle_sandbox::{Interpreter, Isolation, SandboxError, UserNamespace};
 
 use crate::error::StepError;
 
 /// Where the kernel lists its interpreters.
 const BINFMT: &str = "/proc/sys/fs/binfmt_misc";
 
-/// Makes sure that a command for `platform` has a chance.
-pub(crate) fn check(platform: &Platform) -> Result<(), StepError> {
-    let host = Platform::host();
-    let foreign = || StepError::Foreign {
-        platform: platform.to_string(),
-        host: host.to_string(),
-    };
-    if platform.os != host.os {
-        return Err(foreign());
+/// Where interpreters that are linked statically lie. Fixed: what runs in the place of every program of a step is not
+/// looked up in a PATH.
+const DIRECTORIES: [&str; 3] = ["/usr/bin", "/usr/local/bin", "/run/binfmt"];
+
+/// How commands of a platform come to run here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Emulation {
+    /// The processor runs them.
+    None,
+    /// The machine has an interpreter for them, as far as can be seen from here: in a container its table is out of sight.
+    OfMachine(Foreign),
+    /// The step gets an interpreter of its own.
+    Own(Interpreter),
+}
+
+/// Another processor's programs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Foreign {
+    platform: String,
+    /// The processor as QEMU calls it.
+    machine: String,
+}
+
+impl Emulation {
+    /// What a command for `platform` needs.
+    ///
+    /// # Errors
+    /// When it is known to have no chance.
+    pub(crate) fn find(platform: &Platform, isolation: Isolation) -> Result<Self, StepError> {
+        let host = Platform::host();
+        let foreign = Foreign {
+            platform: platform.to_string(),
+            machine: machine(&platform.architecture).to_owned(),
+        };
+        if platform.os != host.os {
+            return Err(foreign.refused(None));
+        }
+        if runs_natively(&host.architecture, &platform.architecture) {
+            return Ok(Self::None);
+        }
+        let Some(header) = elf_header(&platform.architecture) else {
+            return Ok(Self::OfMachine(foreign));
+        };
+        let table = Path::new(BINFMT);
+        if is_registered(table, &header) {
+            return Ok(Self::OfMachine(foreign));
+        }
+        let is_own = isolation == Isolation::Namespaces(UserNamespace::Own) && Interpreter::are_supported();
+        if let Some(program) = foreign.program().filter(|_| is_own) {
+            return Ok(Self::Own(interpreter(program, &header)));
+        }
+        if table.join("status").exists() {
+            return Err(foreign.refused(None));
+        }
+        Ok(Self::OfMachine(foreign))
     }
-    if runs_natively(&host.architecture, &platform.architecture) {
-        return Ok(());
+
+    /// The interpreter for the step alone.
+    pub(crate) fn interpreter(&self) -> Option<Interpreter> {
+        match self {
+            Self::Own(interpreter) => Some(interpreter.clone()),
+            Self::None | Self::OfMachine(_) => None,
+        }
     }
-    let Some(header) = elf_header(&platform.architecture) else {
-        return Err(foreign());
-    };
-    if is_registered(Path::new(BINFMT), &header) {
-        Ok(())
-    } else {
-        Err(foreign())
+
+    /// What a command that did not start comes to: the kernel says ENOEXEC when nothing takes its program.
+    pub(crate) fn explain(&self, error: SandboxError) -> StepError {
+        match (self, &error) {
+            (Self::OfMachine(foreign), SandboxError::Execute { source, .. })
+                if source.raw_os_error() == Some(rustix::io::Errno::NOEXEC.raw_os_error()) =>
+            {
+                foreign.refused(Some(error))
+            }
+            _ => error.into(),
+        }
+    }
+}
+
+impl Foreign {
+    fn program(&self) -> Option<PathBuf> {
+        let name = format!("qemu-{}-static", self.machine);
+        let paths = DIRECTORIES
+            .iter()
+            .map(|directory| Path::new(directory).join(&name));
+        paths.into_iter().find(|path| path.is_file())
+    }
+
+    fn refused(&self, cause: Option<SandboxError>) -> StepError {
+        StepError::Foreign {
+            platform: self.platform.clone(),
+            host: Platform::host().to_string(),
+            machine: self.machine.clone(),
+            cause,
+        }
+    }
+}
+
+/// What QEMU calls a processor.
+fn machine(architecture: &str) -> &str {
+    match architecture {
+        "386" => "i386",
+        "amd64" => "x86_64",
+        "arm64" => "aarch64",
+        "loong64" => "loongarch64",
+        "mips64le" => "mips64el",
+        other => other,
+    }
+}
+
+/// For executables and position-independent ones, of whatever system's conventions.
+fn interpreter(program: PathBuf, header: &[u8; 20]) -> Interpreter {
+    let mut mask = vec![0xff; header.len()];
+    // What the header says of the system's conventions, and padding.
+    mask[7..16].fill(0);
+    // Type 2 is an executable, 3 a position-independent one.
+    let is_little = header[5] == 1;
+    mask[if is_little { 16 } else { 17 }] = 0xfe;
+    Interpreter {
+        program,
+        magic: header.to_vec(),
+        mask,
     }
 }
 
@@ -131,16 +233,32 @@ mod tests {
     }
 
     #[test]
+    fn an_interpreter_of_ones_own_takes_what_qemus_takes_f12() {
+        for (architecture, expected) in [
+            (
+                "arm64",
+                "7f454c460201010000000000000000000200b700 ffffffffffffff000000000000000000feffffff",
+            ),
+            (
+                "s390x",
+                "7f454c4602020100000000000000000000020016 ffffffffffffff000000000000000000fffeffff",
+            ),
+        ] {
+            let Interpreter { magic, mask, .. } =
+                interpreter(PathBuf::new(), &elf_header(architecture).unwrap());
+            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            assert_eq!(format!("{} {}", hex(&magic), hex(&mask)), expected);
+        }
+    }
+
+    #[test]
     fn processors_run_their_smaller_kin() {
         assert!(runs_natively("amd64", "386"));
         assert!(!runs_natively("386", "amd64"));
-        let foreign = if lifecycle_image::Platform::host().architecture == "s390x" {
-            "amd64"
-        } else {
-            "sparc64"
-        };
-        let error = check(&Platform::linux(foreign)).unwrap_err().to_string();
-        assert!(error.contains(foreign), "{error}");
-        assert!(check(&"windows/amd64".parse().unwrap()).is_err());
+        let isolation = Isolation::Namespaces(UserNamespace::Own);
+        let find = |platform: &str| Emulation::find(&platform.parse().unwrap(), isolation);
+        assert_eq!(find(&Platform::host().to_string()).unwrap(), Emulation::None);
+        let error = find("windows/amd64").unwrap_err().to_string();
+        assert!(error.contains("windows/amd64"), "{error}");
     }
 }

@@ -125,8 +125,16 @@ pub(crate) enum StepError {
     Device { name: String, reason: String },
     #[error("{file} does not describe devices: {why}")]
     Specification { file: String, why: String },
-    #[error("a command for {platform} cannot be run on this machine, which is {host}")]
-    Foreign { platform: String, host: String },
+    #[error(
+        "a command for {platform} cannot be run on this machine, which is {host}: no interpreter for {machine} is registered (binfmt_misc)"
+    )]
+    Foreign {
+        platform: String,
+        host: String,
+        machine: String,
+        #[source]
+        cause: Option<SandboxError>,
+    },
     #[error("secret {0}: not found")]
     Secret(String),
     #[error("ssh agent {0}: not forwarded")]
@@ -203,11 +211,11 @@ impl StepError {
             Self::NotAllowed { entitlement, .. } => {
                 Some(format!("allow it for this build with --allow {entitlement}"))
             }
-            Self::Foreign { .. } => Some(
-                "install an emulator that the kernel knows (Debian: qemu-user-static and binfmt-support), build there, or keep the \
-                 instruction in a stage FROM --platform=$BUILDPLATFORM"
-                    .to_owned(),
-            ),
+            Self::Foreign { machine, .. } => Some(format!(
+                "install qemu-{machine}-static (Debian: qemu-user-static), and on kernels before 6.7, or without user namespaces, \
+                 register it with flag F (Debian: binfmt-support); or build on such a machine, or keep the instruction in a \
+                 stage FROM --platform=$BUILDPLATFORM"
+            )),
             Self::Secret(id) => Some(format!("give it with --secret id={id},src=FILE")),
             Self::Ssh(id) => Some(format!("give it with --ssh {id}")),
             Self::Owner { .. } => Some("use numbers, or copy to a stage that has this user".to_owned()),

@@ -27,6 +27,7 @@ use rustix::process::{
 };
 use rustix::thread::set_name;
 
+use crate::interpreter::Registration;
 use crate::report::{During, Failure, Report, SetUp};
 use crate::step::Step;
 use crate::syscall::{self, CommandLine};
@@ -57,6 +58,8 @@ pub(crate) enum Surroundings {
 pub(crate) struct View {
     pub(crate) hostname: Vec<u8>,
     pub(crate) root: Tree,
+    /// Runs foreign programs.
+    pub(crate) interpreter: Option<Registration>,
     /// A tmpfs with the files that [`Origin::Scratch`] names.
     pub(crate) scratch: Option<Tree>,
     pub(crate) attachments: Vec<Attachment>,
@@ -93,7 +96,11 @@ pub(crate) struct Channels<'a> {
 /// The init process from its first to its last instruction; the result is its exit code.
 pub(crate) fn run(plan: &Plan, channels: Channels<'_>, keep: &[RawFd]) -> i32 {
     match set_up(plan, channels, keep) {
-        Ok(Started::Running { child, signals }) => {
+        Ok(Started::Running {
+            child,
+            signals,
+            interpreters: _open,
+        }) => {
             Report::Started.send(channels.report);
             supervise(plan, channels, child, &signals)
         }
@@ -112,6 +119,8 @@ enum Started {
     Running {
         child: Pid,
         signals: OwnedFd,
+        /// The step's interpreters are there as long as this is open.
+        interpreters: Option<OwnedFd>,
     },
     /// The command was killed before its program ran.
     Ended(WaitStatus),
@@ -130,8 +139,16 @@ fn set_up(plan: &Plan, channels: Channels<'_>, keep: &[RawFd]) -> Result<Started
     syscall::default_signal_actions();
     let signals = syscall::signal_fd().during(SetUp::WatchSignals)?;
 
+    let mut interpreters = None;
     let proc = match &plan.surroundings {
-        Surroundings::Namespaces(view) => Some(enter_view(view)?),
+        Surroundings::Namespaces(view) => {
+            let registration = view.interpreter.as_ref();
+            interpreters = registration
+                .map(Registration::enter)
+                .transpose()
+                .during(SetUp::RegisterInterpreter)?;
+            Some(enter_view(view)?)
+        }
         Surroundings::Chroot(_) | Surroundings::InPlace => {
             set_child_subreaper(Pid::from_raw(1)).during(SetUp::BecomeSubreaper)?;
             None
@@ -162,8 +179,12 @@ fn set_up(plan: &Plan, channels: Channels<'_>, keep: &[RawFd]) -> Result<Started
         mask(view)?;
         syscall::trace_detach(child).during(SetUp::TraceStep)?;
     }
-    close_what_is_the_steps(channels, &signals)?;
-    Ok(Started::Running { child, signals })
+    close_what_is_the_steps(channels, &signals, interpreters.as_ref())?;
+    Ok(Started::Running {
+        child,
+        signals,
+        interpreters,
+    })
 }
 
 fn await_go(go: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -179,11 +200,18 @@ fn await_go(go: BorrowedFd<'_>) -> Result<(), Errno> {
 }
 
 /// The command's pipes must end when the command closes them, so init may not keep copies.
-fn close_what_is_the_steps(channels: Channels<'_>, signals: &OwnedFd) -> Result<(), Failure> {
+fn close_what_is_the_steps(
+    channels: Channels<'_>,
+    signals: &OwnedFd,
+    interpreters: Option<&OwnedFd>,
+) -> Result<(), Failure> {
+    let signals = signals.as_raw_fd();
     let mut keep = [
         channels.life.as_raw_fd(),
         channels.report.as_raw_fd(),
-        signals.as_raw_fd(),
+        signals,
+        // Keeping one twice is keeping it.
+        interpreters.map_or(signals, AsRawFd::as_raw_fd),
     ];
     keep.sort_unstable();
     syscall::close_all_except(&keep).during(SetUp::CloseDescriptors)

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 pub(crate) enum SetUp {
     Start,
     CloseDescriptors,
+    RegisterInterpreter,
     SetHostname,
     MakeMountsPrivate,
     AttachScratch,
@@ -45,9 +46,10 @@ pub(crate) enum SetUp {
 }
 
 impl SetUp {
-    const ALL: [Self; 32] = [
+    const ALL: [Self; 33] = [
         Self::Start,
         Self::CloseDescriptors,
+        Self::RegisterInterpreter,
         Self::SetHostname,
         Self::MakeMountsPrivate,
         Self::AttachScratch,
@@ -86,6 +88,7 @@ impl fmt::Display for SetUp {
         f.write_str(match self {
             Self::Start => "wait for the id maps",
             Self::CloseDescriptors => "close inherited descriptors",
+            Self::RegisterInterpreter => "register the interpreter of foreign programs (binfmt_misc)",
             Self::SetHostname => "set the host name",
             Self::MakeMountsPrivate => "make the mount namespace private",
             Self::AttachScratch => "attach the file store",

@@ -9,6 +9,7 @@ pub use rustix::process::{Resource, Rlimit};
 
 use crate::capabilities::Capabilities;
 use crate::file_owners::FileOwners;
+use crate::interpreter::Interpreter;
 use crate::limits::Limits;
 use crate::mountpoint::open_beneath;
 use crate::tree::Tree;
@@ -254,6 +255,8 @@ pub struct Run {
     /// down here, and the step reads back what is written. For steps that are root; the others may give nothing
     /// away anyhow.
     pub owners: Option<FileOwners>,
+    /// Runs programs of another machine; only in a user namespace of the step's own.
+    pub interpreter: Option<Interpreter>,
     /// Paths of /proc and /sys that are hidden.
     pub masked: Vec<PathBuf>,
     /// Paths of /proc that cannot be written.
@@ -326,6 +329,7 @@ impl Run {
                 Seccomp::Off
             },
             owners: None,
+            interpreter: None,
             masked: MASKED.map(PathBuf::from).to_vec(),
             read_only: READ_ONLY.map(PathBuf::from).to_vec(),
             shm_size: DEFAULT_SHM_SIZE,

@@ -305,6 +305,13 @@ impl Run {
                 hint: "mount it",
             });
         }
+        if self.interpreter.is_some() && self.isolation != Isolation::Namespaces(UserNamespace::Own) {
+            return Err(SandboxError::Unsupported {
+                feature: "an interpreter for foreign programs",
+                isolation: "a user namespace that is not the step's own",
+                hint: "register it for the whole machine",
+            });
+        }
         let (isolation, hint) = match self.isolation {
             Isolation::Namespaces(_) => return Ok(()),
             Isolation::Chroot => (
@@ -413,6 +420,11 @@ fn descriptors(plan: &Plan, channels: Channels<'_>) -> Vec<RawFd> {
     match &plan.surroundings {
         Surroundings::Namespaces(view) => {
             keep.push(view.root.as_fd().as_raw_fd());
+            keep.extend(
+                view.interpreter
+                    .iter()
+                    .map(|registration| registration.as_fd().as_raw_fd()),
+            );
             keep.extend(view.scratch.iter().map(|tree| tree.as_fd().as_raw_fd()));
             keep.extend(
                 view.attachments

@@ -15,6 +15,7 @@ use crate::device::make_dev;
 use crate::error::SandboxError;
 use crate::idmap::IdMaps;
 use crate::init::{Attachment, Origin, View};
+use crate::interpreter::Interpreter;
 use crate::mountpoint::{Kind, Lifetime, MountPoints};
 use crate::run::{BindSource, Content, Isolation, Mount, Network, Root, Run, UserNamespace};
 use crate::tree::{NO_DEVICES, NO_EXEC, NO_SUID, READ_ONLY, Tree};
@@ -223,6 +224,12 @@ impl Builder {
         let view = View {
             hostname: run.hostname.as_bytes().to_vec(),
             root: self.root,
+            interpreter: run
+                .interpreter
+                .as_ref()
+                .map(Interpreter::prepare)
+                .transpose()
+                .map_err(SandboxError::prepare("open the interpreter of foreign programs"))?,
             scratch,
             attachments: self.attachments,
             loopback: run.network == Network::None,

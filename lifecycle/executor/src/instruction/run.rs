@@ -22,7 +22,7 @@ use super::owners::KeptOwners;
 use super::shown::{Attached, Attaching};
 use super::working_root::WorkingRoot;
 use crate::copy::contents::Kept;
-use crate::emulation;
+use crate::emulation::Emulation;
 use crate::error::StepError;
 use crate::key::KeyMaker;
 use crate::options::{NetworkMode, NoCache};
@@ -49,13 +49,14 @@ impl StageRunner<'_> {
         {
             return Ok(earlier);
         }
-        // What the base image holds, which may be another platform than was asked for (InvalidBaseImagePlatform).
-        emulation::check(&self.result.config.platform())?;
         let standing = build.standing()?;
+        // What the base image holds, which may be another platform than was asked for (InvalidBaseImagePlatform).
+        let platform = self.result.config.platform();
+        let emulation = Emulation::find(&platform, standing.rung.isolation())?;
         let layer = if standing.has_overlay && build.options.live_root.is_none() {
-            self.run_over_overlay(action, &given, name)?
+            self.run_over_overlay(emulation, action, &given, name)?
         } else {
-            self.run_in_directory(standing.rung, action, &given, name)?
+            self.run_in_directory(standing.rung, emulation, action, &given, name)?
         };
         self.remember(definitions, true, Arc::clone(&layer.layer), build.now);
         Ok(LayerStep {
@@ -124,6 +125,7 @@ impl StageRunner<'_> {
     /// Rung 1: the change set is the overlay's upper directory.
     fn run_over_overlay(
         &mut self,
+        emulation: Emulation,
         action: &RunAction,
         given: &Given,
         name: &StepName,
@@ -164,6 +166,7 @@ impl StageRunner<'_> {
         };
         let place = Place {
             isolation: Isolation::Namespaces(UserNamespace::Own),
+            emulation,
             root: Root::Tree(tree),
             owners: kept.as_ref().map(|kept| kept.files.clone()),
         };
@@ -199,6 +202,7 @@ impl StageRunner<'_> {
     fn run_in_directory(
         &mut self,
         rung: Rung,
+        emulation: Emulation,
         action: &RunAction,
         given: &Given,
         name: &StepName,
@@ -241,6 +245,7 @@ impl StageRunner<'_> {
         };
         let place = Place {
             isolation: rung.isolation(),
+            emulation,
             root: Root::Directory(path),
             owners: kept.as_ref().map(|kept| kept.files.clone()),
         };
@@ -272,6 +277,7 @@ impl StageRunner<'_> {
         let mut run = Run::new(place.isolation, action.arguments.iter().map(OsString::from));
         run.root = place.root;
         run.owners = place.owners;
+        run.interpreter = place.emulation.interpreter();
         run.env = self.environment(action, account, &attached);
         run.directory = PathBuf::from(&action.working_directory);
         let mut identity = account.identity.clone();
@@ -304,7 +310,7 @@ impl StageRunner<'_> {
             stderr: Stdio::Fd(OwnedFd::from(second)),
         };
         let memory = MemoryWatch::begin();
-        let mut process = run.spawn()?;
+        let mut process = run.spawn().map_err(|error| place.emulation.explain(error))?;
         slot.occupy(process.remote());
         // The pipe ends when the last process of the sandbox has.
         let mut piece = vec![0; 32 << 10];
@@ -369,6 +375,7 @@ pub(crate) struct Given {
 /// Where a command runs.
 struct Place {
     isolation: Isolation,
+    emulation: Emulation,
     root: Root,
     /// Who owns the files of the root, where the files do not say.
     owners: Option<FileOwners>,

@@ -9,6 +9,7 @@ mod caches;
 mod config;
 mod copy;
 mod differential;
+mod emulation;
 mod keys;
 mod live_root;
 mod mounts;

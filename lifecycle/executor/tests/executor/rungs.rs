@@ -51,12 +51,23 @@ const NO_NAMESPACES: &str = "echo 0 > /proc/sys/user/max_user_namespaces || exit
 
 /// Builds with the program started by `before`; success and what was printed.
 fn build(before: &[&str], isolation: &str, dockerfile: &str) -> (bool, String) {
+    build_with("f", b"F", before, &[isolation], dockerfile)
+}
+
+/// The same with this file in the context, and more words for the program.
+pub(crate) fn build_with(
+    file: &str,
+    content: &[u8],
+    before: &[&str],
+    words_after: &[&str],
+    dockerfile: &str,
+) -> (bool, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     for name in ["context", "home"] {
         std::fs::create_dir(path(name)).unwrap();
     }
-    std::fs::write(path("context/f"), "F").unwrap();
+    std::fs::write(path("context").join(file), content).unwrap();
     std::fs::write(path("Dockerfile"), dockerfile).unwrap();
     copy_program(&builder(), &path("builder"));
     for path in [directory.path(), &path("home")] {
@@ -68,7 +79,7 @@ fn build(before: &[&str], isolation: &str, dockerfile: &str) -> (bool, String) {
     let output = Command::new(words[0])
         .args(&words[1..])
         .args([path("home/store"), path("context"), path("Dockerfile")])
-        .arg(isolation)
+        .args(words_after)
         .output()
         .unwrap();
     let text =
@@ -98,11 +109,11 @@ fn holds(before: &[&str], isolation: &str, name: &str) {
     }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-const NOBODY: [&str; 6] = [
+pub(crate) const NOBODY: [&str; 6] = [
     "setpriv",
     "--reuid=65534",
     "--regid=65534",
