@@ -41,4 +41,5 @@ pub use secret::Secret;
 pub use settings::{
     HostTls, Identity, Mirrors, Pem, Proxies, Retry, Roots, Settings, Timeouts, Trust, TrustRule,
 };
+pub use transport::Pace;
 pub use web::{Received, Web, WebFile};

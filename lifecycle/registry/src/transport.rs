@@ -6,6 +6,7 @@
 //!   location that leads elsewhere (a storage service, with its own signature in the address) gets neither, and no
 //!   client certificate.
 //! - Without TLS we speak to loopback, and to what is listed as insecure. TLS is tried first in both cases.
+//! - Nobody leads us on to a link-local address, where clouds have their metadata services, however that is written.
 //! - A token server gets credentials under the rules of `token`.
 //!
 //! What is tried again: 408, 429, 5xx and broken connections, after a pause that doubles, or that the registry asks
@@ -15,6 +16,7 @@ mod answer;
 mod challenge;
 mod failure;
 mod host;
+mod pace;
 mod place;
 mod request;
 mod resolver;
@@ -38,6 +40,8 @@ pub(crate) use self::answer::{location, parse_date, retry_after};
 pub(crate) use self::challenge::Challenge;
 use self::failure::unreachable;
 use self::host::Host;
+use self::pace::LEAST;
+pub use self::pace::Pace;
 pub(crate) use self::place::{Place, is_loopback, is_same_origin, shown};
 pub(crate) use self::request::{Request, Target};
 pub(crate) use self::scopes::Scopes;
@@ -284,6 +288,15 @@ impl Transport {
                     reason: format!("it redirects to {}, which has no TLS", shown(&next)),
                 });
             }
+            if !is_same_origin(&next, &start) && self.clients.resolver().is_link_local(&next).await {
+                return Err(Error::Unsafe {
+                    registry: host.name.clone(),
+                    reason: format!(
+                        "it redirects to {}, where clouds tell a machine its secrets",
+                        shown(&next)
+                    ),
+                });
+            }
             url = next;
         }
         Err(Error::Malformed {
@@ -362,6 +375,12 @@ impl Transport {
             Again::After(asked) if asked <= retry.patience => Some(asked.max(own)),
             Again::After(_) | Again::Never => None,
         }
+    }
+
+    /// Whether so much came that what breaks now is another failure, and not the same one again. Who breaks off after
+    /// every byte has only so many tries.
+    pub(crate) fn is_progress(before: u64, now: u64) -> bool {
+        now >= before + LEAST as u64
     }
 
     /// Whether an address without TLS is one that the settings allow.

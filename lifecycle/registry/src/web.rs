@@ -17,7 +17,7 @@ use reqwest::Response;
 use url::Url;
 
 use crate::bridge::blocking;
-use crate::transport::{Request, Scopes, Target, parse_date, shown};
+use crate::transport::{Request, Scopes, Target, Transport, parse_date, shown};
 use crate::{Error, Registry, Secret};
 
 /// One read of what is sent.
@@ -227,8 +227,7 @@ impl Download<'_> {
                     last_modified: self.last_modified,
                 });
             };
-            if self.offset > furthest {
-                // Something came: this is another failure, not the same one again.
+            if Transport::is_progress(furthest, self.offset) {
                 (tries, furthest) = (1, self.offset);
             }
             let Some(pause) = transport.pause(&error, tries) else {
@@ -261,7 +260,9 @@ impl Download<'_> {
             emptied.map_err(unwritten)?;
         }
         self.check(self.offset + response.content_length().unwrap_or_default())?;
-        while let Some(chunk) = self.web.inner.transport.next_chunk(&mut response).await? {
+        let transport = &self.web.inner.transport;
+        let mut pace = transport.pace();
+        while let Some(chunk) = transport.next_chunk(&mut response, &mut pace).await? {
             self.check(self.offset + chunk.len() as u64)?;
             into.write_all(&chunk).map_err(unwritten)?;
             self.offset += chunk.len() as u64;

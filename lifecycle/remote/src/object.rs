@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt as _;
-use lifecycle_registry::{Secret, Web};
+use lifecycle_registry::{Pace, Secret, Web};
 use object_store::aws::AmazonS3Builder;
 use object_store::azure::MicrosoftAzureBuilder;
 use object_store::client::{
@@ -216,8 +216,16 @@ impl Object {
                 .and_then(|()| into.seek(SeekFrom::Start(0)))
                 .map_err(unwritten())?;
             let mut size = 0;
-            let mut chunks = found.into_stream();
-            while let Some(chunk) = self.in_time(PATIENCE, chunks.next()).await? {
+            let (mut chunks, mut pace) = (found.into_stream(), Pace::new(PATIENCE));
+            let measure = |chunk: &Option<object_store::Result<Bytes>>| match chunk {
+                Some(Ok(bytes)) => bytes.len(),
+                _ => 0,
+            };
+            loop {
+                let chunk = pace.wait(chunks.next(), measure).await;
+                let Some(chunk) = chunk.ok_or_else(|| self.silent(PATIENCE))? else {
+                    break;
+                };
                 let chunk = chunk.map_err(failed)?;
                 size += chunk.len() as u64;
                 if size > limit {
@@ -293,12 +301,15 @@ impl Object {
     }
 
     async fn in_time<T>(&self, patience: Duration, work: impl Future<Output = T>) -> Result<T, RemoteError> {
-        tokio::time::timeout(patience, work)
-            .await
-            .map_err(|_| RemoteError::Silent {
-                object: self.shown.clone(),
-                seconds: patience.as_secs(),
-            })
+        let done = tokio::time::timeout(patience, work).await;
+        done.map_err(|_| self.silent(patience))
+    }
+
+    fn silent(&self, patience: Duration) -> RemoteError {
+        RemoteError::Silent {
+            object: self.shown.clone(),
+            seconds: patience.as_secs(),
+        }
     }
 
     fn failed(&self, what: &'static str, cause: object_store::Error) -> RemoteError {

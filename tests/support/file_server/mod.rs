@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::wire::{Answer, Connection, Request, Server};
 use signatures::Asked;
@@ -47,6 +48,8 @@ pub enum Action {
     Answer(u16, Vec<(&'static str, String)>),
     /// Breaks the connection after so many bytes of the body.
     Cut(usize),
+    /// Sends the body byte by byte with this pause between them, as long as somebody listens.
+    Drip(Duration),
 }
 
 /// A request as it came.
@@ -145,7 +148,7 @@ impl FileServer {
 /// Deals with one request; false ends the connection.
 fn serve(connection: &mut Connection, request: &Request, state: &Mutex<State>) -> io::Result<bool> {
     let body = connection.body(request)?;
-    let (answer, cut) = {
+    let (answer, fault) = {
         let mut state = state.lock().unwrap();
         state.seen.push(Seen {
             target: request.target.clone(),
@@ -159,19 +162,29 @@ fn serve(connection: &mut Connection, request: &Request, state: &Mutex<State>) -
                 let add = |answer: Answer, (name, value): &(&str, String)| answer.header(name, value);
                 (headers.iter().fold(answer, add), None)
             }
-            Some(Action::Cut(limit)) => (state.answer(request, body), Some(limit)),
-            None => (state.answer(request, body), None),
+            fault => (state.answer(request, body), fault),
         }
     };
-    let Some(limit) = cut else {
-        connection.send(request, &answer)?;
-        return Ok(true);
-    };
-    connection.send_head(&answer)?;
-    connection
-        .stream
-        .write_all(&answer.body[..limit.min(answer.body.len())])?;
-    Ok(false)
+    match fault {
+        Some(Action::Cut(limit)) => {
+            connection.send_head(&answer)?;
+            let end = limit.min(answer.body.len());
+            connection.stream.write_all(&answer.body[..end])?;
+            Ok(false)
+        }
+        Some(Action::Drip(pause)) => {
+            connection.send_head(&answer)?;
+            for byte in &answer.body {
+                connection.stream.write_all(std::slice::from_ref(byte))?;
+                std::thread::sleep(pause);
+            }
+            Ok(false)
+        }
+        _ => {
+            connection.send(request, &answer)?;
+            Ok(true)
+        }
+    }
 }
 
 impl State {

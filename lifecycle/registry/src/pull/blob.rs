@@ -202,16 +202,14 @@ impl Pouring {
 
     /// Pours all that is still to come from one place, beginning again where it broke off.
     async fn pour(&mut self, from: From<'_>) -> Result<Result<(), Error>, Abandoned> {
-        let mut tries = 1;
+        let (mut tries, mut before) = (1, self.offset);
         loop {
-            let before = self.offset;
             let error = match self.pour_once(from).await? {
                 Ok(()) => return Ok(Ok(())),
                 Err(error) => error,
             };
-            if self.offset > before {
-                // Something came: this is another failure, not the same one again.
-                tries = 1;
+            if Transport::is_progress(before, self.offset) {
+                (tries, before) = (1, self.offset);
             }
             let Some(pause) = self.transport.pause(&error, tries) else {
                 return Ok(Err(error));
@@ -227,9 +225,9 @@ impl Pouring {
             Ok(asked) => asked,
             Err(error) => return Ok(Err(error)),
         };
-        let url = shown(response.url());
+        let (url, mut pace) = (shown(response.url()), self.transport.pace());
         loop {
-            let mut chunk = match self.transport.next_chunk(&mut response).await {
+            let mut chunk = match self.transport.next_chunk(&mut response, &mut pace).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) if self.offset < self.descriptor.size => {
                     let received = self.offset;

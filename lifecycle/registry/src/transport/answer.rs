@@ -9,7 +9,7 @@ use url::Url;
 
 use super::failure::unreachable;
 use super::host::Authorization;
-use super::{Place, Request, Transport, shown};
+use super::{Pace, Place, Request, Transport, shown};
 use crate::credentials::{Credential, Found};
 use crate::error::{Answer, read_reports};
 use crate::{Error, Secret};
@@ -69,8 +69,8 @@ impl Transport {
     /// Reads an answer whole; one that is larger than `limit` is an error.
     pub(crate) async fn read_whole(&self, mut response: Response, limit: usize) -> Result<Bytes, Error> {
         let url = response.url().clone();
-        let mut bytes = Vec::new();
-        while let Some(chunk) = self.next_chunk(&mut response).await? {
+        let (mut bytes, mut pace) = (Vec::new(), self.pace());
+        while let Some(chunk) = self.next_chunk(&mut response, &mut pace).await? {
             if bytes.len() + chunk.len() > limit {
                 return Err(Error::Malformed {
                     url: shown(&url),
@@ -83,9 +83,9 @@ impl Transport {
     }
 
     async fn read_start(&self, mut response: Response, limit: usize) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let (mut bytes, mut pace) = (Vec::new(), self.pace());
         while bytes.len() < limit
-            && let Ok(Some(chunk)) = self.next_chunk(&mut response).await
+            && let Ok(Some(chunk)) = self.next_chunk(&mut response, &mut pace).await
         {
             bytes.extend_from_slice(&chunk);
         }
@@ -94,18 +94,30 @@ impl Transport {
     }
 
     /// The next bytes of an answer, if they come in time.
-    pub(crate) async fn next_chunk(&self, response: &mut Response) -> Result<Option<Bytes>, Error> {
-        let idle = self.settings.timeouts.idle;
-        match tokio::time::timeout(idle, response.chunk()).await {
-            Ok(Ok(chunk)) => Ok(chunk),
-            Ok(Err(error)) => Err(unreachable(&Method::GET, response.url(), error)),
-            Err(_) => Err(Error::TimedOut {
+    pub(crate) async fn next_chunk(
+        &self,
+        response: &mut Response,
+        pace: &mut Pace,
+    ) -> Result<Option<Bytes>, Error> {
+        let size = |chunk: &Result<Option<Bytes>, _>| match chunk {
+            Ok(Some(bytes)) => bytes.len(),
+            _ => 0,
+        };
+        match pace.wait(response.chunk(), size).await {
+            Some(Ok(chunk)) => Ok(chunk),
+            Some(Err(error)) => Err(unreachable(&Method::GET, response.url(), error)),
+            None => Err(Error::TimedOut {
                 method: Method::GET.to_string(),
                 url: shown(response.url()),
-                waiting_for: "nothing came",
-                after: idle,
+                waiting_for: pace.lack(),
+                after: self.settings.timeouts.idle,
             }),
         }
+    }
+
+    /// How fast an answer has to come.
+    pub(crate) fn pace(&self) -> Pace {
+        Pace::new(self.settings.timeouts.idle)
     }
 }
 

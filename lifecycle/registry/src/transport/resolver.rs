@@ -11,6 +11,7 @@ use hickory_resolver::TokioResolver;
 use hickory_resolver::config::LookupIpStrategy;
 use hickory_resolver::net::NetError;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use url::{Host, Url};
 
 /// A resolver, or why there is none: addresses and loopback need no resolver.
 #[derive(Clone)]
@@ -25,6 +26,29 @@ impl Resolver {
             builder.build()
         };
         Self(build().map_err(Arc::new))
+    }
+}
+
+impl Resolver {
+    /// Whether an address, or what its name stands for, is one of the link-local ones, which reach this machine's network
+    /// and nothing further. A name that stands for nothing is none.
+    pub(super) async fn is_link_local(&self, url: &Url) -> bool {
+        match (url.host(), &self.0) {
+            (Some(Host::Ipv4(address)), _) => is_link_local(address.into()),
+            (Some(Host::Ipv6(address)), _) => is_link_local(address.into()),
+            (Some(Host::Domain(name)), Ok(resolver)) => match resolver.lookup_ip(name).await {
+                Ok(found) => found.iter().any(is_link_local),
+                Err(_) => false,
+            },
+            _ => false,
+        }
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.is_link_local(),
+        IpAddr::V6(address) => address.is_unicast_link_local(),
     }
 }
 

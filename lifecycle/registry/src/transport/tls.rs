@@ -57,6 +57,11 @@ struct Pair {
 }
 
 impl Clients {
+    /// Who turns names into addresses for all of them.
+    pub(super) fn resolver(&self) -> &Resolver {
+        &self.base.resolver
+    }
+
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
         let by_host = settings.hosts.iter();
         Ok(Self {

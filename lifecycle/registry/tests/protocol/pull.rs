@@ -174,9 +174,9 @@ fn busy_registries_are_waited_for_complaint_21() {
 }
 
 #[test]
-fn silence_has_an_end_and_a_slow_drip_does_not() {
+fn silence_has_an_end_and_a_slow_line_does_not() {
     let fake = FakeRegistry::start();
-    let content = noise(4, 50_000);
+    let content = noise(4, 1_000_000);
     stock(&fake, "a", "t", &[&content]);
     let with_idle = |idle| {
         Registry::new(Settings {
@@ -204,6 +204,43 @@ fn silence_has_an_end_and_a_slow_drip_does_not() {
     let error = pull(&with_idle(Duration::from_millis(300)), &name).unwrap_err();
     assert_eq!(error.kind, TransferErrorKind::Unavailable);
     assert!(chain(&error).contains("no answer for 0.3 s"), "{}", chain(&error));
+}
+
+/// Whoever sends a byte now and then keeps nobody waiting for ever: neither with a layer nor with a document, neither in one
+/// answer nor in one after another.
+#[test]
+fn who_drips_is_left_kaniko_5_2() {
+    let fake = FakeRegistry::start();
+    stock(&fake, "a", "t", &[&noise(4, 50_000)]);
+    let (settings, _) = settings();
+    let registry = Registry::new(Settings {
+        timeouts: Timeouts {
+            idle: Duration::from_millis(300),
+            ..Timeouts::default()
+        },
+        ..settings
+    })
+    .unwrap();
+    let name = format!("{}/a:t", fake.address());
+    let pulled = pull(&registry, &name).unwrap();
+    let digest = pulled.layers()[0].descriptor().unwrap().digest;
+    let drip = || Action::Drip(50_000, Duration::from_millis(20));
+    fake.rule("GET", digest.as_str(), 1000, drip());
+    let error = read_layer(&pulled, 0).unwrap_err();
+    assert!(
+        chain(&error).contains("less than 64 KiB came"),
+        "{}",
+        chain(&error)
+    );
+    assert!(fake.count("GET", digest.as_str()) <= 6);
+    fake.rule("GET", "manifests", 1000, drip());
+    let error = pull(&registry, &name).unwrap_err();
+    assert_eq!(error.kind, TransferErrorKind::Unavailable);
+    assert!(
+        chain(&error).contains("less than 64 KiB came"),
+        "{}",
+        chain(&error)
+    );
 }
 
 #[test]

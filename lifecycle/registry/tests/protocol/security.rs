@@ -111,6 +111,39 @@ fn redirects_end() {
     }
 }
 
+/// What a machine's cloud tells it is for the machine, and never for an image (kaniko.md 5.2, SSRF).
+#[test]
+fn nobody_leads_to_the_metadata_of_a_cloud_kaniko_5_2() {
+    let fake = FakeRegistry::start();
+    let name = format!("{}/a:t", fake.address());
+    stock(&fake, "a", "t", &[b"layer"]);
+    let pulled = pull(&registry(), &name).unwrap();
+    for target in [
+        "http://169.254.169.254/latest/meta-data/iam",
+        "http://2852039166/",
+        "http://0xa9.0xfe.0xa9.0xfe/",
+        "http://[fe80::a9fe:a9fe]/",
+        "http://[::ffff:169.254.169.254]/computeMetadata/v1/",
+        "https://169.254.170.2/v2/credentials",
+    ] {
+        let to = || Action::Answer(307, vec![("Location", target.to_owned())], Vec::new());
+        fake.rule("GET", "manifests", 1, to());
+        let error = pull(&registry(), &name).unwrap_err();
+        assert!(
+            chain(&error).contains("where clouds tell"),
+            "{target}: {}",
+            chain(&error)
+        );
+        fake.rule("GET", "blobs", 1, to());
+        let error = read_layer(&pulled, 0).unwrap_err();
+        assert!(
+            chain(&error).contains("where clouds tell"),
+            "{target}: {}",
+            chain(&error)
+        );
+    }
+}
+
 #[test]
 fn upload_locations_on_another_host_get_no_authorization() {
     let (fake, registry) = guarded(|_| {});

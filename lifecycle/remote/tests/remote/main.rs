@@ -35,7 +35,7 @@ mod wire;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use lifecycle_registry::{Clock, Registry, Settings};
+use lifecycle_registry::{Clock, Registry, Settings, Timeouts};
 use lifecycle_remote::{GitSettings, Remote, StoreSettings};
 
 /// Time that does not pass.
@@ -57,8 +57,13 @@ impl Clock for QuickClock {
 }
 
 fn remote(git: GitSettings) -> Remote {
+    remote_with(git, Timeouts::default())
+}
+
+fn remote_with(git: GitSettings, timeouts: Timeouts) -> Remote {
     let settings = Settings {
         clock: Arc::new(QuickClock),
+        timeouts,
         ..Settings::default()
     };
     Remote::new(

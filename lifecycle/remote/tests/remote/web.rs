@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::io::Read;
+use std::time::Duration;
 
 use lifecycle_image::Digest;
-use lifecycle_registry::Secret;
+use lifecycle_registry::{Secret, Timeouts};
 use lifecycle_remote::{Download, File, GitSettings, RemoteError};
 
 use crate::file_server::{Action, FileServer};
@@ -223,4 +224,47 @@ fn redirects_lead_to_the_web_and_end_kaniko_5_2() {
     let error = sentence(&fetch(&file(&server, "/circle")).unwrap_err());
     assert!(error.contains("redirects more than 8 times"), "{error}");
     assert!(server.seen().len() - before < 100, "{error}");
+}
+
+/// Whoever sends a byte now and then keeps nobody waiting for ever.
+#[test]
+fn who_drips_is_left_kaniko_5_2() {
+    let server = FileServer::start();
+    server.keep("/f", noise(300_000), &[]);
+    for _ in 0..100 {
+        server.once("GET /f", Action::Drip(Duration::from_millis(20)));
+    }
+    let timeouts = Timeouts {
+        idle: Duration::from_millis(300),
+        ..Timeouts::default()
+    };
+    let mut into = tempfile::tempfile().unwrap();
+    let remote = crate::remote_with(GitSettings::default(), timeouts);
+    let error = remote.download(&file(&server, "/f"), &mut into).unwrap_err();
+    assert!(
+        sentence(&error).contains("less than 64 KiB came"),
+        "{}",
+        sentence(&error)
+    );
+    assert!(server.seen().len() <= 6, "{}", server.seen().len());
+}
+
+/// What a machine's cloud tells it is for the machine: a Dockerfile may name it, but nobody else leads there.
+#[test]
+fn nobody_leads_to_the_metadata_of_a_cloud_kaniko_5_2() {
+    let server = FileServer::start();
+    for to in [
+        "http://169.254.169.254/latest/meta-data/iam",
+        "http://2852039166/",
+        "http://[fe80::a9fe:a9fe]/",
+        "http://[::ffff:169.254.169.254]/",
+    ] {
+        let answer = Action::Answer(302, vec![("Location", to.to_owned())]);
+        server.once("GET /away", answer);
+        let error = sentence(&fetch(&file(&server, "/away")).unwrap_err());
+        assert!(
+            error.contains("where clouds tell a machine its secrets"),
+            "{to}: {error}"
+        );
+    }
 }
