@@ -9,7 +9,7 @@ use lifecycle_attestation::{
     Material, Packages, Provenance, REFERENCE_DIGEST, SPDX_DOCUMENT, Statement, packages, read, spdx,
 };
 use lifecycle_dockerfile::is_secret_name;
-use lifecycle_executor::{BuildReport, Options};
+use lifecycle_executor::{BuildReport, Ingredient, Options};
 use lifecycle_image::{Artifact, Digest, Image, Platform, TransferError, TransferErrorKind};
 use lifecycle_spec::SbomFormat;
 use lifecycle_spec::label::{self, BuildLabel, LifecycleLabel};
@@ -18,6 +18,7 @@ use serde_json::{Map, Value, json};
 use crate::arguments::OutputArguments;
 use crate::attributes::Attributes;
 use crate::console::Console;
+use crate::context::shown;
 use crate::failure::Failure;
 use crate::output::{Attach, Attest};
 use crate::place::Place;
@@ -34,6 +35,17 @@ pub(crate) enum Detail {
     Min,
     /// All, but what is secret by its name.
     Max,
+}
+
+/// Where a build's Dockerfile and contexts come from.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sources {
+    /// What the Dockerfile comes from, if not from this machine.
+    pub(crate) definition: Option<Material>,
+    /// The names of what lies on this machine.
+    pub(crate) locals: Vec<String>,
+    /// Contexts that were fetched.
+    pub(crate) contexts: Vec<Material>,
 }
 
 /// What is to be said.
@@ -103,6 +115,7 @@ impl Attestations {
     pub(crate) fn of_dockerfile(
         self,
         options: &Options,
+        sources: &Sources,
         reports: &[&BuildReport],
         started: i64,
         console: &Console,
@@ -114,7 +127,7 @@ impl Attestations {
             let of = |report: &&BuildReport| {
                 (
                     report.image.platform(),
-                    provenance(options, report, detail, started),
+                    provenance(options, sources, report, detail, started),
                 )
             };
             reports.iter().map(of).collect()
@@ -194,16 +207,21 @@ impl DockerfileStatements {
     }
 }
 
-fn provenance(options: &Options, report: &BuildReport, detail: Detail, started: i64) -> Provenance {
-    let materials = report.used_images.iter();
-    let materials =
-        materials.map(|image| Material::image(&image.name, &image.platform, image.digest.clone()));
+fn provenance(
+    options: &Options,
+    sources: &Sources,
+    report: &BuildReport,
+    detail: Detail,
+    started: i64,
+) -> Provenance {
+    let used = report.ingredients.iter().map(material);
     let mut provenance = Provenance {
         frontend: "dockerfile.v0".to_owned(),
         definition: Some(file_name(&options.name)),
-        locals: vec!["context".to_owned(), "dockerfile".to_owned()],
+        source: sources.definition.clone(),
+        locals: sources.locals.clone(),
         builder_platform: options.platforms.build.to_string(),
-        materials: materials.collect(),
+        materials: used.chain(sources.contexts.iter().cloned()).collect(),
         // With a fixed time the same build says the same.
         times: options.epoch.is_none().then(|| (started, now())),
         ..Provenance::default()
@@ -217,6 +235,34 @@ fn provenance(options: &Options, report: &BuildReport, detail: Detail, started: 
         provenance.metadata = Map::from_iter([("source".to_owned(), json!({ "infos": [info] }))]);
     }
     provenance
+}
+
+fn material(used: &Ingredient) -> Material {
+    match used {
+        Ingredient::Image {
+            name,
+            platform,
+            is_local: false,
+            digest,
+        } => Material::image(name, platform, digest),
+        Ingredient::Image {
+            name,
+            platform,
+            digest,
+            ..
+        } => Material::layout(name, platform, digest),
+        Ingredient::File { url, digest } => Material::file(shown(url), digest),
+        Ingredient::Repository {
+            url,
+            reference: None,
+            commit,
+        } => Material::repository(shown(url), commit),
+        Ingredient::Repository {
+            url,
+            reference: Some(reference),
+            commit,
+        } => Material::repository(format!("{}#{reference}", shown(url)), commit),
+    }
 }
 
 /// Where a Dockerfile lay on this machine is nobody's business.
@@ -315,13 +361,13 @@ impl AppStatements {
             let platform = image.platform().to_string();
             provenance
                 .materials
-                .push(Material::image(name, &platform, digest));
+                .push(Material::image(name, &platform, &digest));
         }
         let modules = build.map(|build| build.buildpacks.as_slice()).unwrap_or_default();
         for module in modules {
             provenance.materials.push(Material {
                 uri: format!("urn:cnb:registry:{}@{}", module.id, module.version),
-                digest: None,
+                digest: BTreeMap::new(),
             });
         }
         if detail == Detail::Max {

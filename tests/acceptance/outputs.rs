@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde_json::json;
+
+use crate::elsewhere::repository;
+use crate::support::file_server::FileServer;
 use crate::support::images::{self, RUN};
 use crate::support::peers::{judge, skopeo_copy};
 use crate::support::{Finished, Invocation, Machine, Registry};
@@ -233,8 +237,11 @@ fn platforms_make_one_index_and_common_stages_are_built_once_f12() {
         "index:x=y",
     ];
     let built = build(&machine, &app, &arguments).succeeds();
-    // Of four steps two are the stage's, and the copy is the same for all.
-    built.says("2 steps carried out, 4 taken from earlier builds");
+    // The stage's step and the copy are the same for all.
+    built
+        .says("2 steps carried out, 0 taken from earlier builds")
+        .says("[linux/arm64/v8 made 1/2] USER root")
+        .says("[linux/riscv64 stage-1 3/3] COPY --from=made /made /made");
     let shown = machine
         .lifecycle(&["inspect", &format!("registry:{tag}")])
         .succeeds();
@@ -271,8 +278,9 @@ fn platforms_make_one_index_and_common_stages_are_built_once_f12() {
     .says("twice");
 
     // Commands of another platform need an emulator.
-    let dockerfile = format!("FROM scratch\nCOPY --from={RUN} / /\nRUN echo foreign\n");
-    let app = machine.files("foreign", &[("Dockerfile", &dockerfile)]);
+    let program = "\x7fELF\x02\x02\x01\0\0\0\0\0\0\0\0\0\0\x02\0\x2b";
+    let dockerfile = "FROM scratch\nCOPY --chmod=755 program /\nRUN [\"/program\"]\n";
+    let app = machine.files("foreign", &[("Dockerfile", dockerfile), ("program", program)]);
     let arguments = ["--platform", "linux/sparc64", "--tag", "foreign"];
     build(&machine, &app, &arguments)
         .fails(1)
@@ -472,6 +480,87 @@ fn an_app_image_says_so_too_p3() {
         ])
         .succeeds();
     assert!(!shown.json()["referrers"].as_array().unwrap().is_empty());
+}
+
+/// What ADD has fetched and contexts that lie elsewhere, each with its digest and without what is secret in its address.
+#[test]
+fn provenance_names_what_was_fetched_p1() {
+    let (machine, registry, server) = (Machine::new(), Registry::start(), FileServer::start());
+    repository(&machine, "r.git");
+    server.keep_directory("/r.git", &machine.path("r.git"));
+    server.keep("/f", "F", &[]);
+    server.keep("/Dockerfile", "FROM scratch\n", &[]);
+    let dockerfile = format!(
+        "FROM scratch\nADD {}?token=s3cr3t /f\nADD {}#main /r\nCOPY --from=own . /o\n",
+        server.url("/f"),
+        server.url("/r.git"),
+    );
+    let app = machine.files("app", &[("Dockerfile", &dockerfile), ("a", "A")]);
+    let file = app.join("Dockerfile");
+    let own = format!("own={}", app.display());
+    let named = format!("unused={}", server.url("/Dockerfile?token=s3cr3t"));
+    let commit = fs::read_to_string(machine.path("r.git/refs/heads/main"))
+        .or_else(|_| fs::read_to_string(machine.path("work/.git/refs/heads/main")))
+        .unwrap();
+    let commit = commit.trim();
+    let digest = |text: &str| lifecycle_image::Digest::of(text.as_bytes()).hex().to_owned();
+    let repository = json!({ "uri": format!("{}#main", server.url("/r.git")), "digest": { "sha1": commit } });
+    let fetched = json!({ "uri": server.url("/f"), "digest": { "sha256": digest("F") } });
+    for (number, context) in [
+        app.display().to_string(),
+        format!("{}#main", server.url("/r.git")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("made:{number}");
+        let tag = registry.name(&name);
+        let own = [
+            "--build-context",
+            &own,
+            "--tag",
+            &tag,
+            "--output",
+            "registry",
+            "--provenance",
+        ];
+        let dockerfile = format!("--dockerfile={}", file.display());
+        machine
+            .lifecycle(&[&["build", &context, &dockerfile], &own[..]].concat())
+            .succeeds();
+        let Some(index) = raw(&registry, &name) else {
+            return;
+        };
+        let statements = predicates(&machine, &registry, "made", &index);
+        let definition = &statements[0]["predicate"]["buildDefinition"];
+        assert_eq!(definition["resolvedDependencies"], json!([fetched, repository]));
+        let request = &definition["externalParameters"]["request"];
+        let locals: Vec<&str> = request["locals"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|local| local["name"].as_str().unwrap())
+            .collect();
+        let expected: &[&str] = match number {
+            0 => &["context", "dockerfile", "own"],
+            _ => &["dockerfile", "own"],
+        };
+        assert_eq!(locals, expected);
+        assert!(!statements[0].to_string().contains("s3cr3t"));
+    }
+    // A context that is no archive is a Dockerfile, and has no files.
+    machine
+        .lifecycle(&[
+            "build",
+            app.to_str().unwrap(),
+            "--dockerfile",
+            "--build-context",
+            &named,
+            "--tag",
+            "none",
+        ])
+        .fails(1)
+        .does_not_say("s3cr3t");
 }
 
 /// This machine's platform.

@@ -1,6 +1,6 @@
 //! How an image was built (SLSA 1.0 "Provenance", with BuildKit's fields; dockerfile.md P1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lifecycle_image::Digest;
 use serde_json::{Map, Value, json};
@@ -16,13 +16,22 @@ const BUILD_TYPE: &str = "https://github.com/moby/buildkit/blob/master/docs/atte
 pub struct Material {
     /// Where it is: a package URL for an image, else an address. No credentials.
     pub uri: String,
-    /// What it was.
-    pub digest: Option<Digest>,
+    /// What it was: digests by their algorithm.
+    pub digest: BTreeMap<String, String>,
 }
 
 impl Material {
     /// An image under the name that it was asked for by, and its platform.
-    pub fn image(name: &str, platform: &str, digest: Digest) -> Self {
+    pub fn image(name: &str, platform: &str, digest: &Digest) -> Self {
+        Self::package("docker", name, platform, digest)
+    }
+
+    /// An image of an OCI layout, which has no name but the one that the build gives it.
+    pub fn layout(name: &str, platform: &str, digest: &Digest) -> Self {
+        Self::package("oci", name, platform, digest)
+    }
+
+    fn package(kind: &str, name: &str, platform: &str, digest: &Digest) -> Self {
         let (name, tag) = match name.rsplit_once(':') {
             Some((name, tag)) if !tag.contains('/') => (name, tag),
             _ => (name, "latest"),
@@ -31,14 +40,36 @@ impl Material {
         let name: Vec<String> = name.split('/').map(encode).collect();
         Self {
             uri: format!(
-                "pkg:docker/{}@{}?platform={}",
+                "pkg:{kind}/{}@{}?platform={}",
                 name.join("/"),
                 encode(tag),
                 encode(platform)
             ),
-            digest: Some(digest),
+            digest: set(digest),
         }
     }
+
+    /// A file of the web or of a store.
+    pub fn file(uri: impl Into<String>, digest: &Digest) -> Self {
+        Self {
+            uri: uri.into(),
+            digest: set(digest),
+        }
+    }
+
+    /// A commit of a git repository, whose address may end in `#` and the reference that was asked for.
+    pub fn repository(uri: impl Into<String>, commit: &str) -> Self {
+        // Git's own digests have one of two lengths.
+        let algorithm = if commit.len() == 64 { "sha256" } else { "sha1" };
+        Self {
+            uri: uri.into(),
+            digest: BTreeMap::from([(algorithm.to_owned(), commit.to_owned())]),
+        }
+    }
+}
+
+fn set(digest: &Digest) -> BTreeMap<String, String> {
+    BTreeMap::from([(digest.algorithm().to_owned(), digest.hex().to_owned())])
 }
 
 /// How an image was built. What is empty is left out.
@@ -48,6 +79,8 @@ pub struct Provenance {
     pub frontend: String,
     /// The file that says how: its path, if there is one.
     pub definition: Option<String>,
+    /// What that file comes from, if not from this machine.
+    pub source: Option<Material>,
     /// Parameters that were given: arguments, labels, the target.
     pub arguments: BTreeMap<String, String>,
     /// Ids of secrets, and whether a step could do without. Never a value.
@@ -87,11 +120,17 @@ impl Provenance {
             }
         }
         let mut parameters = Map::new();
+        let mut source = self.source.as_ref().map(describe).unwrap_or_default();
         if let Some(definition) = &self.definition {
-            parameters.insert("configSource".to_owned(), json!({ "path": definition }));
+            source.insert("path".to_owned(), json!(definition));
+        }
+        if !source.is_empty() {
+            parameters.insert("configSource".to_owned(), Value::Object(source));
         }
         parameters.insert("request".to_owned(), Value::Object(request));
-        let materials: Vec<Value> = self.materials.iter().map(describe).collect();
+        // Each once, in one order, whichever step was first.
+        let materials: BTreeSet<&Material> = self.materials.iter().collect();
+        let materials: Vec<Map<String, Value>> = materials.into_iter().map(describe).collect();
         let mut metadata = Map::new();
         if let Some((started, finished)) = self.times {
             let time = |seconds| {
@@ -125,11 +164,12 @@ impl Provenance {
     }
 }
 
-fn describe(material: &Material) -> Value {
-    match &material.digest {
-        Some(digest) => json!({ "uri": material.uri, "digest": { digest.algorithm(): digest.hex() } }),
-        None => json!({ "uri": material.uri }),
+fn describe(material: &Material) -> Map<String, Value> {
+    let mut described = Map::from_iter([("uri".to_owned(), json!(material.uri))]);
+    if !material.digest.is_empty() {
+        described.insert("digest".to_owned(), json!(material.digest));
     }
+    described
 }
 
 #[cfg(test)]
@@ -149,7 +189,40 @@ mod tests {
                 "pkg:docker/localhost:5000/a@latest?platform=linux%2Famd64",
             ),
         ] {
-            assert_eq!(Material::image(name, "linux/amd64", digest.clone()).uri, uri);
+            assert_eq!(Material::image(name, "linux/amd64", &digest).uri, uri);
         }
+    }
+
+    #[test]
+    fn what_it_was_made_from_is_told_with_digests_p1() {
+        let digest = Digest::of(b"");
+        let commit = "0123456789012345678901234567890123456789";
+        let repository = Material::repository("https://example.test/r.git#main", commit);
+        let provenance = Provenance {
+            definition: Some("Dockerfile".to_owned()),
+            source: Some(repository.clone()),
+            materials: vec![
+                Material::file("https://example.test/f", &digest),
+                repository.clone(),
+                repository,
+                Material::layout("base", "linux/amd64", &digest),
+            ],
+            ..Provenance::default()
+        };
+        let definition = &provenance.statement().predicate["buildDefinition"];
+        assert_eq!(
+            definition["externalParameters"]["configSource"],
+            json!({ "uri": "https://example.test/r.git#main", "digest": { "sha1": commit }, "path": "Dockerfile" })
+        );
+        assert_eq!(
+            definition["resolvedDependencies"],
+            json!([
+                { "uri": "https://example.test/f", "digest": { "sha256": digest.hex() } },
+                { "uri": "https://example.test/r.git#main", "digest": { "sha1": commit } },
+                { "uri": "pkg:oci/base@latest?platform=linux%2Famd64", "digest": { "sha256": digest.hex() } },
+            ])
+        );
+        let sha256 = Material::repository("r", &"0".repeat(64));
+        assert!(sha256.digest.contains_key("sha256"));
     }
 }

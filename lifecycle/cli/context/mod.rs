@@ -9,10 +9,12 @@ mod location;
 mod root;
 
 use std::fs::File;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _, Read as _, Seek as _};
 use std::path::{Path, PathBuf};
 
+use lifecycle_attestation::Material;
 use lifecycle_executor::{BuildContext, IgnoreFile};
+use lifecycle_image::Hashing;
 use lifecycle_store::Scratch;
 
 pub(crate) use self::layout::LayoutImage;
@@ -30,6 +32,8 @@ pub(crate) struct Context {
     kind: Kind,
     /// The text that stands for the context in messages. No credentials in it.
     name: String,
+    /// What it was, if it was fetched.
+    material: Option<Material>,
     /// What was fetched goes when the context is forgotten.
     _room: Option<Scratch>,
 }
@@ -67,6 +71,7 @@ impl Location {
                 Ok(Context {
                     kind: Kind::Own(path.clone()),
                     name: path.display().to_string(),
+                    material: None,
                     _room: None,
                 })
             }
@@ -77,23 +82,28 @@ impl Location {
             ),
             Self::Input => Context::of_input(session),
             Self::Web(address) => {
-                let (file, name) = fetch(address, session)?;
-                Context::of_file(file, &name, session)
+                let (file, material) = fetch(address, session)?;
+                Ok(Context::of_file(file, &material.uri, session)?.made_from(material))
             }
             Self::Object(object) => {
                 let mut file = tempfile::tempfile_in(session.scratch()?)?;
                 session.remote()?.get(object, u64::MAX, &mut file)?;
-                Context::of_file(file, &object.to_string(), session)
+                let material = material(object.to_string(), &mut file)?;
+                Ok(Context::of_file(file, &material.uri, session)?.made_from(material))
             }
             Self::Git(repository, settings) => {
                 let room = session.store()?.scratch()?;
                 let path = room.path().join("context");
                 fs_err::create_dir(&path)?;
                 let remote = session.remote()?.clone().with_git((**settings).clone());
-                remote.check_out(repository, &path)?;
+                let checkout = remote.check_out(repository, &path)?;
+                let name = shown(&repository.url);
+                let chosen = repository.reference.as_ref();
+                let uri = chosen.map_or_else(|| name.clone(), |chosen| format!("{name}#{chosen}"));
                 Ok(Context {
                     kind: Kind::Fetched(path),
-                    name: shown(&repository.url),
+                    name,
+                    material: Some(Material::repository(uri, &checkout.commit)),
                     _room: Some(room),
                 })
             }
@@ -101,17 +111,27 @@ impl Location {
     }
 }
 
-/// A file on the web, and its address as it may be shown.
-fn fetch(address: &str, session: &Session) -> Result<(File, String), Failure> {
+/// A file on the web, and what it was under its address as it may be shown.
+fn fetch(address: &str, session: &Session) -> Result<(File, Material), Failure> {
     let mut file = tempfile::tempfile_in(session.scratch()?)?;
     session
         .remote()?
         .download(&lifecycle_remote::File::parse(address)?, &mut file)?;
-    Ok((file, shown(address)))
+    let material = material(shown(address), &mut file)?;
+    Ok((file, material))
+}
+
+/// What a file was, which is left at its beginning.
+fn material(uri: String, file: &mut File) -> Result<Material, Failure> {
+    let mut hashing = Hashing::new(&*file);
+    io::copy(&mut hashing, &mut io::sink())?;
+    let (_, digest, _) = hashing.finish();
+    file.rewind()?;
+    Ok(Material::file(uri, &digest))
 }
 
 /// An address without what may be a secret: user, password and query.
-fn shown(address: &str) -> String {
+pub(crate) fn shown(address: &str) -> String {
     let address = address.split('?').next().unwrap_or(address);
     match address.split_once("://") {
         Some((scheme, rest)) => {
@@ -152,6 +172,7 @@ impl Context {
         Ok(Self {
             kind: Kind::Text(text),
             name: name.to_owned(),
+            material: None,
             _room: None,
         })
     }
@@ -165,8 +186,21 @@ impl Context {
         Ok(Self {
             kind: Kind::Fetched(path),
             name,
+            material: None,
             _room: Some(room),
         })
+    }
+
+    fn made_from(self, material: Material) -> Self {
+        Self {
+            material: Some(material),
+            ..self
+        }
+    }
+
+    /// What it was, if it was fetched.
+    pub(crate) fn material(&self) -> Option<&Material> {
+        self.material.as_ref()
     }
 
     /// The same context, of which only a directory counts. It cannot lead out of what was fetched (CVE-2026-33748,
@@ -248,10 +282,10 @@ impl Context {
 impl FoundDockerfile {
     /// The Dockerfile at an address.
     pub(crate) fn fetch(address: &str, session: &Session) -> Result<Self, Failure> {
-        let (file, name) = fetch(address, session)?;
-        let bytes = bounded(file, &name)?;
+        let (file, material) = fetch(address, session)?;
+        let bytes = bounded(file, &material.uri)?;
         Ok(Self {
-            name,
+            name: material.uri,
             bytes,
             ignore: None,
         })

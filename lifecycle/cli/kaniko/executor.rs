@@ -82,17 +82,18 @@ pub(super) fn run(
         let cancellation = options.cancellation.clone();
         move || cancellation.cancel()
     });
+    let of_target = [options.platforms.target.clone()];
     // Further targets are built for what happens in them; only the first is kept.
     for target in settings.targets.iter().skip(1) {
         let mut further = options.clone();
         further.target = Some(target.clone());
-        let (reports, ()) = build_dockerfile(&[further], &source, &session, &|_| Ok(()))?;
+        let (reports, ()) = build_dockerfile(&further, &of_target, &source, &session, &|_| Ok(()))?;
         for report in reports {
             report.finish()?;
         }
     }
     let store = session.store()?;
-    let (reports, ()) = build_dockerfile(&[options], &source, &session, &|reports| {
+    let (reports, ()) = build_dockerfile(&options, &of_target, &source, &session, &|reports| {
         reports.iter().try_for_each(|report| {
             let image = finish(report, settings, store);
             outputs::write(&image, &names, settings, &session)

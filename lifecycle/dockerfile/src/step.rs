@@ -53,7 +53,7 @@ impl History {
 }
 
 /// What a step does. The variants without files change the configuration only.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// Run a command and keep what it changes.
     Run(Box<RunAction>),
@@ -101,7 +101,7 @@ pub enum Action {
 }
 
 /// A command to run.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunAction {
     /// Program and arguments, the shell's first in shell form (I1).
     pub arguments: Vec<String>,
@@ -147,7 +147,7 @@ pub struct PlacedMount {
 }
 
 /// Files to copy.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CopyAction {
     /// Whether it is an ADD.
     pub is_add: bool,
@@ -169,6 +169,13 @@ pub struct CopyAction {
     pub unpack: Option<bool>,
     /// The user in force.
     pub user: String,
+}
+
+impl CopyAction {
+    /// Whether it knows nothing of what is below: with `--link`, unless `--chmod` makes it an ordinary copy (H19, H20).
+    pub fn is_independent(&self) -> bool {
+        self.link && self.chmod.is_none()
+    }
 }
 
 /// One thing to copy.

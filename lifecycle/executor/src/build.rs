@@ -6,35 +6,35 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use lifecycle_diagnostics::{Diagnostic, Severity};
-use lifecycle_dockerfile::{
-    Dockerfile, Evaluation, Parent, Plan, PlanOptions, PlannedStage, Platform, StageBase, Step,
-};
-use lifecycle_image::{Image, ImageConfig, Progress, Source, mutate};
+use lifecycle_dockerfile::{Dockerfile, Platform, Platforms, StageBase};
+use lifecycle_image::{Image, Progress, Source, mutate};
 use lifecycle_sandbox::Rung;
 use lifecycle_store::{Scratch, Store};
 
 use crate::cache::Imports;
-use crate::configure::{base_config, base_history, begin, fill_times, image_platform, set_labels, timestamp};
+use crate::configure::{base_history, begin, fill_times, set_labels, timestamp};
 use crate::copy::known::KnownFiles;
 use crate::copy::select::SourceFiles;
-use crate::error::{ExecutorError, StepError};
+use crate::error::{ExecutorError, StepError, invalid};
 use crate::key::Key;
 use crate::ladder::{Ladder, Standing};
 use crate::options::{BuildContext, IsolationMode, Options};
-use crate::origin::{Named, Origins};
+use crate::origin::Origins;
+use crate::planning::{Planned, StageWork, plan};
 use crate::powers::Powers;
 use crate::recorder::Recorder;
 use crate::remote::Remote;
-use crate::report::BuildReport;
-use crate::reporter::Reporter;
+use crate::report::{BuildReport, Ingredient};
+use crate::reporter::{Reporter, StepOutcome};
+use crate::sharing::SharedSteps;
 use crate::slots::Slots;
-use crate::stack::{LayerTree, Roots, Stack};
+use crate::stack::{LayerTree, Roots};
 use crate::stage::{StageResult, StageRunner};
 
 /// The most stages at work at the same time; each has a thread.
 const MOST_STAGES: usize = 64;
 
-/// Builds the image.
+/// Builds the image for the platform that the options name.
 ///
 /// `images` gives base images, `remote` what ADD names on the network. The store keeps layers, extracted trees, build
 /// caches and results. A cache elsewhere that turns out to be broken is left out, and the build begins anew.
@@ -49,13 +49,31 @@ pub fn build(
     store: &Store,
     reporter: &dyn Reporter,
 ) -> Result<BuildReport, ExecutorError> {
+    let target = std::slice::from_ref(&options.platforms.target);
+    let mut reports = build_all(options, target, images, remote, store, reporter)?;
+    reports.pop().ok_or(ExecutorError::Cancelled)
+}
+
+/// Builds images for several platforms at the same time, as parts of one build: what is the same for some of them is
+/// done once (F12). The reports are in the order of the platforms.
+///
+/// # Errors
+/// As [`build`].
+pub fn build_all(
+    options: &Options,
+    targets: &[Platform],
+    images: &dyn Source,
+    remote: &dyn Remote,
+    store: &Store,
+    reporter: &dyn Reporter,
+) -> Result<Vec<BuildReport>, ExecutorError> {
     // What was done in place cannot be done again.
     let sources = match options.live_root {
         None => options.imports.as_slice(),
         Some(_) => &[],
     };
     let imports = Arc::new(Imports::begin(sources, options.now));
-    let result = build_with(&imports, options, images, remote, store, reporter);
+    let result = build_with(&imports, options, targets, images, remote, store, reporter);
     imports.report(reporter);
     let Some((name, reason)) = imports.spoiled() else {
         return result;
@@ -70,45 +88,30 @@ pub fn build(
     let message = format!("the cache {name} is broken, building without it: {reason}");
     reporter.warn(&Diagnostic::new(Severity::Warning, "cache", message));
     drop(result);
-    build_with(
-        &Arc::new(Imports::none()),
-        options,
-        images,
-        remote,
-        store,
-        reporter,
-    )
+    let none = Arc::new(Imports::none());
+    build_with(&none, options, targets, images, remote, store, reporter)
 }
 
 fn build_with(
     imports: &Arc<Imports>,
     options: &Options,
+    targets: &[Platform],
     images: &dyn Source,
     remote: &dyn Remote,
     store: &Store,
     reporter: &dyn Reporter,
-) -> Result<BuildReport, ExecutorError> {
+) -> Result<Vec<BuildReport>, ExecutorError> {
     let dockerfile = Dockerfile::parse(options.name.clone(), options.dockerfile.clone())
         .map_err(ExecutorError::Invalid)?;
     let powers = Powers::look();
     let origins = Origins::new(options, images);
     let context = origins.context()?;
-    let contexts: BTreeSet<String> = options.contexts.keys().cloned().collect();
-    let mut plan = dockerfile
-        .plan(&PlanOptions {
-            target: options.target.as_deref(),
-            build_args: &options.build_args,
-            platforms: options.platforms.clone(),
-            contexts: &contexts,
-            ignore: Some(&context.ignore),
-        })
-        .map_err(invalid)?;
-    let bases = find_bases(&mut plan, &origins)?;
-    if options.live_root.is_some() {
-        check_single_stage(&plan)?;
+    let planned = plan_all(&dockerfile, options, targets, &context, &origins)?;
+    tell(&planned, reporter);
+    if let Some(refused) = planned.iter().find_map(|planned| planned.refused.clone()) {
+        return Err(invalid(refused));
     }
-    let (works, findings) = evaluate(&plan, &bases, reporter)?;
-    let epoch = source_date_epoch(&plan, options)?;
+    let epoch = source_date_epoch(&planned, options)?;
     let build = Build {
         options,
         remote,
@@ -122,39 +125,69 @@ fn build_with(
         now: epoch.map_or(options.now, |epoch| options.now.min(epoch)),
         known: KnownFiles::new(store, context_path(options, store)),
         ladder: Ladder::new(isolation(options), options.host.clone()),
-        recorder: Recorder::new(store, options.session.clone()),
+        recorder: Arc::new(Recorder::new(store)),
         slots: Slots::new(options.parallelism),
+        shared: SharedSteps::default(),
         progress: reporter.progress(),
         results: Mutex::default(),
         changed: Condvar::new(),
         binds: Mutex::default(),
         filling: Mutex::default(),
         mounts: Mutex::default(),
-        executed: AtomicUsize::new(0),
-        cached: AtomicUsize::new(0),
+        members: planned.iter().map(|planned| Member::new(&planned.used)).collect(),
         rung: Mutex::default(),
     };
-    let worked = build.work(&works, &bases);
+    let works: Vec<&StageWork> = planned.iter().flat_map(|planned| &planned.works).collect();
+    let worked = build.work(&works);
     build.known.save().map_err(StepError::from).map_err(|error| {
         let diagnostic = Diagnostic::error("store", "what is known of the context cannot be kept");
         ExecutorError::Failed(diagnostic.caused_by(&error))
     })?;
     worked?;
-    let image = build.assemble(plan.target().index)?;
-    let used_images = build.origins.used();
-    let base_layers = build.base_layers(plan.target().index);
-    Ok(BuildReport {
-        base_layers,
-        used_images,
-        image,
-        findings,
-        executed: build.executed.into_inner(),
-        cached: build.cached.into_inner(),
-        isolation: build.rung.into_inner().unwrap_or_else(PoisonError::into_inner),
-        recorder: build.recorder,
-        imports: build.imports,
-        mounts: build.mounts.into_inner().unwrap_or_else(PoisonError::into_inner),
+    let reports = planned.iter().enumerate();
+    reports
+        .map(|(member, planned)| build.report(member, planned))
+        .collect()
+}
+
+/// Plans all platforms at the same time: each has to ask for its base images.
+fn plan_all(
+    dockerfile: &Dockerfile,
+    options: &Options,
+    targets: &[Platform],
+    context: &SourceFiles,
+    origins: &Origins<'_>,
+) -> Result<Vec<Planned>, ExecutorError> {
+    let plan_one = |(member, target): (usize, &Platform)| {
+        let platforms = Platforms {
+            build: options.platforms.build.clone(),
+            target: target.clone(),
+        };
+        let mut planned = plan(dockerfile, options, &platforms, &context.ignore, origins)?;
+        let label = (targets.len() > 1).then(|| target.to_string());
+        planned.belongs_to(member, label.as_deref());
+        Ok(planned)
+    };
+    std::thread::scope(|scope| {
+        let plans = targets.iter().enumerate();
+        let plans: Vec<_> = plans.map(|one| scope.spawn(move || plan_one(one))).collect();
+        let plans = plans.into_iter().map(|plan| match plan.join() {
+            Ok(planned) => planned,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        plans.collect()
     })
+}
+
+/// Tells what the build checks found; what is the same for several platforms once.
+fn tell(planned: &[Planned], reporter: &dyn Reporter) {
+    let mut told: Vec<&Diagnostic> = Vec::new();
+    for finding in planned.iter().flat_map(|planned| &planned.findings) {
+        if !told.contains(&finding) {
+            reporter.warn(finding);
+            told.push(finding);
+        }
+    }
 }
 
 /// What RUN sees of a live root is the container around it, which is kept apart from the host already.
@@ -165,16 +198,6 @@ fn isolation(options: &Options) -> IsolationMode {
     }
 }
 
-/// A live root is the files of one stage.
-fn check_single_stage(plan: &Plan<'_>) -> Result<(), ExecutorError> {
-    let Some(second) = plan.stages().nth(1) else {
-        return Ok(());
-    };
-    let message = "a root file system that is extended in place cannot have several stages";
-    let diagnostic = Diagnostic::error("unsupported", message).at(second.written.base().image.span.clone());
-    Err(invalid(diagnostic.help("do everything in one stage")))
-}
-
 /// The context, if it will be at the same place in the next build: what was unpacked for this one will not.
 fn context_path<'o>(options: &'o Options, store: &Store) -> Option<&'o Path> {
     match &options.context {
@@ -183,140 +206,9 @@ fn context_path<'o>(options: &'o Options, store: &Store) -> Option<&'o Path> {
     }
 }
 
-fn invalid(diagnostic: Diagnostic) -> ExecutorError {
-    ExecutorError::Invalid(vec![diagnostic])
-}
-
-/// What stages without a stage below them start from, by index.
-type Bases = BTreeMap<usize, Base>;
-
-#[derive(Debug, Clone)]
-struct Base {
-    config: ImageConfig,
-    stack: Stack,
-}
-
-/// Finds the bases of all stages that are needed. Triggers of a base may need further stages (G14).
-fn find_bases(plan: &mut Plan<'_>, origins: &Origins<'_>) -> Result<Bases, ExecutorError> {
-    let mut bases = Bases::new();
-    loop {
-        let stage = plan
-            .stages()
-            .find(|stage| !matches!(stage.base, StageBase::Stage(_)) && !bases.contains_key(&stage.index));
-        let Some(stage) = stage else {
-            return Ok(bases);
-        };
-        let index = stage.index;
-        let platform = plan.platform_of(stage).clone();
-        let base = find_base(stage, &platform, origins)?;
-        let triggers = match stage.base {
-            StageBase::Context(_) => Vec::new(),
-            _ => base.config.config.on_build.clone().unwrap_or_default(),
-        };
-        if !triggers.is_empty() {
-            plan.add_triggers(index, &triggers).map_err(invalid)?;
-        }
-        bases.insert(index, base);
-    }
-}
-
-fn find_base(
-    stage: &PlannedStage<'_>,
-    platform: &Platform,
-    origins: &Origins<'_>,
-) -> Result<Base, ExecutorError> {
-    let span = &stage.written.base().image.span;
-    let name = match &stage.base {
-        StageBase::Image(name) | StageBase::Context(name) => name,
-        StageBase::Scratch | StageBase::Stage(_) => {
-            return Ok(Base {
-                config: ImageConfig::new(&image_platform(platform)),
-                stack: Stack::default(),
-            });
-        }
-    };
-    match origins
-        .named(name, platform)
-        .map_err(|error| error.at(span.clone()))?
-    {
-        Named::Image(image) => Ok(Base {
-            config: image.0.config().clone(),
-            stack: image.1.clone(),
-        }),
-        Named::Files(_) => {
-            let message = format!("the named context {name} is a directory, which no stage can start from");
-            let diagnostic = Diagnostic::error("unsupported", message).at(span.clone());
-            Err(ExecutorError::Failed(
-                diagnostic.help("start from scratch and COPY --from the context"),
-            ))
-        }
-    }
-}
-
-/// A stage, ready to be carried out.
-#[derive(Debug)]
-pub(crate) struct StageWork {
-    pub(crate) index: usize,
-    /// The name, or `stage-N`.
-    pub(crate) name: String,
-    /// The name as written, in lower case.
-    pub(crate) written_name: Option<String>,
-    pub(crate) platform: Platform,
-    pub(crate) steps: Vec<Step>,
-    base: StageBase,
-    adds_path: bool,
-}
-
-/// Evaluates all stages that are needed, in order, before any is carried out.
-fn evaluate(
-    plan: &Plan<'_>,
-    bases: &Bases,
-    reporter: &dyn Reporter,
-) -> Result<(Vec<StageWork>, Vec<Diagnostic>), ExecutorError> {
-    let mut evaluations: HashMap<usize, Evaluation> = HashMap::new();
-    let mut works = Vec::new();
-    let mut findings = plan.findings().to_vec();
-    let told = |findings: &[Diagnostic]| findings.iter().for_each(|finding| reporter.warn(finding));
-    for stage in plan.stages() {
-        let config = bases.get(&stage.index).map(|base| base_config(&base.config));
-        let parent = match (&stage.base, &config) {
-            (StageBase::Stage(index), _) => match evaluations.get(index) {
-                Some(parent) => Parent::Stage(&parent.scope),
-                None => Parent::Unknown,
-            },
-            (StageBase::Scratch, _) | (_, None) => Parent::Scratch,
-            (_, Some(config)) => Parent::Image(config),
-        };
-        let evaluation = match plan.evaluate(stage, parent) {
-            Ok(evaluation) => evaluation,
-            Err(stopped) => {
-                findings.extend(stopped.findings);
-                told(&findings);
-                return Err(invalid(stopped.error));
-            }
-        };
-        findings.extend(evaluation.findings.iter().cloned());
-        works.push(StageWork {
-            index: stage.index,
-            name: stage.display_name(),
-            written_name: stage.written.name().map(str::to_owned),
-            platform: plan.platform_of(stage).clone(),
-            steps: evaluation.steps.clone(),
-            base: stage.base.clone(),
-            adds_path: evaluation.adds_path,
-        });
-        evaluations.insert(stage.index, evaluation);
-    }
-    told(&findings);
-    match plan.verdict_on(&findings) {
-        Some(error) => Err(invalid(error)),
-        None => Ok((works, findings)),
-    }
-}
-
 /// The latest time in the image (M5).
-fn source_date_epoch(plan: &Plan<'_>, options: &Options) -> Result<Option<i64>, ExecutorError> {
-    let Some(text) = plan.source_date_epoch() else {
+fn source_date_epoch(planned: &[Planned], options: &Options) -> Result<Option<i64>, ExecutorError> {
+    let Some(text) = planned.first().and_then(|planned| planned.epoch.as_deref()) else {
         return Ok(options.epoch);
     };
     match text.parse::<i64>() {
@@ -330,6 +222,9 @@ fn source_date_epoch(plan: &Plan<'_>, options: &Options) -> Result<Option<i64>, 
         )),
     }
 }
+
+/// A stage by the image that it is for and its place in the file.
+type StageOf = (usize, usize);
 
 /// A build at work.
 #[derive(Debug)]
@@ -348,20 +243,38 @@ pub(crate) struct Build<'b> {
     pub(crate) now: i64,
     ladder: Ladder,
     pub(crate) known: KnownFiles,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) slots: Slots,
+    pub(crate) shared: SharedSteps,
     pub(crate) progress: Arc<dyn Progress>,
     /// How stages ended; nothing for one that failed.
-    results: Mutex<HashMap<usize, Option<Arc<StageResult>>>>,
+    results: Mutex<HashMap<StageOf, Option<Arc<StageResult>>>>,
     changed: Condvar,
     /// What read-only bind mounts show, by content.
     binds: Mutex<HashMap<Key, Arc<Scratch>>>,
     filling: Mutex<()>,
     /// Cache mounts that commands were given: the name in the store, and the key elsewhere.
     mounts: Mutex<BTreeMap<String, Key>>,
+    members: Vec<Member>,
+    rung: Mutex<Option<Rung>>,
+}
+
+/// What is noted for one of the build's images.
+#[derive(Debug)]
+struct Member {
     executed: AtomicUsize,
     cached: AtomicUsize,
-    rung: Mutex<Option<Rung>>,
+    used: Mutex<BTreeSet<Ingredient>>,
+}
+
+impl Member {
+    fn new(used: &BTreeSet<Ingredient>) -> Self {
+        Self {
+            executed: AtomicUsize::new(0),
+            cached: AtomicUsize::new(0),
+            used: Mutex::new(used.clone()),
+        }
+    }
 }
 
 impl Build<'_> {
@@ -380,9 +293,20 @@ impl Build<'_> {
         Ok(standing)
     }
 
-    pub(crate) fn count(&self, was_cached: bool) {
-        let counter = if was_cached { &self.cached } else { &self.executed };
+    pub(crate) fn count(&self, member: usize, outcome: StepOutcome) {
+        let member = &self.members[member];
+        let counter = match outcome {
+            StepOutcome::Done => &member.executed,
+            StepOutcome::Cached => &member.cached,
+            // It counts where it was carried out.
+            StepOutcome::Shared | StepOutcome::Failed => return,
+        };
         counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Notes what was used for an image.
+    pub(crate) fn note_used(&self, member: usize, used: impl IntoIterator<Item = Ingredient>) {
+        lock(&self.members[member].used).extend(used);
     }
 
     /// One at a time: filling a cache that others may be looking at.
@@ -422,12 +346,12 @@ impl Build<'_> {
 
     /// Works on all stages, each on a thread; in order, so that a stage that waits for another always waits for one
     /// that somebody works on.
-    fn work(&self, works: &[StageWork], bases: &Bases) -> Result<(), ExecutorError> {
+    fn work(&self, works: &[&StageWork]) -> Result<(), ExecutorError> {
         let next = AtomicUsize::new(0);
         let failure: Mutex<Option<ExecutorError>> = Mutex::default();
         let run = || {
             while let Some(work) = works.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let result = self.stage(work, bases);
+                let result = self.stage(work);
                 let result = match result {
                     Ok(result) => Some(Arc::new(result)),
                     Err(error) => {
@@ -444,7 +368,7 @@ impl Build<'_> {
                         None
                     }
                 };
-                lock(&self.results).insert(work.index, result);
+                lock(&self.results).insert((work.member, work.index), result);
                 self.changed.notify_all();
             }
         };
@@ -470,10 +394,11 @@ impl Build<'_> {
         }
     }
 
-    fn stage(&self, work: &StageWork, bases: &Bases) -> Result<StageResult, ExecutorError> {
-        let base = match (&work.base, bases.get(&work.index)) {
+    fn stage(&self, work: &StageWork) -> Result<StageResult, ExecutorError> {
+        let base = match (&work.base, &work.image) {
             (StageBase::Stage(index), _) => {
-                let parent = self.wait_for(*index).map_err(|_| ExecutorError::Cancelled)?;
+                let parent = self.wait_for(work.member, *index);
+                let parent = parent.map_err(|_| ExecutorError::Cancelled)?;
                 let mut base = (*parent).clone();
                 begin(&mut base.config, false);
                 base
@@ -505,10 +430,10 @@ impl Build<'_> {
     }
 
     /// The result of another stage, as soon as it is there.
-    pub(crate) fn wait_for(&self, index: usize) -> Result<Arc<StageResult>, StepError> {
+    pub(crate) fn wait_for(&self, member: usize, index: usize) -> Result<Arc<StageResult>, StepError> {
         let mut results = lock(&self.results);
         loop {
-            match results.get(&index) {
+            match results.get(&(member, index)) {
                 Some(Some(result)) => return Ok(Arc::clone(result)),
                 Some(None) => return Err(StepError::Dependency),
                 None => {}
@@ -517,25 +442,38 @@ impl Build<'_> {
         }
     }
 
-    /// Layers of the target that come from its base image: one for each line of the base's history that has one.
-    fn base_layers(&self, target: usize) -> usize {
-        let lines = |result: Arc<StageResult>| {
-            let lines = result.base_lines.iter();
-            lines.filter(|line| !line.empty_layer).count()
-        };
-        self.wait_for(target).map_or(0, lines)
+    fn report(&self, member: usize, planned: &Planned) -> Result<BuildReport, ExecutorError> {
+        let result = self.wait_for(member, planned.target);
+        let result = result.map_err(|_| ExecutorError::Cancelled)?;
+        let Member {
+            executed,
+            cached,
+            used,
+        } = &self.members[member];
+        Ok(BuildReport {
+            image: self.assemble(&result),
+            findings: planned.findings.clone(),
+            executed: executed.load(Ordering::Relaxed),
+            cached: cached.load(Ordering::Relaxed),
+            isolation: *lock(&self.rung),
+            // One for each line of the base's history that has one.
+            base_layers: result.base_lines.iter().filter(|line| !line.empty_layer).count(),
+            ingredients: lock(used).iter().cloned().collect(),
+            recorder: Arc::clone(&self.recorder),
+            imports: Arc::clone(&self.imports),
+            mounts: lock(&self.mounts).clone(),
+        })
     }
 
-    /// Puts the image of the target together (section L).
-    fn assemble(&self, target: usize) -> Result<Image, ExecutorError> {
-        let result = self.wait_for(target).map_err(|_| ExecutorError::Cancelled)?;
+    /// Puts an image together (section L).
+    fn assemble(&self, result: &StageResult) -> Image {
         let StageResult {
             stack,
             mut config,
             base_lines,
             mut lines,
             ..
-        } = (*result).clone();
+        } = result.clone();
         // Without a layer of its own the image is as old as its base (L2).
         let base_time = base_lines.iter().rev().find_map(|line| line.created.clone());
         let created = fill_times(&mut lines, base_time.unwrap_or_else(|| timestamp(self.now)));
@@ -554,7 +492,7 @@ impl Build<'_> {
         });
         config.rootfs = lifecycle_image::RootFs::default();
         config.history = history;
-        Ok(mutate::configure(image, |fresh| *fresh = config))
+        mutate::configure(image, |fresh| *fresh = config)
     }
 }
 

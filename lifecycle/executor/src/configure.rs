@@ -15,14 +15,14 @@ pub(crate) fn configure(config: &mut ImageConfig, action: &Action) {
         Action::Run(_) | Action::Copy(_) | Action::Arg => {}
         Action::Workdir { path, .. } => container.working_dir = Some(path.clone()),
         Action::Cmd(arguments) => {
-            container.cmd = Some(arguments.clone());
+            container.cmd = unless_empty(arguments);
             container.args_escaped = Some(true);
         }
         Action::Entrypoint {
             arguments,
             clears_cmd,
         } => {
-            container.entrypoint = Some(arguments.clone());
+            container.entrypoint = unless_empty(arguments);
             if *clears_cmd {
                 container.cmd = None;
             }
@@ -51,6 +51,11 @@ pub(crate) fn configure(config: &mut ImageConfig, action: &Action) {
             volumes.extend(paths.iter().map(|path| (path.clone(), nothing())));
         }
     }
+}
+
+/// An empty list says what none says: BuildKit leaves it out (G1, G2).
+fn unless_empty(arguments: &[String]) -> Option<Vec<String>> {
+    (!arguments.is_empty()).then(|| arguments.to_vec())
 }
 
 fn nothing() -> Value {

@@ -103,7 +103,7 @@ impl Foreign {
             platform: self.platform.clone(),
             host: Platform::host().to_string(),
             machine: self.machine.clone(),
-            cause,
+            cause: cause.map(Box::new),
         }
     }
 }
@@ -246,7 +246,10 @@ mod tests {
         ] {
             let Interpreter { magic, mask, .. } =
                 interpreter(PathBuf::new(), &elf_header(architecture).unwrap());
-            let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let hex = |bytes: &[u8]| {
+                let digits: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+                digits.concat()
+            };
             assert_eq!(format!("{} {}", hex(&magic), hex(&mask)), expected);
         }
     }

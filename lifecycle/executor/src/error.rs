@@ -41,6 +41,11 @@ pub enum ExecutorError {
     Image(#[from] ImageError),
 }
 
+/// What makes no sense.
+pub(crate) fn invalid(diagnostic: Diagnostic) -> ExecutorError {
+    ExecutorError::Invalid(vec![diagnostic])
+}
+
 fn first(diagnostics: &[Diagnostic]) -> String {
     diagnostics.first().map(ToString::to_string).unwrap_or_default()
 }
@@ -133,7 +138,7 @@ pub(crate) enum StepError {
         host: String,
         machine: String,
         #[source]
-        cause: Option<SandboxError>,
+        cause: Option<Box<SandboxError>>,
     },
     #[error("secret {0}: not found")]
     Secret(String),

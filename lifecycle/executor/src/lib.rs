@@ -30,24 +30,26 @@ mod ladder;
 mod live_root;
 mod options;
 mod origin;
+mod planning;
 mod powers;
 mod recorder;
 mod remote;
 mod report;
 mod reporter;
+mod sharing;
 mod slots;
 mod stack;
 mod stage;
 
-pub use build::build;
+pub use build::{build, build_all};
 pub use copy::archive::is_archive;
 pub use error::ExecutorError;
 pub use live_root::LiveRoot;
 pub use options::{
     Attendance, BuildContext, Cancellation, DeviceEntitlement, Entitlements, IgnoreFile, IsolationMode,
-    LARGEST_SECRET, NamedContext, NetworkMode, NoCache, Options, Secret, Session,
+    LARGEST_SECRET, NamedContext, NetworkMode, NoCache, Options, Secret,
 };
 pub use origin::unpack_context;
 pub use remote::{Checkout, Download, Offline, Remote, RemoteError};
-pub use report::{BuildReport, UsedImage};
+pub use report::{BuildReport, Ingredient};
 pub use reporter::{Reporter, Silent, StepName, StepOutcome};

@@ -1,19 +1,17 @@
 //! What to build, and how.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
 use lifecycle_dockerfile::{BuildArgs, Platforms};
 use lifecycle_image::{Reference, Source};
 use lifecycle_layers::Packing;
 use lifecycle_sandbox::{Host, Limits, Resource, Rlimit, Rung};
 
-use crate::build::lock;
 use crate::cache::CacheSource;
-use crate::key::Key;
 use crate::live_root::LiveRoot;
 
 /// A build. Everything that decides about its result is here or in what the sources give.
@@ -31,7 +29,7 @@ pub struct Options {
     pub build_args: BuildArgs,
     /// `--target`; the last stage if not given (F5).
     pub target: Option<String>,
-    /// Where the build runs and what the image is for.
+    /// Where the build runs and what the image is for. [`build_all`](crate::build_all) is for several.
     pub platforms: Platforms,
     /// `--label`: set last, without history (G5).
     pub labels: Vec<(String, String)>,
@@ -74,8 +72,6 @@ pub struct Options {
     pub ignored_paths: Vec<PathBuf>,
     /// Where results can be had from besides the store (Q1).
     pub imports: Vec<CacheSource>,
-    /// What builds for other platforms in the same invocation have made already (F12).
-    pub session: Option<Session>,
     /// The time of the build in seconds since the epoch: what is made without a time of its own gets it.
     pub now: i64,
     /// No time in the image is later than this (M5, M6). A `SOURCE_DATE_EPOCH` build argument wins.
@@ -245,21 +241,6 @@ impl NoCache {
     }
 }
 
-/// The results of one invocation. Builds for several platforms that share it carry out a step that is the same for all
-/// of them once, even when results of earlier invocations may not be taken (F12).
-#[derive(Debug, Clone, Default)]
-pub struct Session(Arc<Mutex<HashSet<Key>>>);
-
-impl Session {
-    pub(crate) fn add(&self, key: &Key) {
-        lock(&self.0).insert(key.clone());
-    }
-
-    pub(crate) fn has(&self, key: &Key) -> bool {
-        lock(&self.0).contains(key)
-    }
-}
-
 /// Stops a build: commands that run are ended, nothing new begins.
 #[derive(Debug, Clone, Default)]
 pub struct Cancellation {
@@ -335,7 +316,6 @@ impl Options {
             no_cache: NoCache::Off,
             ignored_paths: Vec::new(),
             imports: Vec::new(),
-            session: None,
             now: 0,
             epoch: None,
             packing: Packing::default(),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use lifecycle_diagnostics::Diagnostic;
 use lifecycle_dockerfile::{Ignore, Platform};
@@ -17,7 +17,6 @@ use crate::error::{ExecutorError, StepError};
 use crate::files::{DiskFiles, DiskOwners, View, read_bounded};
 use crate::options::{BuildContext, IgnoreFile, NamedContext, Options};
 use crate::powers::Powers;
-use crate::report::UsedImage;
 use crate::stack::Stack;
 
 /// The largest ignore file that is read.
@@ -27,9 +26,18 @@ const LARGEST_IGNORE_FILE: u64 = 4 << 20;
 #[derive(Debug, Clone)]
 pub(crate) enum Named {
     /// An image with its layers.
-    Image(Arc<(Image, Stack)>),
+    Image(Arc<NamedImage>),
     /// Files of this machine.
     Files(Arc<SourceFiles>),
+}
+
+/// An image with its layers.
+#[derive(Debug)]
+pub(crate) struct NamedImage {
+    pub(crate) image: Image,
+    pub(crate) stack: Stack,
+    /// It comes from a source of its own.
+    pub(crate) is_local: bool,
 }
 
 /// Resolves names, each once.
@@ -52,20 +60,12 @@ impl<'a> Origins<'a> {
     /// What an image name stands for, a named context first (F9). The error is without a place.
     pub(crate) fn named(&self, name: &str, platform: &Platform) -> Result<Named, Diagnostic> {
         let key = (name.to_owned(), platform.clone());
-        if let Some(known) = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&key)
-        {
+        if let Some(known) = lock(&self.known).get(&key) {
             return Ok(known.clone());
         }
         let named = self.find(name, platform)?;
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(key, named.clone());
-        Ok(named)
+        // Whoever asked at the same time gets the same.
+        Ok(lock(&self.known).entry(key).or_insert(named).clone())
     }
 
     fn find(&self, name: &str, platform: &Platform) -> Result<Named, Diagnostic> {
@@ -78,15 +78,16 @@ impl<'a> Origins<'a> {
                         .map_err(|error| in_context(name, error))
                 }
                 NamedContext::Image { source, reference } => {
+                    let is_local = source.is_some();
                     let source = source.as_deref().unwrap_or(self.images);
-                    image(source, reference, platform)
+                    image(source, reference, platform, is_local)
                 }
             };
         }
         let reference: Reference = name.parse().map_err(|error| {
             Diagnostic::error("invalid-image-name", format!("{name:?} is no image name")).caused_by(&error)
         })?;
-        image(self.images, &reference, platform)
+        image(self.images, &reference, platform, false)
     }
 
     /// `name::platform`, then `name`; image names in their familiar form without `:latest` (F9).
@@ -108,25 +109,6 @@ impl<'a> Origins<'a> {
                 .get(&format!("{name}::{platform}"))
                 .or_else(|| contexts.get(&name))
         })
-    }
-
-    /// The images that the build has used so far, by name and platform.
-    pub(crate) fn used(&self) -> Vec<UsedImage> {
-        let known = lock(&self.known);
-        let mut used: Vec<UsedImage> = known
-            .iter()
-            .filter_map(|((name, platform), named)| match named {
-                Named::Image(image) => Some(UsedImage {
-                    name: name.clone(),
-                    platform: platform.to_string(),
-                    // What came from somewhere is known by its digest.
-                    digest: image.0.digest().ok()?,
-                }),
-                Named::Files(_) => None,
-            })
-            .collect();
-        used.sort();
-        used
     }
 
     /// The build context.
@@ -222,12 +204,21 @@ fn usual_ignore(files: &DiskFiles) -> Result<Ignore, ContextError> {
     Ignore::parse(".dockerignore", bytes).map_err(ContextError::Ignore)
 }
 
-fn image(source: &dyn Source, reference: &Reference, platform: &Platform) -> Result<Named, Diagnostic> {
+fn image(
+    source: &dyn Source,
+    reference: &Reference,
+    platform: &Platform,
+    is_local: bool,
+) -> Result<Named, Diagnostic> {
     let image = source
         .image(reference, &image_platform(platform))
         .map_err(|error| {
             Diagnostic::error("image", format!("the image {reference} cannot be had")).caused_by(&error)
         })?;
     let stack = Stack::new(image.layers().iter().cloned());
-    Ok(Named::Image(Arc::new((image, stack))))
+    Ok(Named::Image(Arc::new(NamedImage {
+        image,
+        stack,
+        is_local,
+    })))
 }

@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::build::lock;
 use crate::key::{Key, KeyMaker};
-use crate::options::Session;
 
 /// What is known about a step's result.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,7 +143,7 @@ struct AtWork {
 }
 
 impl Recorder {
-    pub(crate) fn new(store: &Store, session: Option<Session>) -> Self {
+    pub(crate) fn new(store: &Store) -> Self {
         let (sender, receiver) = channel::<Made>();
         let used = Arc::<Mutex<Vec<Used>>>::default();
         let work = {
@@ -152,7 +151,7 @@ impl Recorder {
             move || {
                 receiver
                     .iter()
-                    .try_for_each(|made| remember(&store, &made, &used, session.as_ref()))
+                    .try_for_each(|made| remember(&store, &made, &used))
             }
         };
         Self {
@@ -206,12 +205,7 @@ impl Drop for Recorder {
     }
 }
 
-fn remember(
-    store: &Store,
-    made: &Made,
-    used: &Mutex<Vec<Used>>,
-    session: Option<&Session>,
-) -> Result<(), StoreError> {
+fn remember(store: &Store, made: &Made, used: &Mutex<Vec<Used>>) -> Result<(), StoreError> {
     // A layer that could not be made is the error of whoever reads it.
     let Ok(descriptor) = made.layer.descriptor() else {
         return Ok(());
@@ -245,9 +239,6 @@ fn remember(
                 value: serde_json::Value::Null,
                 blobs: Vec::new(),
             })?;
-        }
-        if let Some(session) = session {
-            session.add(&key);
         }
         lock(used).push(Used {
             key,

@@ -4,22 +4,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lifecycle_diagnostics::Diagnostic;
+use lifecycle_dockerfile::Platform;
 use lifecycle_image::{Digest, Image};
 use lifecycle_sandbox::Rung;
 use lifecycle_store::StoreError;
 
 use crate::cache::{CacheError, Imports, inline};
 use crate::key::Key;
+use crate::origin::Named;
 use crate::recorder::Recorder;
 
-/// The image, and what is worth knowing about how it came about.
+/// An image, and what is worth knowing about how it came about.
 #[derive(Debug)]
 pub struct BuildReport {
     /// The image. Its upper layers may still be in the making: a sink follows them.
     pub image: Image,
     /// What the build checks found (N2).
     pub findings: Vec<Diagnostic>,
-    /// Steps with a layer that were carried out.
+    /// Steps with a layer that were carried out: one that several platforms share counts for one of them.
     pub executed: usize,
     /// Steps with a layer whose result an earlier build had.
     pub cached: usize,
@@ -27,23 +29,59 @@ pub struct BuildReport {
     pub isolation: Option<Rung>,
     /// Layers of the image that its base brought.
     pub base_layers: usize,
-    /// The images that the build used: bases, and what was copied or mounted from.
-    pub used_images: Vec<UsedImage>,
-    pub(crate) recorder: Recorder,
+    /// What was used for it that is not in the context: bases, what was copied or mounted from, what ADD has fetched.
+    pub ingredients: Vec<Ingredient>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) imports: Arc<Imports>,
     /// The cache mounts that commands were given: the name in the store, and the key elsewhere.
     pub(crate) mounts: BTreeMap<String, Key>,
 }
 
-/// An image that a build used.
+/// Something that a build has used and that lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UsedImage {
-    /// The name that the Dockerfile gives it.
-    pub name: String,
-    /// The platform that was asked for.
-    pub platform: String,
-    /// What it was.
-    pub digest: Digest,
+pub enum Ingredient {
+    /// An image.
+    Image {
+        /// The name that the Dockerfile gives it.
+        name: String,
+        /// The platform that was asked for.
+        platform: String,
+        /// Whether it comes from a source of its own, as an OCI layout, where the name means nothing.
+        is_local: bool,
+        /// What it was.
+        digest: Digest,
+    },
+    /// A file that ADD has downloaded.
+    File {
+        /// Its address as the Dockerfile has it.
+        url: String,
+        /// What it was.
+        digest: Digest,
+    },
+    /// Files of a git repository.
+    Repository {
+        /// The address as the Dockerfile has it, without the part that chooses.
+        url: String,
+        /// The branch, tag or commit that was asked for.
+        reference: Option<String>,
+        /// The commit that it was.
+        commit: String,
+    },
+}
+
+impl Ingredient {
+    /// What came from somewhere is known by its digest.
+    pub(crate) fn image(name: &str, platform: &Platform, named: &Named) -> Option<Self> {
+        match named {
+            Named::Image(image) => Some(Self::Image {
+                name: name.to_owned(),
+                platform: platform.to_string(),
+                is_local: image.is_local,
+                digest: image.image.digest().ok()?,
+            }),
+            Named::Files(_) => None,
+        }
+    }
 }
 
 impl BuildReport {
@@ -52,14 +90,6 @@ impl BuildReport {
     pub fn finish(self) -> Result<Image, StoreError> {
         self.recorder.finish()?;
         Ok(self.image)
-    }
-
-    /// Waits until every result is remembered, for whoever builds on with the same store.
-    ///
-    /// # Errors
-    /// When a result cannot be remembered.
-    pub fn settle(&self) -> Result<(), StoreError> {
-        self.recorder.finish()
     }
 
     /// A cache that turned out to be broken only when its layers were read, and why. Whatever was made of the image is

@@ -48,6 +48,8 @@ impl Reporter for Silent {}
 /// Which step, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StepName {
+    /// The platform of the image, where there are several.
+    pub platform: Option<String>,
     /// The stage's name, or `stage-N`.
     pub stage: String,
     /// The stage's place in the file, from 0.
@@ -67,6 +69,8 @@ pub enum StepOutcome {
     Done,
     /// The result of an earlier build was taken.
     Cached,
+    /// The same step was carried out elsewhere in this build, in another stage or for another platform.
+    Shared,
     /// It failed; the build's error says why.
     Failed,
 }

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use lifecycle_dockerfile::{Action, Step};
+use lifecycle_dockerfile::{Action, Origin, Step};
 use lifecycle_image::{DiffId, History, ImageConfig, Layer};
 use lifecycle_layers::Contents;
 use lifecycle_store::Expected;
 
-use crate::build::{Build, StageWork};
+use crate::build::Build;
 use crate::configure::{configure, line, timestamp};
 use crate::copy::owner::Accounts;
 use crate::error::{ExecutorError, StepError};
@@ -15,8 +15,11 @@ use crate::files::View;
 use crate::instruction::working_root::WorkingRoot;
 use crate::key::Key;
 use crate::origin::Named;
+use crate::planning::StageWork;
 use crate::recorder::{Definition, Made, StepResult, Used, key_on, knows_step, look_up};
+use crate::report::Ingredient;
 use crate::reporter::{StepName, StepOutcome};
+use crate::sharing::{Input, Request};
 use crate::stack::{Stack, StackLayer};
 
 /// What a stage came to: what others start from, and copy from.
@@ -45,10 +48,13 @@ pub(crate) struct StageRunner<'b> {
 }
 
 /// How a step with a layer ended.
+#[derive(Debug, Clone)]
 pub(crate) struct LayerStep {
     pub(crate) layer: Arc<StackLayer>,
     pub(crate) created: i64,
-    pub(crate) was_cached: bool,
+    pub(crate) outcome: StepOutcome,
+    /// What it has fetched.
+    pub(crate) used: Vec<Ingredient>,
 }
 
 impl<'b> StageRunner<'b> {
@@ -78,6 +84,7 @@ impl<'b> StageRunner<'b> {
         let count = self.work.steps.len();
         for (at, step) in self.work.steps.iter().enumerate() {
             let name = StepName {
+                platform: self.work.label.clone(),
                 stage: self.work.name.clone(),
                 stage_index: self.work.index,
                 number: at + 1,
@@ -136,18 +143,13 @@ impl<'b> StageRunner<'b> {
     }
 
     fn step(&mut self, step: &Step, name: &StepName) -> Result<StepOutcome, StepError> {
-        let made = match &step.action {
-            Action::Run(action) => Some(self.run_command(action, name)?),
-            Action::Copy(action) => Some(self.copy(action, name)?),
-            Action::Workdir { path, user } if path != "/" => Some(self.make_workdir(path, user, name)?),
-            _ => None,
-        };
+        let made = self.layer_step(&step.action, name)?;
         configure(&mut self.result.config, &step.action);
         let mut history = step.history.as_ref().map(line);
         let mut outcome = StepOutcome::Done;
         if let Some(made) = made {
-            if made.was_cached {
-                outcome = StepOutcome::Cached;
+            outcome = made.outcome;
+            if outcome == StepOutcome::Cached {
                 if let Some(below) = &mut self.below {
                     below.push(made.layer.layer.diff_id()?);
                 }
@@ -155,7 +157,8 @@ impl<'b> StageRunner<'b> {
                 self.below = None;
                 self.result.is_fresh = true;
             }
-            self.build.count(made.was_cached);
+            self.build.count(self.work.member, outcome);
+            self.build.note_used(self.work.member, made.used);
             if let Some(line) = &mut history {
                 line.created = Some(timestamp(made.created));
             }
@@ -163,6 +166,71 @@ impl<'b> StageRunner<'b> {
         }
         self.result.lines.extend(history);
         Ok(outcome)
+    }
+
+    /// Carries out a step that makes a layer, unless the same is done elsewhere in this build.
+    fn layer_step(&mut self, action: &Action, name: &StepName) -> Result<Option<LayerStep>, StepError> {
+        let build = self.build;
+        let request = match action {
+            Action::Workdir { path, .. } if path == "/" => return Ok(None),
+            Action::Run(_) | Action::Copy(_) | Action::Workdir { .. } => self.request(action)?,
+            _ => return Ok(None),
+        };
+        let step = build.shared.carry_out(request, || match action {
+            Action::Run(action) => self.run_command(action, name),
+            Action::Copy(action) => self.copy(action, name),
+            Action::Workdir { path, user } => self.make_workdir(path, user, name),
+            _ => Err(StepError::Dependency),
+        });
+        step.map(Some)
+    }
+
+    fn request(&self, action: &Action) -> Result<Request, StepError> {
+        let mut inputs = Vec::new();
+        let mut add = |stack: &Stack| {
+            inputs.push(Input::Count(stack.layers.len()));
+            inputs.extend(stack.layers.iter().cloned().map(Input::Layer));
+        };
+        let mut origins: Vec<&Origin> = Vec::new();
+        match action {
+            Action::Copy(copy) => origins.push(&copy.origin),
+            Action::Run(run) => origins.extend(run.mounts.iter().map(|mount| &mount.origin)),
+            _ => {}
+        }
+        // A linked copy knows nothing of what is below (H19).
+        if !matches!(action, Action::Copy(copy) if copy.is_independent()) {
+            add(&self.result.stack);
+        }
+        let mut files = Vec::new();
+        for origin in origins {
+            match origin {
+                // There is one of each.
+                Origin::Context | Origin::Scratch => {}
+                Origin::Stage(index) => add(&self.other(*index)?.stack),
+                Origin::Image(name) => match self.image(name)? {
+                    Named::Image(image) => add(&image.stack),
+                    Named::Files(found) => files.push(Input::Files(found)),
+                },
+            }
+        }
+        inputs.extend(files);
+        Ok(Request {
+            action: action.clone(),
+            platform: matches!(action, Action::Run(_)).then(|| self.work.platform.clone()),
+            is_new: self.is_new(),
+            inputs,
+        })
+    }
+
+    /// Whether results of earlier builds may not be taken.
+    fn is_new(&self) -> bool {
+        let name = self.work.written_name.as_deref();
+        self.build.options.no_cache.covers(name)
+    }
+
+    /// The result of another stage.
+    pub(crate) fn other(&self, index: usize) -> Result<Arc<StageResult>, StepError> {
+        self.build.wait_for(self.work.member, index)
     }
 
     /// The result of an earlier build for one of these definitions: from the store, else from a cache elsewhere.
@@ -175,12 +243,9 @@ impl<'b> StageRunner<'b> {
         depends_on_below: bool,
     ) -> Result<Option<LayerStep>, StepError> {
         let build = self.build;
-        // What this very invocation has made may be used whatever is said about earlier ones (F12).
-        let only = match &build.options.session {
-            _ if !build.options.no_cache.covers(self.work.written_name.as_deref()) => None,
-            None => return Ok(None),
-            only => only.as_ref(),
-        };
+        if self.is_new() {
+            return Ok(None);
+        }
         let steps: Vec<Key> = definitions
             .iter()
             .map(Definition::key)
@@ -194,9 +259,6 @@ impl<'b> StageRunner<'b> {
         let below = self.below.as_deref().filter(|_| depends_on_below);
         for step in steps {
             let key = key_on(&step, below);
-            if only.is_some_and(|session| !session.has(&key)) {
-                continue;
-            }
             let found = match look_up(build.store, &key)? {
                 Some((result, layer)) => Some((result, StackLayer::found(layer))),
                 None => self.imported(&key)?,
@@ -223,7 +285,8 @@ impl<'b> StageRunner<'b> {
             return Ok(Some(LayerStep {
                 layer,
                 created,
-                was_cached: true,
+                outcome: StepOutcome::Cached,
+                used: Vec::new(),
             }));
         }
         Ok(None)
@@ -286,10 +349,13 @@ impl<'b> StageRunner<'b> {
 
     /// What an image name in this stage stands for.
     pub(crate) fn image(&self, name: &str) -> Result<Named, StepError> {
-        let platform = &self.build.options.platforms.target;
-        self.build
-            .origins
-            .named(name, platform)
-            .map_err(|diagnostic| StepError::Origin(Box::new(diagnostic)))
+        let build = self.build;
+        let named = build.origins.named(name, &self.work.target);
+        let named = named.map_err(|diagnostic| StepError::Origin(Box::new(diagnostic)))?;
+        build.note_used(
+            self.work.member,
+            Ingredient::image(name, &self.work.target, &named),
+        );
+        Ok(named)
     }
 }

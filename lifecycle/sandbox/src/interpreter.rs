@@ -3,7 +3,7 @@
 //! Since Linux 6.7 a user namespace may have a table of interpreters of its own, so a step can run foreign programs where
 //! nobody has set the machine up for them, and the machine stays as it was.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -46,23 +46,17 @@ impl Interpreter {
         let program = Tree::bind(file)?;
         program.restrict(READ_ONLY | NO_SUID | NO_DEVICES)?;
         let opened = Path::new("/proc/self/fd").join(program.as_fd().as_raw_fd().to_string());
-        let escaped = |bytes: &[u8]| {
-            bytes
-                .iter()
-                .map(|byte| format!("\\x{byte:02x}"))
-                .collect::<String>()
-        };
+        let mut line = b":lifecycle:M:0".to_vec();
+        for bytes in [&self.magic, &self.mask] {
+            line.push(b':');
+            for byte in bytes {
+                write!(line, "\\x{byte:02x}")?;
+            }
+        }
+        line.push(b':');
+        line.extend_from_slice(opened.as_os_str().as_bytes());
         // P keeps the name a program was called by, F opens the interpreter now and not in the step's root, C lets setuid
         // programs have their owner.
-        let line = [
-            ":lifecycle:M:0:",
-            &escaped(&self.magic),
-            ":",
-            &escaped(&self.mask),
-            ":",
-        ];
-        let mut line = line.concat().into_bytes();
-        line.extend_from_slice(opened.as_os_str().as_bytes());
         line.extend_from_slice(b":POCF");
         Ok(Registration { program, line })
     }

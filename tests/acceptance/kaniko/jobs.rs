@@ -1,5 +1,6 @@
 //! Whole jobs.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use super::{contains, content, executor, push_shell, read, to_layout};
@@ -335,4 +336,24 @@ fn a_plan_is_printed_and_nothing_is_done() {
         "one from r.test/a\n  RUN true\nstage-2 from one\n  COPY f /f\n"
     );
     assert!(!machine.store().exists(), "there is not even a store");
+}
+
+/// kaniko's own help, where it is installed, has no flag that is not taken here.
+#[test]
+fn every_flag_of_kaniko_is_taken_1_1() {
+    let machine = Machine::new();
+    let Some(theirs) = judge("kaniko-executor", &["--help"]) else {
+        return;
+    };
+    let flags = |text: &str| -> BTreeSet<String> {
+        let words = text.split_whitespace().filter_map(|word| word.strip_prefix("--"));
+        words
+            .map(|word| word.trim_end_matches([',', ':', '"']).to_owned())
+            .collect()
+    };
+    let ours = executor(&machine, &["--help"]).succeeds();
+    let (theirs, ours) = (flags(&theirs.stdout()), flags(&ours.stdout()));
+    assert!(theirs.len() > 50, "{theirs:?}");
+    let missing: Vec<&String> = theirs.difference(&ours).filter(|flag| *flag != "help").collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }

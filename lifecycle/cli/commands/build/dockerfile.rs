@@ -3,24 +3,23 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use lifecycle_diagnostics::Diagnostic;
-use lifecycle_dockerfile::{BuildArgs, Dockerfile, LintOptions, Platforms, lint};
+use lifecycle_dockerfile::{BuildArgs, Dockerfile, LintOptions, Platform as Target, Platforms, lint};
 use lifecycle_executor::{
     BuildContext, BuildReport, Cancellation, DeviceEntitlement, Entitlements, ExecutorError, IgnoreFile,
-    NamedContext, NetworkMode, NoCache, Options, Reporter, Secret, StepName, StepOutcome,
+    NamedContext, NetworkMode, NoCache, Options, Secret,
 };
-use lifecycle_image::{Platform, Progress, Reference, Source};
+use lifecycle_image::{Platform, Reference, Source};
 
+use super::watcher::Watcher;
 use super::writing::Writing;
 use super::{confinement, stack, zipped};
 use crate::arguments::{BuildArguments, DockerfileArguments, NetworkArgument, Power};
-use crate::attestations::{Attestations, now};
+use crate::attestations::{Attestations, Sources, now};
 use crate::caches::{self, Keeping};
-use crate::console::{Console, Event, human_duration, human_size};
-use crate::context::{Context, FoundDockerfile, LayoutImage, Location};
+use crate::console::{Console, human_duration, human_size};
+use crate::context::{Context, FoundDockerfile, LayoutImage, Location, shown};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::remote::Named;
@@ -110,7 +109,9 @@ pub(super) fn run(
     let keepings: Vec<Keeping> = keepings
         .map(|text| caches::keeping(text, session))
         .collect::<Result<_, _>>()?;
+    let sources = sources(file, &context, &arguments.dockerfile, &fetched)?;
     let work = Writing {
+        sources: &sources,
         arguments,
         names: &names,
         output: &output,
@@ -122,9 +123,9 @@ pub(super) fn run(
         let cancellation = options.cancellation.clone();
         move || cancellation.cancel()
     });
-    let each = for_platforms(&options, &arguments.platforms)?;
+    let targets = targets(&arguments.platforms, &options)?;
     let images = session.images()?;
-    let (reports, (receipt, config)) = build(&each, &images, session, &|reports| {
+    let (reports, (receipt, config)) = build(&options, &targets, &images, session, &|reports| {
         work.write(&options, reports, session)
     })?;
     drop(told);
@@ -153,52 +154,77 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The options for each platform. What is the same for all is built once (F12).
-fn for_platforms(options: &Options, platforms: &[Platform]) -> Result<Vec<Options>, Failure> {
-    let Some((_, [_, ..])) = platforms.split_first() else {
-        return Ok(vec![options.clone()]);
+/// Where the Dockerfile and the contexts come from, as the provenance says it.
+fn sources(
+    file: Option<&Path>,
+    context: &Context,
+    given: &DockerfileArguments,
+    fetched: &[Context],
+) -> Result<Sources, Failure> {
+    let has_own_file = match file {
+        Some(file) => file == Path::new("-") || FoundDockerfile::at(file)?.is_some(),
+        None => false,
     };
-    let session = lifecycle_executor::Session::default();
-    let mut each: Vec<Options> = Vec::new();
+    let mut sources = Sources::default();
+    match context.material() {
+        None => sources.locals.push("context".to_owned()),
+        Some(material) => {
+            sources.contexts.push(material.clone());
+            sources.definition = Some(material.clone()).filter(|_| !has_own_file);
+        }
+    }
+    if sources.definition.is_none() {
+        sources.locals.push("dockerfile".to_owned());
+    }
+    // Of images and layouts the build itself knows what they were.
+    let is_directory =
+        |value: &str| !value.starts_with("docker-image://") && !value.starts_with("oci-layout://");
+    let directories = given.contexts.iter().filter(|(_, value)| is_directory(value));
+    for ((name, _), context) in directories.zip(fetched) {
+        match context.material() {
+            Some(material) => sources.contexts.push(material.clone()),
+            None => sources.locals.push(name.to_lowercase()),
+        }
+    }
+    Ok(sources)
+}
+
+/// The platforms to build for, each once.
+fn targets(platforms: &[Platform], options: &Options) -> Result<Vec<Target>, Failure> {
+    if platforms.is_empty() {
+        return Ok(vec![options.platforms.target.clone()]);
+    }
+    let mut targets: Vec<Target> = Vec::new();
     for platform in platforms {
         let target = dockerfile_platform(platform);
-        if each.iter().any(|other| other.platforms.target == target) {
+        if targets.contains(&target) {
             let message = format!("--platform names {platform} twice");
             return Err(Failure::new("platform", message));
         }
-        let mut own = options.clone();
-        own.platforms.target = target;
-        own.session = Some(session.clone());
-        each.push(own);
+        targets.push(target);
     }
-    Ok(each)
+    Ok(targets)
 }
 
-/// Carries out one build after the other and writes what they came to. A cache that turns out to be broken only while the
-/// images are written costs a second attempt.
+/// Builds for all platforms at the same time and writes what that came to. A cache that turns out to be broken only while
+/// the images are written costs a second attempt.
 pub(crate) fn build<T>(
-    options: &[Options],
+    options: &Options,
+    targets: &[Target],
     images: &dyn Source,
     session: &Session,
     write: &dyn Fn(&[BuildReport]) -> Result<T, Failure>,
 ) -> Result<(Vec<BuildReport>, T), Failure> {
-    let watcher = Watcher(session.console.clone());
-    let mut reports: Vec<BuildReport> = Vec::new();
-    for options in options {
-        // What the last one made must be found by this one.
-        if let Some(last) = reports.last() {
-            last.settle()?;
-        }
-        let agent = options.ssh.get("default").cloned();
-        let report = lifecycle_executor::build(
-            options,
-            images,
-            &Named::new(session.remote()?, &options.secrets, agent),
-            session.store()?,
-            &watcher,
-        );
-        reports.push(report.map_err(|error| failure_of(&error, &session.console))?);
-    }
+    let agent = options.ssh.get("default").cloned();
+    let reports = lifecycle_executor::build_all(
+        options,
+        targets,
+        images,
+        &Named::new(session.remote()?, &options.secrets, agent),
+        session.store()?,
+        &Watcher::new(&session.console),
+    );
+    let reports = reports.map_err(|error| failure_of(&error, &session.console))?;
     let failure = match write(&reports) {
         Ok(written) => return Ok((reports, written)),
         Err(failure) => failure,
@@ -209,13 +235,12 @@ pub(crate) fn build<T>(
     session.console.warning(format!(
         "the cache {name} is broken, building without it: {reason}"
     ));
-    let without = |options: &Options| Options {
+    let without = Options {
         imports: Vec::new(),
         ..options.clone()
     };
-    let without: Vec<Options> = options.iter().map(without).collect();
     drop(reports);
-    build(&without, images, session, write)
+    build(&without, targets, images, session, write)
 }
 
 fn options(
@@ -303,8 +328,8 @@ pub(crate) fn usual_options(
 }
 
 /// The crate that knows the language has a platform of its own, which is the same.
-pub(crate) fn dockerfile_platform(platform: &Platform) -> lifecycle_dockerfile::Platform {
-    lifecycle_dockerfile::Platform {
+pub(crate) fn dockerfile_platform(platform: &Platform) -> Target {
+    Target {
         os: platform.os.clone(),
         architecture: platform.architecture.clone(),
         variant: platform.variant.clone().unwrap_or_default(),
@@ -379,7 +404,10 @@ fn contexts(
             let path = context.directory().ok_or_else(|| {
                 Failure::new(
                     "context",
-                    format!("the build context {name} has no files: {value} is a Dockerfile"),
+                    format!(
+                        "the build context {name} has no files: {} is a Dockerfile",
+                        shown(value)
+                    ),
                 )
             })?;
             let named = NamedContext::Directory {
@@ -498,53 +526,5 @@ pub(crate) fn failure_of(error: &ExecutorError, console: &Console) -> Failure {
     Failure {
         diagnostic: last,
         code,
-    }
-}
-
-/// Tells what the executor does.
-#[derive(Debug)]
-pub(crate) struct Watcher(pub(crate) Console);
-
-impl Watcher {
-    fn label(step: &StepName) -> String {
-        format!("[{} {}/{}]", step.stage, step.number, step.count)
-    }
-}
-
-impl Reporter for Watcher {
-    fn isolation(&self, isolation: &str) {
-        self.0.debug(format!("isolation: {isolation}"));
-    }
-
-    fn begin(&self, step: &StepName) {
-        self.0.info(format!("{} {}", Self::label(step), step.text));
-    }
-
-    fn output(&self, _: &StepName, bytes: &[u8]) {
-        for line in bytes
-            .strip_suffix(b"\n")
-            .unwrap_or(bytes)
-            .split(|&byte| byte == b'\n')
-        {
-            self.0.tell(&Event::Output(line));
-        }
-    }
-
-    fn end(&self, step: &StepName, outcome: StepOutcome) {
-        if outcome == StepOutcome::Cached {
-            self.0.info(format!(
-                "{} from an earlier build: {}",
-                Self::label(step),
-                step.text
-            ));
-        }
-    }
-
-    fn warn(&self, warning: &Diagnostic) {
-        self.0.diagnostic(warning);
-    }
-
-    fn progress(&self) -> Arc<dyn Progress> {
-        Arc::new(self.0.clone())
     }
 }

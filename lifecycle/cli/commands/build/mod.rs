@@ -10,6 +10,7 @@ mod previous;
 mod project;
 mod stack;
 mod summary;
+mod watcher;
 mod writing;
 mod zipped;
 

@@ -5,7 +5,7 @@ use lifecycle_image::{Descriptor, Digest, Family, Image, Index, Receipt, Referen
 
 use super::annotations;
 use crate::arguments::BuildArguments;
-use crate::attestations::Attestations;
+use crate::attestations::{Attestations, Sources};
 use crate::caches::Keeping;
 use crate::failure::Failure;
 use crate::output::{Finish, Output};
@@ -19,6 +19,7 @@ pub(super) struct Writing<'a> {
     pub(super) names: &'a [Reference],
     pub(super) output: &'a Output,
     pub(super) wanted: Attestations,
+    pub(super) sources: &'a Sources,
     pub(super) keepings: &'a [Keeping],
     pub(super) started: i64,
 }
@@ -44,7 +45,7 @@ impl Writing<'_> {
             base,
             attest: self
                 .wanted
-                .of_dockerfile(options, &all, self.started, &session.console),
+                .of_dockerfile(options, self.sources, &all, self.started, &session.console),
             attach: self.wanted.attach,
         };
         let destination = self.output.open(self.names, finish, session)?;

@@ -126,8 +126,7 @@ impl<'a> Canvas<'a> {
                     self.keep_directory(path, &node);
                 }
                 None => {
-                    let chmod = self.manner.chmod.filter(|_| with_mode);
-                    let mode = chmod.map_or(0o755, |chmod| chmod.apply(0o755, true));
+                    let mode = if with_mode { self.directory_mode() } else { 0o755 };
                     self.new_directory(path, mode, top.node.mtime);
                 }
             }
@@ -213,16 +212,19 @@ impl<'a> Canvas<'a> {
                 Some(node) if node.is_directory() => self.keep_directory(path, &node),
                 Some(_) => return Err(StepError::NotADirectory(show(path))),
                 None => {
-                    // Octal modes reach directories that are made on the way, symbolic ones do not (H17).
-                    let mode = match self.manner.chmod {
-                        Some(Chmod::Octal(mode)) => *mode,
-                        _ => 0o755,
-                    };
-                    self.new_directory(path, mode, self.manner.now);
+                    self.new_directory(path, self.directory_mode(), self.manner.now);
                 }
             }
         }
         Ok(())
+    }
+
+    /// The mode of a directory that is made for what is copied: octal modes reach it, symbolic ones do not (H17).
+    fn directory_mode(&self) -> u32 {
+        match self.manner.chmod {
+            Some(Chmod::Octal(mode)) => *mode,
+            _ => 0o755,
+        }
     }
 
     /// A directory that is there goes into the layer as it is (M1).

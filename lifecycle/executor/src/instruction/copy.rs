@@ -4,8 +4,8 @@ use std::io::{Read as _, Seek as _};
 use std::sync::Arc;
 
 use lifecycle_dockerfile::{CopyAction, CopySource, GitReference, Ignore, Origin};
+use lifecycle_image::{Digest, Hasher};
 use lifecycle_layers::Owner;
-use sha2::{Digest as _, Sha256};
 
 use crate::copy::archive;
 use crate::copy::contents::{Keep, PlacedFiles};
@@ -16,10 +16,11 @@ use crate::copy::place::{Canvas, Manner};
 use crate::copy::select::SourceFiles;
 use crate::error::StepError;
 use crate::files::{DiskOwners, Node, NodeKind, View};
-use crate::key::{KeyMaker, hex};
+use crate::key::KeyMaker;
 use crate::origin::{Named, open_scratch};
 use crate::recorder::Definition;
-use crate::reporter::StepName;
+use crate::report::Ingredient;
+use crate::reporter::{StepName, StepOutcome};
 use crate::stack::{Stack, StackLayer};
 use crate::stage::{LayerStep, StageRunner};
 
@@ -33,12 +34,13 @@ pub(crate) struct Opened {
 struct Found {
     selections: Vec<Selection>,
     keeps: Vec<Keep>,
+    /// What was fetched.
+    used: Vec<Ingredient>,
 }
 
 impl StageRunner<'_> {
     pub(crate) fn copy(&mut self, action: &CopyAction, name: &StepName) -> Result<LayerStep, StepError> {
-        // With --chmod it is an ordinary copy (H20).
-        let is_link = action.link && action.chmod.is_none();
+        let is_link = action.is_independent();
         let mut definitions = Vec::new();
         if let Some((by_origin, is_fresh)) = self.key_by_origin(action)? {
             definitions.push(by_origin);
@@ -56,7 +58,9 @@ impl StageRunner<'_> {
             .map(|by_origin| by_origin.or_by_content(content_key.clone()))
             .collect();
         let by_content = Definition::new(key);
-        if let Some(earlier) = self.earlier(std::slice::from_ref(&by_content), !is_link)? {
+        let used = found.used.clone();
+        if let Some(mut earlier) = self.earlier(std::slice::from_ref(&by_content), !is_link)? {
+            earlier.used = used;
             let layer = Arc::clone(&earlier.layer.layer);
             self.remember(definitions, !is_link, layer, earlier.created);
             return Ok(earlier);
@@ -71,7 +75,8 @@ impl StageRunner<'_> {
         Ok(LayerStep {
             layer: StackLayer::copied(layer, contents, index),
             created: build.now,
-            was_cached: false,
+            outcome: StepOutcome::Done,
+            used,
         })
     }
 
@@ -81,12 +86,12 @@ impl StageRunner<'_> {
         let (stack, is_fresh) = match &action.origin {
             Origin::Context | Origin::Scratch => return Ok(None),
             Origin::Stage(index) => {
-                let stage = self.build.wait_for(*index)?;
+                let stage = self.other(*index)?;
                 (stage.stack.clone(), stage.is_fresh)
             }
             Origin::Image(name) => match self.image(name)? {
                 Named::Files(_) => return Ok(None),
-                Named::Image(image) => (image.1.clone(), false),
+                Named::Image(image) => (image.stack.clone(), false),
             },
         };
         let mut key = self.key_of(action, "origin");
@@ -110,7 +115,7 @@ impl StageRunner<'_> {
             .add(&action.destination)
             .optional(action.chown.as_ref())
             .optional(action.chmod.as_ref().map(|chmod| format!("{chmod:?}")))
-            .number(u64::from(action.link && action.chmod.is_none()))
+            .number(u64::from(action.is_independent()))
             .list(action.exclude.iter())
             .optional(action.unpack.map(|unpack| [u8::from(unpack)]))
             .optional(self.build.epoch.map(i64::to_le_bytes));
@@ -126,9 +131,9 @@ impl StageRunner<'_> {
         match origin {
             Origin::Scratch => Ok(of_files(SourceFiles::default())),
             Origin::Context => Ok(of_files(self.build.context.clone())),
-            Origin::Stage(index) => self.open_stack(&self.build.wait_for(*index)?.stack),
+            Origin::Stage(index) => self.open_stack(&self.other(*index)?.stack),
             Origin::Image(name) => match self.image(name)? {
-                Named::Image(image) => self.open_stack(&image.1),
+                Named::Image(image) => self.open_stack(&image.stack),
                 Named::Files(files) => Ok(of_files((*files).clone())),
             },
         }
@@ -153,6 +158,7 @@ impl StageRunner<'_> {
         let opened = self.open(&action.origin)?;
         let mut selections = Vec::new();
         let mut keeps = opened.keeps;
+        let mut used = Vec::new();
         for source in &action.sources {
             match source {
                 CopySource::Path(path) => {
@@ -178,7 +184,12 @@ impl StageRunner<'_> {
                     file_name,
                     checksum,
                 } => {
-                    let selection = self.download(url, file_name, checksum.as_deref(), &mut keeps)?;
+                    let (selection, digest) =
+                        self.download(url, file_name, checksum.as_deref(), &mut keeps)?;
+                    used.push(Ingredient::File {
+                        url: url.clone(),
+                        digest,
+                    });
                     let selection = if action.unpack == Some(true) {
                         self.unpacked(action, selection, &mut keeps)?
                     } else {
@@ -186,11 +197,23 @@ impl StageRunner<'_> {
                     };
                     selections.push(selection);
                 }
-                CopySource::Git(git) => selections.extend(self.check_out(git, &exclude, &mut keeps)?),
+                CopySource::Git(git) => {
+                    let (selected, commit) = self.check_out(git, &exclude, &mut keeps)?;
+                    selections.extend(selected);
+                    used.push(Ingredient::Repository {
+                        url: git.remote.clone(),
+                        reference: git.reference.clone(),
+                        commit,
+                    });
+                }
             }
         }
         examine(&mut selections, &self.build.known)?;
-        Ok(Found { selections, keeps })
+        Ok(Found {
+            selections,
+            keeps,
+            used,
+        })
     }
 
     /// An archive that ADD unpacks, unpacked (H25, H26); everything else as it is.
@@ -256,7 +279,7 @@ impl StageRunner<'_> {
         file_name: &str,
         checksum: Option<&str>,
         keeps: &mut Vec<Keep>,
-    ) -> Result<Selection, StepError> {
+    ) -> Result<(Selection, Digest), StepError> {
         let scratch = Arc::new(self.build.store.scratch()?);
         let path = scratch.path().join("download");
         let fail = || StepError::io(format!("write the download of {url}"));
@@ -269,11 +292,11 @@ impl StageRunner<'_> {
         let download = self.build.remote.download(url, &mut file)?;
         file.rewind().map_err(fail())?;
         let actual = hash_file(&mut file).map_err(fail())?;
-        if let Some(expected) = checksum.filter(|expected| **expected != actual) {
+        if let Some(expected) = checksum.filter(|expected| **expected != *actual.as_str()) {
             return Err(StepError::Checksum {
                 url: url.to_owned(),
                 expected: expected.to_owned(),
-                actual,
+                actual: actual.to_string(),
             });
         }
         let size = file.metadata().map_err(fail())?.len();
@@ -288,12 +311,13 @@ impl StageRunner<'_> {
             xattrs: Vec::new(),
         };
         keeps.push(scratch);
-        Ok(Selection {
+        let selection = Selection {
             name: file_name.as_bytes().to_vec(),
             shape: Shape::File,
             items: vec![Item::new(Vec::new(), node, Data::File(root.handle(b"download")))],
             last_modified: download.last_modified,
-        })
+        };
+        Ok((selection, actual))
     }
 
     /// A repository's files (H29).
@@ -302,7 +326,7 @@ impl StageRunner<'_> {
         git: &GitReference,
         exclude: &Ignore,
         keeps: &mut Vec<Keep>,
-    ) -> Result<Vec<Selection>, StepError> {
+    ) -> Result<(Vec<Selection>, String), StepError> {
         let scratch = Arc::new(self.build.store.scratch()?);
         let checkout = self.build.remote.checkout(git, scratch.path())?;
         if let Some(expected) = git
@@ -321,7 +345,7 @@ impl StageRunner<'_> {
             ignore: Ignore::default(),
         };
         keeps.push(scratch);
-        files.select("/", exclude)
+        Ok((files.select("/", exclude)?, checkout.commit))
     }
 
     /// Puts everything in its place.
@@ -355,7 +379,8 @@ impl StageRunner<'_> {
         ))
     }
 
-    fn owner(&mut self, chown: &str, is_link: bool) -> Result<Owner, StepError> {
+    /// The owner that a user and group mean here (H14).
+    pub(super) fn owner(&mut self, chown: &str, is_link: bool) -> Result<Owner, StepError> {
         let accounts = if is_link || owner::is_numeric(chown) {
             Accounts::default()
         } else {
@@ -386,14 +411,13 @@ fn inline(name: &str, content: &[u8], now: i64) -> Selection {
     }
 }
 
-fn hash_file(file: &mut std::fs::File) -> std::io::Result<String> {
-    let mut hasher = Sha256::new();
+fn hash_file(file: &mut std::fs::File) -> std::io::Result<Digest> {
+    let mut hasher = Hasher::default();
     let mut piece = vec![0; 256 << 10];
     loop {
-        let count = file.read(&mut piece)?;
-        if count == 0 {
-            return Ok(format!("sha256:{}", hex(hasher)));
+        match file.read(&mut piece)? {
+            0 => return Ok(hasher.finish()),
+            count => hasher.update(&piece[..count]),
         }
-        hasher.update(&piece[..count]);
     }
 }

@@ -27,7 +27,7 @@ use crate::error::StepError;
 use crate::key::KeyMaker;
 use crate::options::{NetworkMode, NoCache};
 use crate::recorder::Definition;
-use crate::reporter::StepName;
+use crate::reporter::{StepName, StepOutcome};
 use crate::stack::{LayerTree, StackLayer, set_mode};
 use crate::stage::{LayerStep, StageRunner};
 
@@ -62,7 +62,8 @@ impl StageRunner<'_> {
         Ok(LayerStep {
             layer,
             created: build.now,
-            was_cached: false,
+            outcome: StepOutcome::Done,
+            used: Vec::new(),
         })
     }
 

@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use lifecycle_sandbox::Users;
+use lifecycle_layers::Owner;
 
 use crate::copy::contents::PlacedFiles;
 use crate::copy::place::{Canvas, Manner};
 use crate::error::StepError;
 use crate::key::KeyMaker;
 use crate::recorder::Definition;
-use crate::reporter::StepName;
+use crate::reporter::{StepName, StepOutcome};
 use crate::stack::StackLayer;
 use crate::stage::{LayerStep, StageRunner};
 
@@ -31,12 +31,10 @@ impl StageRunner<'_> {
         if let Some(earlier) = self.earlier(&definitions, true)? {
             return Ok(earlier);
         }
-        let owner = if matches!(user, "" | "root" | "0" | "0:0" | "root:root") {
-            lifecycle_layers::Owner::ROOT
-        } else {
-            let accounts = self.accounts()?;
-            let account = Users::parse(&accounts.passwd, &accounts.group).resolve(user)?;
-            lifecycle_layers::Owner::new(account.identity.uid, account.identity.gid)
+        // As `--chown` reads it, and not as RUN does: a number is the group as well. Root is root without a look.
+        let owner = match user {
+            "root" | "root:root" => Owner::ROOT,
+            user => self.owner(user, false)?,
         };
         let below = self.names()?;
         let manner = Manner {
@@ -54,7 +52,8 @@ impl StageRunner<'_> {
         Ok(LayerStep {
             layer: StackLayer::copied(layer, contents, index),
             created: build.now,
-            was_cached: false,
+            outcome: StepOutcome::Done,
+            used: Vec::new(),
         })
     }
 }

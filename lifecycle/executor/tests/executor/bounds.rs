@@ -37,6 +37,24 @@ fn a_sparse_file_of_10_gib_is_copied_in_little_memory() {
     assert!(output.contains("huge 644 "), "{output}");
 }
 
+/// A gibibyte of nothing in little more than a mebibyte, in an archive that ADD unpacks.
+#[test]
+fn a_bomb_that_add_unpacks_is_unpacked_in_little_memory_cve_2017_14992() {
+    let context = tempfile::tempdir().unwrap();
+    fs::File::create(context.path().join("huge"))
+        .unwrap()
+        .set_len(1 << 30)
+        .unwrap();
+    let pack = Command::new("sh")
+        .args(["-ec", "tar c huge | gzip -1 > bomb.tar.gz; rm huge"])
+        .current_dir(context.path())
+        .status();
+    assert!(pack.unwrap().success());
+    let (success, output) = build_within(128, context.path(), "FROM scratch\nADD bomb.tar.gz /x/\n");
+    assert!(success, "{output}");
+    assert!(output.contains("x/huge 644 "), "{output}");
+}
+
 /// A million take ten times as much, about a gibibyte: memory and time grow with the number of files and no faster. What
 /// the ignore file leaves out and what is not asked for is no part of that.
 #[test]

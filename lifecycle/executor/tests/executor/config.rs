@@ -177,7 +177,10 @@ fn directories_are_made_by_workdir_g10() {
         "{message}"
     );
     let message = bench.fail("FROM busybox\nUSER nobody\nWORKDIR /x\n");
-    assert!(message.contains("unable to find user nobody"), "{message}");
+    assert!(
+        message.contains("/etc/passwd of this stage has no user nobody"),
+        "{message}"
+    );
 }
 
 #[test]

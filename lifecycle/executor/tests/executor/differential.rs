@@ -12,7 +12,7 @@ use lifecycle_image::{Image, Platform, Reference, Source as _};
 use crate::support::{Bench, Built, Found};
 
 /// Dockerfiles that need no base image and no network. Each is a stage on its own on `FROM scratch` with busybox.
-const CASES: [(&str, &str); 24] = [
+const CASES: [(&str, &str); 30] = [
     ("files and directories h1 h2", "COPY a.txt dir /x/\nCOPY dir/ /y"),
     (
         "names and wildcards h3 h9",
@@ -95,6 +95,30 @@ const CASES: [(&str, &str); 24] = [
     (
         "directories removed and links m1 m2 m3",
         "COPY dir /d\nRUN mv /d/sub /moved && rm /d/in && ln /d/c.txt /hard\nRUN rm -rf /d && mkdir -p /d/sub && touch -d @1600000000 /d/sub/new",
+    ),
+    (
+        "modes and what is made h17",
+        "COPY --chmod=a=rx dir/ /x/y/z\nCOPY --chmod=700 dir /o\nRUN mkdir -m 711 /m\nCOPY --chmod=a=rx dir /m\nCOPY --chmod=g=u a.txt /n/",
+    ),
+    (
+        "owners of working directories g10 h14",
+        "COPY <<passwd <<group /etc/\nroot:x:0:0::/:/bin/sh\nbin:x:2:3:bin:/bin:/bin/sh\npasswd\nroot:x:0:\nstaff:x:50:\ngroup\nUSER 2\nWORKDIR /number\nUSER bin\nWORKDIR /name\nUSER bin:staff\nWORKDIR /both\nUSER :staff\nWORKDIR /group\nUSER 2:\nWORKDIR /user\nUSER root\nWORKDIR rel/../up",
+    ),
+    (
+        "empty commands g1 g2",
+        "ENTRYPOINT [\"a\"]\nCMD [\"b\"]\nCMD []\nENTRYPOINT []",
+    ),
+    (
+        "links on the way h10 h19 g10",
+        "RUN mkdir /real && ln -s /real /ln && ln -s /missing /dangling\nCOPY a.txt /ln/\nCOPY b.txt /ln\nCOPY --link b.txt /ln/\nWORKDIR /dangling/sub\nCOPY dir .\nRUN pwd > /p",
+    ),
+    (
+        "health checks and signals g11 g12",
+        "HEALTHCHECK --start-interval=3s --start-period=0s --retries=0 CMD [\"a\", \"b\"]\nHEALTHCHECK NONE\nSTOPSIGNAL 99\nSTOPSIGNAL sigterm",
+    ),
+    (
+        "triggers with heredocs g14 c5",
+        "SHELL [\"/bin/sh\", \"-xc\"]\nONBUILD COPY <<EOF /h\nx $PATH\nEOF\nONBUILD RUN <<EOF\nx\nEOF\nONBUILD RUN echo '<<EOF' $((1<<2))\nCOPY <<-EOF /h\n\t\thello $PATH\n\tEOF\nRUN cat <<'EOF' > /o\n$PATH\nEOF",
     ),
     ("nothing a20 i7 h4", "RUN\nCOPY *.none /n/\nRUN true"),
 ];

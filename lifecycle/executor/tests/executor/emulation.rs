@@ -30,7 +30,7 @@ const BASE: u64 = 0x40_0000;
 const START: usize = 64 + 56;
 
 fn set(register: u32, value: usize) -> u32 {
-    0xd280_0000 | u32::try_from(value).unwrap() << 5 | register
+    0xd280_0000 | (u32::try_from(value).unwrap() << 5) | register
 }
 
 fn call(number: usize) -> [u32; 2] {
@@ -65,13 +65,13 @@ fn program(code: Code<'_>, data: &[u8]) -> Vec<u8> {
 fn program_for_arm64() -> Vec<u8> {
     let (path, text) = (&b"/made\0"[..], &b"on arm64\n"[..]);
     // The working directory (-100), which an absolute path does not need.
-    let here = 0x9280_0000 | 99 << 5;
+    let here = 0x9280_0000 | (99 << 5);
     let (write_only_and_create, mode) = (0o101, 0o644);
     let code = |length: usize| {
         // The address of a place of the data, from the instruction at this number.
         let address = |register: u32, at: usize, place: usize| {
             let ahead = u32::try_from((length.max(at) - at) * 4 + place).unwrap();
-            0x1000_0000 | (ahead & 3) << 29 | (ahead >> 2) << 5 | register
+            0x1000_0000 | ((ahead & 3) << 29) | ((ahead >> 2) << 5) | register
         };
         let mut code = vec![
             here,
@@ -225,8 +225,8 @@ fn an_interpreter_of_its_own_cannot_be_changed_by_a_step_cve_2019_5736() {
     }
     let dockerfile = "FROM --platform=$BUILDPLATFORM busybox AS tools\nFROM scratch\nCOPY --from=tools /bin /bin\n\
         ENV PATH=/bin\nCOPY --chmod=755 program /\n\
-        RUN /program & p=$!; until test $(readlink /proc/$p/exe) != /bin/busybox; do sleep 0.1; done; \
-        chmod 777 /proc/$p/exe && echo CHANGED; kill $p; true\n";
+        RUN /program & p=$!; for i in $(seq 600); do test \"$(readlink /proc/$p/exe)\" = /bin/busybox || break; \
+        sleep 0.1; done; chmod 777 /proc/$p/exe && echo CHANGED; kill $p; true\n";
     let words = ["auto", "linux/arm64"];
     for before in [&["env"][..], &before] {
         let (success, output) = build_with("program", &sleeper_for_arm64(), before, &words, dockerfile);

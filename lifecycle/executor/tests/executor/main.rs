@@ -1,5 +1,10 @@
 //! Builds, checked rule by rule. Names of tests end in the rule they hold.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests, which say what they skip"
+)]
 
 mod support;
 
@@ -14,6 +19,7 @@ mod keys;
 mod live_root;
 mod mounts;
 mod parents;
+mod platforms;
 mod remote;
 mod run;
 mod rungs;

@@ -2,14 +2,15 @@
 
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lifecycle_dockerfile::GitReference;
 use lifecycle_executor::{
-    BuildContext, Checkout, Download, IgnoreFile, Offline, Remote, RemoteError, unpack_context,
+    BuildContext, Checkout, Download, IgnoreFile, Ingredient, NamedContext, Offline, Options, Remote,
+    RemoteError, unpack_context,
 };
-use lifecycle_image::Layer;
+use lifecycle_image::{Digest, Layer};
 use lifecycle_layers::Entry;
 
 use crate::support::{Bench, tar, tell};
@@ -180,6 +181,46 @@ fn repositories_h29() {
     );
 }
 
+/// Also when the result is there already: it was fetched to know that.
+#[test]
+fn what_was_fetched_is_told_with_its_digest_p1() {
+    let bench = Bench::new();
+    let web = Web {
+        content: b"x".to_vec(),
+        ..Web::default()
+    };
+    let options = bench.options(
+        "FROM busybox\nADD http://example.test/a/file https://example.test/r.git#main /x/\nCOPY --from=busybox /bin/sh /s\n",
+    );
+    for _ in 0..2 {
+        let mut used = Vec::new();
+        let told = |report: &lifecycle_executor::BuildReport| used.clone_from(&report.ingredients);
+        bench.try_build_then(&options, &web, told).unwrap();
+        let [
+            Ingredient::Image {
+                name,
+                is_local: false,
+                ..
+            },
+            file,
+            repository,
+        ] = used.as_slice()
+        else {
+            panic!("{used:?}")
+        };
+        assert_eq!(name, "busybox");
+        let url = "http://example.test/a/file".to_owned();
+        let digest = Digest::of(b"x");
+        assert_eq!(*file, Ingredient::File { url, digest });
+        let expected = Ingredient::Repository {
+            url: "https://example.test/r.git".into(),
+            reference: Some("main".into()),
+            commit: "0123456789abcdef0123456789abcdef01234567".into(),
+        };
+        assert_eq!(*repository, expected);
+    }
+}
+
 #[test]
 fn archives_are_contexts_too_j6() {
     let bench = Bench::new();
@@ -221,29 +262,38 @@ fn archives_are_contexts_too_j6() {
     );
 }
 
-#[test]
-fn files_that_move_while_they_are_copied_lead_nowhere_cve_2018_15664() {
-    let bench = Bench::new();
-    let outside = bench.directory.path().join("outside");
-    fs::create_dir(&outside).unwrap();
-    fs::write(outside.join("f"), "CANARY").unwrap();
-    bench.file("d/f", "inside");
-    let (real, aside) = (bench.context().join("d"), bench.context().join("aside"));
-    let over = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let ended = std::sync::Arc::clone(&over);
-    let mover = std::thread::spawn(move || {
-        while !ended.load(Ordering::SeqCst) {
-            fs::rename(&real, &aside).unwrap();
-            std::os::unix::fs::symlink(&outside, &real).unwrap();
-            fs::remove_file(&real).unwrap();
-            fs::rename(&aside, &real).unwrap();
+/// Moves `real` away and puts a link to `outside` in its place, again and again, while `work` goes on.
+fn while_it_moves(real: &Path, outside: &Path, work: impl FnOnce()) {
+    let over = std::sync::atomic::AtomicBool::new(false);
+    let aside = real.with_extension("aside");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::SeqCst) {
+                fs::rename(real, &aside).unwrap();
+                std::os::unix::fs::symlink(outside, real).unwrap();
+                fs::remove_file(real).unwrap();
+                fs::rename(&aside, real).unwrap();
+            }
+        });
+        // The mover ends even if this fails.
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        over.store(true, Ordering::SeqCst);
+        if let Err(panic) = ended {
+            std::panic::resume_unwind(panic);
         }
     });
+}
+
+/// Builds while files move. Whether that goes well depends on the moment; how it fails, and what is in the image, does not.
+fn lead_nowhere(bench: &Bench, options: &Options, lines: &[&str], reasons: &[&str]) {
     let (mut built, mut failed) = (0, 0);
-    for _ in 0..40 {
-        // Whether it builds depends on the moment; how it fails, and what is in it, does not.
-        for lines in ["COPY d/f /x", "COPY d /y", "COPY . /z"] {
-            let image = bench.try_build(&bench.options(&format!("FROM scratch\n{lines}\n")));
+    let mut tries = 0;
+    while tries < 40 || (built == 0 && tries < 4000) {
+        tries += 1;
+        for lines in lines {
+            let mut options = options.clone();
+            options.dockerfile = format!("FROM scratch\n{lines}\n").into_bytes();
+            let image = bench.try_build(&options);
             // A layer is read while it is written: what goes wrong then is the layer's error.
             let image = image.map_err(|error| tell(&error)).and_then(|image| {
                 let mut layers = image.image.layers().iter();
@@ -258,13 +308,6 @@ fn files_that_move_while_they_are_copied_lead_nowhere_cve_2018_15664() {
                 }
                 Err(message) => {
                     failed += 1;
-                    let reasons = [
-                        "not found",
-                        "No such file",
-                        "changed",
-                        "symbolic links",
-                        "Not a directory",
-                    ];
                     assert!(
                         reasons.iter().any(|reason| message.contains(reason)) && !message.contains("CANARY"),
                         "{lines}: {message}"
@@ -274,6 +317,75 @@ fn files_that_move_while_they_are_copied_lead_nowhere_cve_2018_15664() {
         }
     }
     assert!(built > 0, "{failed} builds failed and none succeeded");
-    over.store(true, Ordering::SeqCst);
-    mover.join().unwrap();
+}
+
+const MOVED: [&str; 5] = [
+    "not found",
+    "No such file",
+    "changed",
+    "symbolic links",
+    "Not a directory",
+];
+
+/// A directory beside everything with a file that must not be seen.
+fn outside(bench: &Bench) -> PathBuf {
+    let outside = bench.directory.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("f"), "CANARY").unwrap();
+    outside
+}
+
+#[test]
+fn files_that_move_while_they_are_copied_lead_nowhere_cve_2018_15664() {
+    let bench = Bench::new();
+    let outside = outside(&bench);
+    bench.file("d/f", "inside");
+    while_it_moves(&bench.context().join("d"), &outside, || {
+        let lines = ["COPY d/f /x", "COPY d /y", "COPY . /z"];
+        lead_nowhere(&bench, &bench.options(""), &lines, &MOVED);
+    });
+}
+
+/// What COPY --from reads from is a directory of this machine as well, when a context has that name.
+#[test]
+fn files_of_a_named_context_that_move_lead_nowhere_cve_2018_15664() {
+    let bench = Bench::new();
+    let outside = outside(&bench);
+    let other = bench.directory.path().join("other");
+    fs::create_dir_all(other.join("d")).unwrap();
+    fs::write(other.join("d/f"), "inside").unwrap();
+    let mut options = bench.options("");
+    let context = NamedContext::Directory {
+        path: other.clone(),
+        ignore: IgnoreFile::Usual,
+    };
+    options.contexts.insert("other".to_owned(), context);
+    while_it_moves(&other.join("d"), &outside, || {
+        let lines = [
+            "COPY --from=other d/f /x",
+            "COPY --from=other d /y",
+            "COPY --from=other --link . /z",
+            "COPY --from=other --parents d/f /p/",
+        ];
+        lead_nowhere(&bench, &options, &lines, &MOVED);
+    });
+}
+
+/// An archive that becomes a link to another one between the look and the unpacking.
+#[test]
+fn archives_that_move_while_they_are_unpacked_lead_nowhere_cve_2018_15664() {
+    let bench = Bench::new();
+    let archive = |content: &'static [u8]| tar(&[(Entry::file(&b"f"[..], content.len() as u64), content)]);
+    let outside = bench.directory.path().join("outside.tar");
+    fs::write(&outside, archive(b"CANARY")).unwrap();
+    let inside = bench.context().join("a.tar");
+    fs::write(&inside, archive(b"inside")).unwrap();
+    while_it_moves(&inside, &outside, || {
+        lead_nowhere(
+            &bench,
+            &bench.options(""),
+            &["ADD a.tar /x/", "ADD --unpack=false a.tar /y", "ADD *.tar /z/"],
+            &MOVED,
+        );
+    });
 }
