@@ -146,7 +146,7 @@ fn base_layer() -> BytesLayer {
     let program = ["/bin/busybox", "/usr/bin/busybox"]
         .iter()
         .find_map(|path| fs::read(path).ok());
-    let program = program.expect("busybox-static is not installed (run tests/setup)");
+    let program = program.unwrap_or_else(|| panic!("busybox-static is not installed (run tests/setup)"));
     let mut tar = tar::Builder::new(Vec::new());
     let mut add = |kind, path: &str, mode: u32, owner: u64, content: &[u8], link: &str| {
         let mut header = tar::Header::new_ustar();

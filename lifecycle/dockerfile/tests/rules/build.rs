@@ -15,7 +15,7 @@ pub(crate) fn parse(text: impl Into<Vec<u8>>) -> Result<Dockerfile, Diagnostic> 
 
 /// The first error of a file that has one, with its place: `line:column message`.
 pub(crate) fn parse_error(text: impl Into<Vec<u8>>) -> String {
-    show(&parse(text).expect_err("the file should have an error"))
+    show(&parse(text).unwrap_err())
 }
 
 pub(crate) fn show(error: &Diagnostic) -> String {

@@ -1,6 +1,7 @@
 //! The rules of the Dockerfile language, a named test for each: the letter is the chapter, the number the rule.
 
 #![expect(
+    clippy::panic,
     clippy::unwrap_used,
     clippy::print_stdout,
     reason = "a test fails by panicking, and says what it skips"

@@ -78,7 +78,11 @@ impl Fixture {
         for name in ["bin", "etc", "tmp", "dev", "proc", "sys", "app"] {
             std::fs::create_dir_all(root.join(name)).unwrap();
         }
-        std::fs::copy(BUSYBOX, root.join("bin/busybox")).expect("apt-get install busybox-static");
+        assert!(
+            Path::new(BUSYBOX).exists(),
+            "{BUSYBOX} is missing: apt-get install busybox-static"
+        );
+        std::fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
         for applet in APPLETS {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }

@@ -1,6 +1,6 @@
 //! Builds on a cluster: the objects they become, and a client in front of an API server that misbehaves.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod deploy;
 #[expect(

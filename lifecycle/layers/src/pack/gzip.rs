@@ -7,7 +7,7 @@
 //! libdeflate's bytes do not depend on the processor.
 
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::thread;
 
@@ -21,7 +21,7 @@ use crate::blocks::{Block, BlockWriter, Pool, hash_blocks};
 /// A block to compress, and where to send the result.
 struct Job {
     block: Arc<Block>,
-    reply: Sender<Member>,
+    reply: Sender<io::Result<Member>>,
 }
 
 /// A compressed block. It keeps its block until it is written, so that a slow output holds the reader back.
@@ -51,7 +51,7 @@ pub(super) fn pack(
     let pool = Pool::new(2 * threads + 4, BLOCK);
     let (to_hash, hashed) = unbounded();
     let (to_workers, jobs) = unbounded();
-    let (to_out, members) = unbounded::<Receiver<Member>>();
+    let (to_out, members) = unbounded::<Receiver<io::Result<Member>>>();
     let mut out = Hashing::new(out);
     thread::scope(|scope| {
         let hasher = scope.spawn(move || hash_blocks(&hashed));
@@ -71,6 +71,7 @@ pub(super) fn pack(
         });
         // A worker always answers, so the inner receivers never come up empty.
         let written = members.iter().flatten().try_for_each(|member| {
+            let member = member?;
             meter.advance(member.block.len() as u64);
             out.write_all(&member.bytes)
         });
@@ -97,11 +98,14 @@ fn compress(level: CompressionLvl, jobs: &Receiver<Job>) {
     let mut scratch = vec![0; compressor.gzip_compress_bound(BLOCK)];
     for Job { block, reply } in jobs {
         // The scratch has the size that libdeflate promises to be enough.
-        let size = compressor
-            .gzip_compress(&block, &mut scratch)
-            .unwrap_or_else(|error| unreachable!("a block outgrew its bound: {error}"));
-        let bytes = scratch[..size].to_vec();
+        let member = match compressor.gzip_compress(&block, &mut scratch) {
+            Ok(size) => Ok(Member {
+                bytes: scratch[..size].to_vec(),
+                block,
+            }),
+            Err(cause) => Err(io::Error::other(cause)),
+        };
         // Nobody waits for the answer once the output has failed.
-        drop(reply.send(Member { bytes, block }));
+        drop(reply.send(member));
     }
 }

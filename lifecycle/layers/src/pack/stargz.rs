@@ -208,7 +208,7 @@ impl Stargz<'_> {
         let size = self
             .compressor
             .gzip_compress(bytes, &mut member)
-            .unwrap_or_else(|error| unreachable!("a member outgrew its bound: {error}"));
+            .map_err(|cause| PackError::Output(io::Error::other(cause)))?;
         self.offset += size as u64;
         self.out.write_all(&member[..size]).map_err(PackError::Output)
     }
