@@ -92,8 +92,10 @@ impl RegistryUpload {
         let mut tally = self.settle()?;
         let config = image.encode_config()?;
         let manifest = image.encode_manifest()?;
-        // It is hardly larger than the question whether it is there, and it seldom is.
-        let config = Parcel::new(document_layer(&config), self.registry.progress()).unasked();
+        let config = Parcel::new(document_layer(&config), self.registry.progress());
+        // With a layer that was not there comes a configuration that is not there. Where nothing is new, nothing is sent.
+        let is_new = tally.sent > 0 || tally.mounted > 0;
+        let config = if is_new { config.unasked() } else { config };
         self.start(config, Arc::clone(&self.repositories));
         tally.add(self.settle()?);
         Ok((manifest, tally))

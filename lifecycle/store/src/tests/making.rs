@@ -12,8 +12,8 @@ use lifecycle_image::{Compression, Layer, NoProgress, Sink, Source, Step};
 use lifecycle_layers::Packing;
 
 use super::samples::{
-    BLOCK, Counter, Remote, Slow, blob_path, files, image_of, linux, noise, pack, prune, quiet, read,
-    reference, write,
+    BLOCK, Counter, Remote, Slow, blob_path, files, image_of, linux, make_old, noise, pack, prune, quiet,
+    read, reference, write,
 };
 use crate::{Expected, Prune, Store, StoreError};
 
@@ -317,6 +317,8 @@ fn where_a_blob_came_from_is_remembered_while_it_is_here() {
         // A layer that is made is not from anywhere.
         assert_eq!(pack(&store, files("a", "b"), Expected::New).origins(), []);
     }
+    // What is as young as the process that prunes is left alone.
+    make_old(&path);
     let all = Prune {
         grace: Duration::ZERO,
         ..Prune::default()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::{Duration, SystemTime};
 
 use lifecycle_image::{
@@ -243,8 +243,8 @@ impl Meter for Counter {
     fn finish(&self, _: Outcome) {}
 }
 
-/// A child that another test starts has all locks of this process until it is another program. For this moment a store
-/// seems to be in use that is not.
+/// A child that another test starts has all files and locks of this process until it is another program. For this moment a
+/// store seems to be in use that is not, and what was removed still takes room.
 static SPAWNING: RwLock<()> = RwLock::new(());
 
 /// For whoever starts a program, until it has started.
@@ -252,8 +252,13 @@ pub(super) fn spawning() -> RwLockWriteGuard<'static, ()> {
     SPAWNING.write().unwrap()
 }
 
+/// While this lives, nobody starts a program.
+pub(super) fn alone() -> RwLockReadGuard<'static, ()> {
+    SPAWNING.read().unwrap()
+}
+
 /// Prunes while nobody starts a program.
 pub(super) fn prune(store: &Store, policy: &Prune) -> Pruned {
-    let _nobody = SPAWNING.read().unwrap();
+    let _alone = alone();
     store.prune(policy).unwrap()
 }

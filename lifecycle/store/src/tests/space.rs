@@ -8,7 +8,7 @@ use std::sync::Arc;
 use lifecycle_image::{Compression, NoProgress};
 use lifecycle_layers::Packing;
 
-use super::samples::{BLOCK, Remote, Slow, blob_path, files, image_of, quiet, read, spawning, write};
+use super::samples::{BLOCK, Remote, Slow, alone, blob_path, files, image_of, quiet, read, spawning, write};
 use crate::{Expected, Store, StoreError};
 
 /// A small file system of its own, which goes at the end.
@@ -53,6 +53,7 @@ fn below(error: &std::io::Error) -> Option<&StoreError> {
 #[test]
 fn a_full_disk_is_an_error_that_names_the_place_and_leaves_nothing() {
     let Some(disk) = Small::new("3m") else { return };
+    let _alone = alone();
     let store = Store::open(&disk.path().join("store")).unwrap();
 
     let (contents, permits) = Slow::new(8, false);
