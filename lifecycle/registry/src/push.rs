@@ -93,8 +93,9 @@ impl RegistryUpload {
         let config = image.encode_config()?;
         let manifest = image.encode_manifest()?;
         let config = Parcel::new(document_layer(&config), self.registry.progress());
-        // With a layer that was not there comes a configuration that is not there. Where nothing is new, nothing is sent.
-        let is_new = tally.sent > 0 || tally.mounted > 0;
+        // It is hardly larger than the question whether it is there. Only where every layer had to be asked for and was
+        // there, it probably is, too, and nothing is sent.
+        let is_new = tally.sent > 0 || tally.mounted > 0 || !self.assumed.is_empty();
         let config = if is_new { config.unasked() } else { config };
         self.start(config, Arc::clone(&self.repositories));
         tally.add(self.settle()?);
