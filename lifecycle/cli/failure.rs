@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use lifecycle_builder::BuilderError;
 use lifecycle_diagnostics::{Diagnostic, Source};
 use lifecycle_image::{TransferError, TransferErrorKind};
+use lifecycle_layers::ROOM_IN_A_POD;
 use lifecycle_phases::{
     AnalyzeError, BuildError, CreateError, DetectError, ExportError, FileError, ImagesError, ModuleError,
     RebaseError, RestoreError,
@@ -234,8 +235,9 @@ fn help(error: &(dyn Error + 'static)) -> Option<String> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
     .then(|| {
-        "`lifecycle cache prune` removes what the store no longer needs; --store and TMPDIR name other disks"
-            .to_owned()
+        format!(
+            "`lifecycle cache prune` removes what the store no longer needs; --store and TMPDIR name other disks; {ROOM_IN_A_POD}"
+        )
     })
 }
 

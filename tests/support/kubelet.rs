@@ -70,6 +70,8 @@ pub(crate) struct Imposed {
     pub(crate) user: Option<u32>,
     /// The memory of each container.
     pub(crate) memory: Option<u64>,
+    /// The room of the volume that a step has at a path.
+    pub(crate) room: Option<(&'static str, &'static str, u64)>,
 }
 
 /// A node with one pod.
@@ -216,12 +218,14 @@ impl Kubelet {
         } else {
             runtime_default(&[])
         };
+        let room = self.imposed.room.filter(|(step, ..)| container["name"] == *step);
+        let room = room.map(|(_, path, bytes)| json!([path, bytes]));
         let specification = json!({
             "root": root, "mounts": mounts, "readOnly": own["readOnlyRootFilesystem"] == true,
             "masksProc": own["procMount"] != "Unmasked", "ownUsers": pod["hostUsers"] == false,
             "uid": uid, "gid": gid, "groups": [group], "capabilities": capabilities,
             "noNewPrivileges": own["allowPrivilegeEscalation"] == false,
-            "filters": filters, "memory": self.imposed.memory, "directory": directory, "env": env,
+            "filters": filters, "memory": self.imposed.memory, "room": room, "directory": directory, "env": env,
         });
         let words = container["command"].as_array().unwrap().iter();
         let words: Vec<&str> = words.map(|word| word.as_str().unwrap()).collect();

@@ -98,6 +98,17 @@ pub(crate) enum Power {
     Device(Option<String>),
 }
 
+impl std::fmt::Display for Power {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NetworkHost => f.write_str("network.host"),
+            Self::SecurityInsecure => f.write_str("security.insecure"),
+            Self::Device(None) => f.write_str("device"),
+            Self::Device(Some(name)) => write!(f, "device={name}"),
+        }
+    }
+}
+
 impl std::str::FromStr for Power {
     type Err = &'static str;
 

@@ -41,17 +41,15 @@ const TABLE: &[Taken] = &[
             "platforms",
             "creation_time",
             "digest_file",
+            "termination_message",
+            "metadata_file",
+            "iidfile",
             "path",
             "publish",
             // They say that they change nothing.
             "trust_builder",
             "trust_extra_buildpacks",
         ],
-    },
-    Taken {
-        by: &[Buildpacks, Dockerfile],
-        words: "builds on this machine",
-        options: &["termination_message", "metadata_file", "iidfile"],
     },
     Taken {
         by: &[BuildpacksOnCluster, DockerfileOnCluster],
@@ -98,6 +96,13 @@ const TABLE: &[Taken] = &[
             "buildpacks_only",
             "builder",
             "buildpacks",
+            "pre_buildpacks",
+            "post_buildpacks",
+            "exec_env",
+            "cache_image",
+            "uid",
+            "gid",
+            "workspace",
             "env",
             "env_file",
             "clear_cache",
@@ -111,16 +116,9 @@ const TABLE: &[Taken] = &[
         by: &[Buildpacks],
         words: "builds with buildpacks on this machine",
         options: &[
-            "pre_buildpacks",
-            "post_buildpacks",
             "extensions",
-            "exec_env",
             "volume",
             "git_metadata",
-            "cache_image",
-            "uid",
-            "gid",
-            "workspace",
             "disable_system_buildpacks",
             "sbom_output_dir",
             "report_output_dir",
@@ -141,21 +139,16 @@ const TABLE: &[Taken] = &[
             "isolation",
             "shm_size",
             "hosts",
+            "contexts",
+            "allow",
+            "memory",
+            "cpus",
         ],
     },
     Taken {
         by: &[Dockerfile],
         words: "builds of a Dockerfile on this machine",
-        options: &[
-            "ssh",
-            "contexts",
-            "stack",
-            "allow",
-            "cdi_spec_dir",
-            "memory",
-            "cpus",
-            "check",
-        ],
+        options: &["ssh", "stack", "cdi_spec_dir", "check"],
     },
     Taken {
         by: &[Buildpacks, Dockerfile, DockerfileOnCluster],
@@ -169,13 +162,62 @@ const TABLE: &[Taken] = &[
     },
 ];
 
+/// Why a pod cannot follow options that a build of the same kind takes here.
+const NOT_IN_A_POD: &[(&str, &str)] = &[
+    (
+        "extensions",
+        "a Job has no step that extends images: that takes root",
+    ),
+    ("volume", "a pod sees no directory of this machine"),
+    ("git_metadata", "the source goes there without its repository"),
+    (
+        "disable_system_buildpacks",
+        "the builder's own lifecycle decides about them, and not every one can be told",
+    ),
+    (
+        "sbom_output_dir",
+        "the files are in the image: `lifecycle sbom registry:IMAGE --directory DIR` saves them",
+    ),
+    ("report_output_dir", "report.toml ends with the pod"),
+    ("ssh", "the socket of an agent does not reach into a pod"),
+    (
+        "stack",
+        "a stack is made in the store of this machine; push its images, and name them with --build-context",
+    ),
+    ("cdi_spec_dir", "devices are those that the pod has"),
+    ("check", "it needs no cluster"),
+    (
+        "network",
+        "the network of buildpacks is that of the pod, which a NetworkPolicy limits",
+    ),
+    ("annotations", "the exporter of a builder writes none"),
+    ("attest", "the exporter of a builder writes none"),
+    (
+        "sbom",
+        "the exporter of a builder writes none; the buildpacks' own are in the image",
+    ),
+    ("provenance", "the exporter of a builder writes none"),
+];
+
 impl Flow {
+    fn is_on_cluster(self) -> bool {
+        matches!(self, BuildpacksOnCluster | DockerfileOnCluster)
+    }
+
     pub(crate) fn of(is_dockerfile: bool, is_on_cluster: bool) -> Self {
         match (is_dockerfile, is_on_cluster) {
             (false, false) => Buildpacks,
             (true, false) => Dockerfile,
             (false, true) => BuildpacksOnCluster,
             (true, true) => DockerfileOnCluster,
+        }
+    }
+
+    /// The same kind of build on this machine.
+    fn here(self) -> Self {
+        match self {
+            Buildpacks | BuildpacksOnCluster => Buildpacks,
+            Dockerfile | DockerfileOnCluster => Dockerfile,
         }
     }
 
@@ -218,10 +260,19 @@ impl Given {
     pub(crate) fn suit(&self, flow: Flow) -> Result<(), Failure> {
         let strangers = TABLE.iter().filter(|taken| !taken.by.contains(&flow));
         for taken in strangers {
-            let Some(option) = self.first_of(taken.options) else {
+            let Some(id) = self.0.iter().find(|id| taken.options.contains(id)) else {
                 continue;
             };
+            let option = as_written(id);
             let message = format!("{option} means nothing to a build {}", flow.words());
+            if flow.is_on_cluster()
+                && taken.by.contains(&flow.here())
+                && let Some((_, why)) = NOT_IN_A_POD.iter().find(|(other, _)| other == id)
+            {
+                return Err(Failure::new("option", format!("{message}: {why}"))
+                    .help("leave it out, or build here, without --on kubernetes")
+                    .with_code(2));
+            }
             let way = flow
                 .way_to(taken.by)
                 .map(|way| format!(": {way}"))
@@ -297,6 +348,19 @@ mod tests {
         assert_eq!(rows.len(), unique.len(), "an option is in two rows");
     }
 
+    #[test]
+    fn what_a_pod_cannot_follow_has_a_reason_and_nothing_else_has() {
+        let mut expected = BTreeSet::new();
+        for flow in [BuildpacksOnCluster, DockerfileOnCluster] {
+            let refused = TABLE
+                .iter()
+                .filter(|taken| taken.by.contains(&flow.here()) && !taken.by.contains(&flow));
+            expected.extend(refused.flat_map(|taken| taken.options).copied());
+        }
+        let reasons: BTreeSet<&str> = NOT_IN_A_POD.iter().map(|(option, _)| *option).collect();
+        assert_eq!(reasons, expected);
+    }
+
     fn given(words: &[&str]) -> Given {
         let words = [&["lifecycle", "build", "-t", "x"], words].concat();
         let Ours::Build(arguments) = Arguments::try_parse_from(words).unwrap().command else {
@@ -314,8 +378,8 @@ mod tests {
             (&["--label", "a=b"], &[Dockerfile, DockerfileOnCluster]),
             (&["--build-arg", "A"], &[Dockerfile, DockerfileOnCluster]),
             (&["--add-host", "a:1.2.3.4"], &[Dockerfile, DockerfileOnCluster]),
-            (&["--memory", "1g"], &[Dockerfile]),
-            (&["--allow", "network.host"], &[Dockerfile]),
+            (&["--memory", "1g"], &[Dockerfile, DockerfileOnCluster]),
+            (&["--ssh", "default"], &[Dockerfile]),
             (&["--cdi-spec-dir", "cdi"], &[Dockerfile]),
             (&["--env", "A"], &[Buildpacks, BuildpacksOnCluster]),
             (&["--volume", "/a:/b"], &[Buildpacks]),

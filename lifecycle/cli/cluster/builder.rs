@@ -1,7 +1,7 @@
 //! What has to be known of a builder before its phases can be made steps of a pod.
 
 use lifecycle_image::{Artifact, Image, Platform, Reference, Source};
-use lifecycle_spec::label::{self, BuilderLabel, ModuleLayers};
+use lifecycle_spec::label::{self, BuilderLabel, ModuleLayers, OrderLabel, OrderLabelEntry};
 use lifecycle_spec::{BuildpackId, ExecEnvs, OrderEntry, OrderGroup, OrderToml, PlatformApi, Version};
 
 use crate::failure::Failure;
@@ -63,48 +63,87 @@ impl Builder {
         })
     }
 
-    /// `order.toml` of the buildpacks that were asked for: ids of the builder, with or without version.
-    pub(super) fn order(&self, asked: &[String]) -> Result<Option<String>, Failure> {
-        if asked.is_empty() {
+    /// `order.toml` of the buildpacks that were asked for, or of the builder's own with `pre` before and `post` behind each
+    /// group: ids of the builder, with or without version. Nothing if the builder's order is the one.
+    pub(super) fn order(
+        &self,
+        asked: &[String],
+        pre: &[String],
+        post: &[String],
+    ) -> Result<Option<String>, Failure> {
+        if asked.is_empty() && pre.is_empty() && post.is_empty() {
             return Ok(None);
         }
-        let layers = self.image.config().label(label::BUILDPACK_LAYERS);
-        let layers = layers.map(ModuleLayers::parse).transpose()?.unwrap_or_default();
-        let mut group = Vec::new();
-        for text in asked {
-            let unknown = || {
-                let known: Vec<String> = layers.0.keys().map(ToString::to_string).collect();
-                Failure::new("buildpack", format!("{} has no buildpack {text}", self.name)).help(format!(
-                    "on a cluster only the builder's own can be used: {}",
-                    known.join(", ")
-                ))
-            };
-            let (id, version) = text
-                .split_once('@')
-                .map_or((text.as_str(), None), |(id, version)| (id, Some(version)));
-            let id = BuildpackId::new(id).map_err(|_| unknown())?;
-            let versions: Vec<&Version> = layers
-                .0
-                .get(&id)
-                .into_iter()
-                .flat_map(|versions| versions.keys())
-                .collect();
-            let version = match version {
-                Some(wanted) => versions.iter().find(|version| version.to_string() == wanted),
-                None => versions.last(),
-            };
-            group.push(OrderEntry {
-                version: (*version.ok_or_else(unknown)?).clone(),
-                id,
-                optional: false,
-                exec_env: ExecEnvs::default(),
-            });
-        }
+        let entries = |texts: &[String]| -> Result<Vec<OrderEntry>, Failure> {
+            texts.iter().map(|text| self.entry(text)).collect()
+        };
+        let groups = if asked.is_empty() {
+            self.own_groups()?
+        } else {
+            vec![entries(asked)?]
+        };
+        let (pre, post) = (entries(pre)?, entries(post)?);
+        let around = |group: Vec<OrderEntry>| OrderGroup {
+            group: [pre.clone(), group, post.clone()].concat(),
+        };
         let order = OrderToml {
-            order: vec![OrderGroup { group }],
+            order: groups.into_iter().map(around).collect(),
             order_extensions: Vec::new(),
         };
         Ok(Some(order.to_toml()))
+    }
+
+    fn own_groups(&self) -> Result<Vec<Vec<OrderEntry>>, Failure> {
+        let label = self.image.config().label(label::BUILDPACK_ORDER);
+        let groups = label.map(OrderLabel::parse).transpose()?.unwrap_or_default().0;
+        let entry = |own: OrderLabelEntry| {
+            let text = match own.version {
+                Some(version) => format!("{}@{version}", own.id),
+                None => own.id.to_string(),
+            };
+            Ok(OrderEntry {
+                optional: own.optional,
+                exec_env: own.exec_env,
+                ..self.entry(&text)?
+            })
+        };
+        groups
+            .into_iter()
+            .map(|group| group.group.into_iter().map(entry).collect())
+            .collect()
+    }
+
+    /// A buildpack of the builder.
+    fn entry(&self, text: &str) -> Result<OrderEntry, Failure> {
+        let layers = self.image.config().label(label::BUILDPACK_LAYERS);
+        let layers = layers.map(ModuleLayers::parse).transpose()?.unwrap_or_default();
+        let unknown = || {
+            let known: Vec<String> = layers.0.keys().map(ToString::to_string).collect();
+            Failure::new("buildpack", format!("{} has no buildpack {text}", self.name)).help(format!(
+                "on a cluster only the builder's own can be used: {}",
+                known.join(", ")
+            ))
+        };
+        let (id, version) = text
+            .split_once('@')
+            .map_or((text, None), |(id, version)| (id, Some(version)));
+        let id = BuildpackId::new(id).map_err(|_| unknown())?;
+        let versions: Vec<&Version> = layers
+            .0
+            .get(&id)
+            .into_iter()
+            .flat_map(|versions| versions.keys())
+            .collect();
+        let version = match version {
+            Some(wanted) => versions.iter().find(|version| version.to_string() == wanted),
+            None => versions.last(),
+        };
+        Ok(OrderEntry {
+            version: (*version.ok_or_else(unknown)?).clone(),
+            id,
+            optional: false,
+            exec_env: ExecEnvs::default(),
+        })
     }
 }
 

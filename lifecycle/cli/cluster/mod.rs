@@ -1,8 +1,10 @@
 //! Builds on a cluster, as the command line sees them: arguments become a submission, events become lines.
 
 mod builder;
+mod context;
 mod doctor;
 mod follow;
+mod index;
 mod jobs;
 mod pod;
 mod recipe;
@@ -128,6 +130,12 @@ mod tests {
                         "{}: {words:?}\n{}",
                         path.display(),
                         parsed.unwrap_err()
+                    );
+                    let is_on_cluster = words.contains(&"--on".to_owned());
+                    let names_image = |word: &String| word == "--executor-image" || word == "--builder";
+                    assert!(
+                        !is_on_cluster || words.iter().any(names_image),
+                        "{words:?} has no image to build with"
                     );
                     checked += 1;
                 }

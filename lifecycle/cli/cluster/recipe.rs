@@ -5,9 +5,10 @@ use std::path::Path;
 
 use clap::ValueEnum;
 use lifecycle_kubernetes::{Executor, Phases, Recipe};
-use lifecycle_spec::ExecEnv;
+use lifecycle_spec::PlatformApi;
 
 use super::builder::Builder;
+use super::context;
 use crate::arguments::{BuildArguments, ConfinementArguments, NetworkArgument};
 use crate::commands::build::{self, Project};
 use crate::failure::Failure;
@@ -69,7 +70,14 @@ pub(super) fn recipe(
             )
             .help("push one with `lifecycle builder create … --output registry`, and name it with --builder")
         })?;
-    let builder = Builder::look_up(builder, asked_user, session)?;
+    let mut builder = Builder::look_up(builder, asked_user, session)?;
+    if asked_user.is_none() {
+        let (uid, gid) = (arguments.pack.uid, arguments.pack.gid);
+        builder.user = (
+            uid.map_or(builder.user.0, i64::from),
+            gid.map_or(builder.user.1, i64::from),
+        );
+    }
     let executor = match image {
         Some(image) => Executor {
             image,
@@ -81,12 +89,29 @@ pub(super) fn recipe(
         },
     };
     let user = builder.user;
+    let knows_exec_env = PlatformApi::negotiate(Some(&builder.api)).is_ok_and(PlatformApi::has_exec_env);
+    if arguments.exec_env.is_some() && !knows_exec_env {
+        return Err(Failure::new(
+            "exec-env",
+            format!(
+                "the lifecycle of {} knows no execution environments: its platform API is {}",
+                builder.name, builder.api
+            ),
+        )
+        .help("take a builder whose lifecycle has platform API 0.15, or leave out --exec-env")
+        .with_code(2));
+    }
+    let exec_env = arguments.exec_env.clone().unwrap_or_default();
     let mut env = BTreeMap::new();
-    for (name, value) in build::variables(arguments, &project, &ExecEnv::default(), session)? {
+    for (name, value) in build::variables(arguments, &project, &exec_env, session)? {
         env.insert(name, std::os::unix::ffi::OsStringExt::into_vec(value));
     }
     let phases = Phases {
-        order: builder.order(&arguments.buildpacks)?,
+        order: builder.order(
+            &arguments.buildpacks,
+            &arguments.pre_buildpacks,
+            &arguments.post_buildpacks,
+        )?,
         builder: builder.name,
         api: builder.api,
         run_image: arguments.run_image.clone(),
@@ -95,6 +120,13 @@ pub(super) fn recipe(
         env,
         epoch: build::created(arguments, session)?,
         clear_cache: arguments.clear_cache,
+        exec_env: arguments.exec_env.as_ref().map(ToString::to_string),
+        owner: (arguments.pack.uid, arguments.pack.gid),
+        app: arguments
+            .pack
+            .workspace
+            .as_ref()
+            .map(|path| path.display().to_string()),
     };
     Ok((Recipe::Buildpacks(Box::new(phases)), executor, user))
 }
@@ -142,6 +174,11 @@ fn dockerfile_arguments(arguments: &BuildArguments, session: &Session) -> Result
     if given.network == NetworkArgument::None {
         words.extend(["--network".to_owned(), "none".to_owned()]);
     }
+    for (name, value) in &given.contexts {
+        let there = context::place(name, value, arguments.source())?;
+        words.push(format!("--build-context={name}={there}"));
+    }
+    words.extend(given.allow.iter().map(|power| format!("--allow={power}")));
     words.extend(confinement(&given.confinement));
     words.extend(attestations(arguments)?);
     Ok(words)
@@ -160,23 +197,17 @@ fn confinement(given: &ConfinementArguments) -> Vec<String> {
     isolation.into_iter().chain(shm_size).chain(hosts).collect()
 }
 
-/// What goes with the image. It makes one index of an image and its statements, and those of several platforms would be
-/// an index of such.
+/// What goes with the image. Of several platforms, what is on the index is written with it, here.
 fn attestations(arguments: &BuildArguments) -> Result<Vec<String>, Failure> {
-    let options = ["annotations", "attest", "sbom", "provenance"];
-    if arguments.platforms.len() > 1
-        && let Some(option) = arguments.given.first_of(&options)
-    {
-        let message = format!("{option} is for one platform in each build on a cluster");
-        return Err(Failure::new("option", message)
-            .help("build the platforms one by one, or here")
-            .with_code(2));
-    }
     let given = &arguments.result;
-    let annotations = given
-        .annotations
-        .iter()
-        .map(|text| format!("--annotation={text}"));
+    let annotations = if arguments.platforms.len() > 1 {
+        let own = build::annotations(arguments)?.manifest.into_iter();
+        own.map(|(key, value)| format!("manifest:{key}={value}"))
+            .collect()
+    } else {
+        given.annotations.clone()
+    };
+    let annotations = annotations.into_iter().map(|text| format!("--annotation={text}"));
     let attest = given.attest.iter().map(|text| format!("--attest={text}"));
     let sbom = given.sbom.iter().map(|text| format!("--sbom={text}"));
     let provenance = given.provenance.iter().map(|text| format!("--provenance={text}"));

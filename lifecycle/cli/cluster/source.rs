@@ -15,6 +15,7 @@ use lifecycle_platform::Selection;
 use lifecycle_registry::Registry;
 use lifecycle_store::Expected;
 
+use super::context;
 use super::unfinished::Unfinished;
 use super::wishes::Wishes;
 use crate::arguments::BuildArguments;
@@ -34,6 +35,8 @@ pub(super) struct Files {
     ignore: Ignore,
     /// What is needed whatever the patterns say.
     kept: Vec<PathBuf>,
+    /// Directories that are needed whatever the patterns say, with all in them.
+    contexts: Vec<PathBuf>,
 }
 
 impl Files {
@@ -85,6 +88,7 @@ impl Files {
             selection = Selection::new(directory, &[], &lines)?;
         }
         Ok(Self {
+            contexts: context::directories(&arguments.dockerfile.contexts, directory)?,
             directory: directory.to_owned(),
             selection,
             ignore,
@@ -98,6 +102,7 @@ impl Files {
             return false;
         }
         self.kept.iter().any(|kept| kept == path)
+            || self.contexts.iter().any(|context| path.starts_with(context))
             || (self.selection.takes(path, is_directory) && !self.ignore.matches(path.as_os_str().as_bytes()))
     }
 

@@ -23,6 +23,15 @@ pub(super) fn submission(
     session: &Session,
 ) -> Result<Submission, Failure> {
     let given = &arguments.kubernetes;
+    let limits = &arguments.dockerfile.confinement;
+    if limits.memory.is_some() && given.pod_memory.is_some() {
+        return Err(Failure::new(
+            "memory",
+            "--memory and --pod-memory would both be the limit of the step that RUN is part of",
+        )
+        .help("give the larger of both as --pod-memory")
+        .with_code(2));
+    }
     let minutes = |count: u64| Duration::from_secs(count.saturating_mul(60));
     let tags = arguments
         .tags
@@ -41,7 +50,15 @@ pub(super) fn submission(
         source,
         executor,
         credentials: credentials(given)?,
-        cache: cache(arguments.cache.as_deref())?,
+        cache: match &arguments.pack.cache_image {
+            Some(image) if arguments.cache.is_none() => CacheAt::Image(image.clone()),
+            Some(_) => {
+                return Err(
+                    Failure::new("cache", "--cache and --cache-image exclude each other").with_code(2),
+                );
+            }
+            None => cache(arguments.cache.as_deref())?,
+        },
         security: given.pod_security.parse::<PodSecurity>()?,
         user,
         placement: placement(given)?,
@@ -49,6 +66,8 @@ pub(super) fn submission(
             cpu: given.pod_cpu.as_deref().map(str::parse).transpose()?,
             memory: given.pod_memory.as_deref().map(str::parse).transpose()?,
             ephemeral_storage: given.ephemeral_storage.as_deref().map(str::parse).transpose()?,
+            build_cpu: limits.cpus,
+            build_memory: limits.memory,
         },
         life: Life {
             timeout: minutes(given.timeout),

@@ -5,10 +5,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use lifecycle_image::{Artifact, Image, Platform, Reference, Source};
-use lifecycle_kubernetes::{BuildResult, Cluster, Manifests, SourceArchive, SourceAt, Submission, build_id};
+use lifecycle_image::{Artifact, Digest, Platform, Receipt, Reference, Source};
+use lifecycle_kubernetes::{
+    BuildResult, Cluster, Manifests, Recipe, SourceArchive, SourceAt, Submission, build_id,
+};
 
 use super::follow::{self, Ended};
+use super::index;
 use super::recipe::recipe;
 use super::source::{self, Files};
 use super::submission::submission;
@@ -16,11 +19,11 @@ use super::unfinished::Unfinished;
 use super::wishes::{Stage, Wishes};
 use super::{connect, failure};
 use crate::arguments::{BuildArguments, OnInterrupt, SendSource};
+use crate::commands::build::{annotations, record};
 use crate::context::Location;
 use crate::failure::Failure;
 use crate::remote::store_variables;
 use crate::session::Session;
-use crate::transfer;
 
 /// How long a source may take into a pod.
 const STREAM_LIMIT: Duration = Duration::from_mins(10);
@@ -134,9 +137,13 @@ impl<'a> Plan<'a> {
             own.placement
                 .node_selector
                 .insert("kubernetes.io/arch".to_owned(), platform.architecture.clone());
+            // A node of an architecture may be of a newer variant.
+            if let Recipe::Dockerfile { arguments, .. } = &mut own.recipe {
+                arguments.push(format!("--platform={platform}"));
+            }
             if platforms.len() > 1 {
                 own.id = build_id(first, unique.wrapping_add(number as u64));
-                own.tags = vec![first.repository().tagged(&tag_of(first, platform))?];
+                own.tags = tags_of(&tags, platform)?;
             }
             submissions.push(own);
         }
@@ -200,14 +207,21 @@ impl<'a> Plan<'a> {
             }
         }
         wishes.reach(Stage::Gathering);
-        let result = match results.as_slice() {
-            [result] => result.clone(),
+        let receipt = match results.as_slice() {
+            [result] => result
+                .as_ref()
+                .map(|result| self.receipt(result, session))
+                .transpose()?,
             results => Some(self.assemble(results, &wishes, session)?),
         };
         unfinished.let_all_go();
-        if let (Some(path), Some(result)) = (&self.arguments.digest_file, &result) {
-            fs_err::write(path, &result.digest)?;
+        if let Some(receipt) = &receipt {
+            self.record(receipt, session)?;
         }
+        let result = receipt.map(|receipt| BuildResult {
+            digest: receipt.digest.to_string(),
+            tags: self.tags.iter().map(ToString::to_string).collect(),
+        });
         follow::show(result.as_ref(), session)
     }
 
@@ -290,42 +304,82 @@ impl<'a> Plan<'a> {
         Ok(())
     }
 
-    /// The index over the images of all platforms, under the names that were asked for.
+    /// The index over what was made for all platforms, under the names that were asked for.
     fn assemble(
         &self,
         results: &[Option<BuildResult>],
         wishes: &Wishes,
         session: &Session,
-    ) -> Result<BuildResult, Failure> {
-        let repository = self.tags[0].repository();
-        let name = |(result, submission): (&Option<BuildResult>, &Submission)| match result {
-            Some(result) => Ok(repository.at(&result.digest.parse()?)),
+    ) -> Result<Receipt, Failure> {
+        let made = |(result, submission): (&Option<BuildResult>, &Submission)| match result {
+            Some(result) => Ok(self.tags[0].repository().at(&result.digest.parse()?)),
             None => Ok(submission.tags[0].clone()),
         };
-        let members: Vec<Reference> = results
+        let made: Vec<Reference> = results
             .iter()
             .zip(&self.submissions)
-            .map(name)
+            .map(made)
             .collect::<Result<_, Failure>>()?;
-        let registry = session.registry()?.clone();
-        let destination = session.output("registry", &self.tags)?;
-        let receipt = wishes.leaving(move || {
-            let image = |name: &Reference| match registry.artifact(name)? {
-                Artifact::Image(image) => Ok(*image),
-                Artifact::Index(_) => Err(Failure::new("index", format!("{name} is an index already"))),
-            };
-            let images: Vec<Image> = members.iter().map(image).collect::<Result<_, _>>()?;
-            transfer::write_all(&images, &destination)
-        })?;
-        Ok(BuildResult {
-            digest: receipt.digest.to_string(),
-            tags: self.tags.iter().map(ToString::to_string).collect(),
+        let annotations = annotations(self.arguments)?;
+        let (registry, names) = (session.registry()?.clone(), self.tags.clone());
+        wishes.leaving(move || index::assemble(&made, &names, &annotations, &registry))
+    }
+
+    /// What a pod wrote, as if it had been written here.
+    fn receipt(&self, result: &BuildResult, session: &Session) -> Result<Receipt, Failure> {
+        let digest: Digest = result.digest.parse()?;
+        let manifest_size = if self.arguments.result.metadata_file.is_some() {
+            let name = self.tags[0].repository().at(&digest);
+            session.registry()?.resolve(&name)?.size
+        } else {
+            0
+        };
+        Ok(Receipt {
+            names: self.tags.clone(),
+            digest,
+            manifest_size,
+            sent: 0,
+            existed: 0,
+            mounted: 0,
         })
+    }
+
+    /// Writes what was asked for about the result into files, as a build here does.
+    fn record(&self, receipt: &Receipt, session: &Session) -> Result<(), Failure> {
+        let asks_for_id =
+            self.arguments.result.iidfile.is_some() || self.arguments.result.metadata_file.is_some();
+        let mut config = None;
+        if asks_for_id && self.submissions.len() == 1 {
+            let name = self.tags[0].repository().at(&receipt.digest);
+            let registry = session.registry()?;
+            let image = match registry.artifact(&name)? {
+                Artifact::Image(image) => Some(*image),
+                // What is said about the image comes behind it.
+                Artifact::Index(index) => {
+                    let first = index.manifests.first();
+                    first
+                        .map(|member| registry.member(&name, &member.digest))
+                        .transpose()?
+                }
+            };
+            if let Some(image) = image {
+                config = Some(image.encode_config()?.descriptor.digest);
+            }
+        }
+        record(self.arguments, receipt, config.as_ref(), session)
     }
 }
 
-/// The name of one platform's image, until the index is there.
-fn tag_of(name: &Reference, platform: &Platform) -> String {
-    let platform = platform.to_string().replace('/', "-");
-    format!("{}-{platform}", name.tag().unwrap_or("latest"))
+/// The names of one platform's image, until the index is there: one in each repository, which then has all that the index
+/// names.
+fn tags_of(names: &[Reference], platform: &Platform) -> Result<Vec<Reference>, Failure> {
+    let suffix = platform.to_string().replace('/', "-");
+    let mut tags: Vec<Reference> = Vec::new();
+    for name in names {
+        if !tags.iter().any(|other| other.repository() == name.repository()) {
+            let tag = format!("{}-{suffix}", name.tag().unwrap_or("latest"));
+            tags.push(name.repository().tagged(&tag)?);
+        }
+    }
+    Ok(tags)
 }

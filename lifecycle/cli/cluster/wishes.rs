@@ -2,6 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -53,8 +54,6 @@ struct State {
     /// The signal that cancelled, or was to be answered by it.
     signal: i32,
     is_cancelled: bool,
-    /// The work of [`Wishes::within`] is not done.
-    is_working: bool,
 }
 
 impl Wishes {
@@ -66,7 +65,6 @@ impl Wishes {
                 is_asked: false,
                 signal: SIGINT,
                 is_cancelled: false,
-                is_working: false,
             }),
             changed: Condvar::new(),
             control: Control::default(),
@@ -145,7 +143,12 @@ impl Wishes {
         patience: Duration,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Option<T> {
-        let working = Working::begin(Arc::clone(&self.0));
+        let is_done = Arc::new(AtomicBool::new(false));
+        let working = Working {
+            is_done: Arc::clone(&is_done),
+            shared: Arc::clone(&self.0),
+        };
+        let is_working = || !is_done.load(Ordering::Relaxed);
         let worker = thread::spawn(move || {
             // Dropped at the end, however that comes.
             let _working = working;
@@ -153,33 +156,31 @@ impl Wishes {
         });
         let changed = &self.0.changed;
         let state = changed
-            .wait_while(self.0.state(), |state| state.is_working && !state.is_cancelled)
+            .wait_while(self.0.state(), |state| is_working() && !state.is_cancelled)
             .unwrap_or_else(PoisonError::into_inner);
         let (state, _) = changed
-            .wait_timeout_while(state, patience, |state| state.is_working)
+            .wait_timeout_while(state, patience, |_| is_working())
             .unwrap_or_else(PoisonError::into_inner);
-        if state.is_working {
+        drop(state);
+        if is_working() {
             return None;
         }
-        drop(state);
         Some(worker.join().unwrap_or_else(|panic| resume_unwind(panic)))
     }
 }
 
 /// Says when work is done.
-struct Working(Arc<Shared>);
-
-impl Working {
-    fn begin(shared: Arc<Shared>) -> Self {
-        shared.state().is_working = true;
-        Self(shared)
-    }
+struct Working {
+    is_done: Arc<AtomicBool>,
+    shared: Arc<Shared>,
 }
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.state().is_working = false;
-        self.0.changed.notify_all();
+        // Under the lock, so that nobody who has just looked begins to wait.
+        let _state = self.shared.state();
+        self.is_done.store(true, Ordering::Relaxed);
+        self.shared.changed.notify_all();
     }
 }
 

@@ -36,7 +36,7 @@ pub use cluster::{Cluster, Connection, Patience};
 pub use doctor::Finding;
 pub use error::ClusterError;
 pub use follow::{Control, Event, Followed, Wish};
-pub use manifest::{Manifests, UnwritableManifest};
+pub use manifest::{Manifests, UnwritableManifest, WORKSPACE};
 pub use names::build_id;
 pub use result::{BuildResult, LONGEST_MESSAGE};
 pub use state::{Hope, Outcome, State, Waiting};

@@ -75,6 +75,12 @@ pub struct Phases {
     pub epoch: Option<i64>,
     /// Forget what earlier builds left.
     pub clear_cache: bool,
+    /// The execution environment of the app, if it is not the usual one.
+    pub exec_env: Option<String>,
+    /// User and group that own the app in the image, in place of the builder's.
+    pub owner: (Option<u32>, Option<u32>),
+    /// Where build and image have the app, in place of [`WORKSPACE`](crate::WORKSPACE).
+    pub app: Option<String>,
 }
 
 /// Where the source comes from.
@@ -244,6 +250,10 @@ pub struct Resources {
     pub memory: Option<Quantity>,
     /// Disk for source, layers and scratch: asked for, and the limit.
     pub ephemeral_storage: Option<Quantity>,
+    /// The most CPU of the step that builds a Dockerfile, in thousandths.
+    pub build_cpu: Option<u64>,
+    /// Memory of that step in bytes: asked for, and the limit.
+    pub build_memory: Option<u64>,
 }
 
 /// An amount as Kubernetes writes it, such as `500m` or `2Gi`.

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lifecycle_executor::Cancellation;
-use lifecycle_layers::MemoryWatch;
+use lifecycle_layers::{MemoryWatch, exhausted};
 use lifecycle_spec::Environment;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process_group};
@@ -91,13 +91,23 @@ impl Program<'_> {
         }
         if !ended.status.success() {
             let ending = describe(ended.status);
-            let ending = match memory.exceeded() {
-                Some(exceeded) => format!("{ending}: {exceeded}"),
+            let ending = match memory.exceeded().or_else(|| exhausted(self.directories())) {
+                Some(limit) => format!("{ending}: {limit}"),
                 None => ending,
             };
             return Err(failed(ended.status.code(), ending));
         }
         Ok(ended.left_behind)
+    }
+
+    /// Where it is expected to write: its own directory, those that it is told of, and the one for temporary files.
+    fn directories(&self) -> impl Iterator<Item = &Path> {
+        let temporary = self
+            .environment
+            .get("TMPDIR")
+            .map_or(Path::new("/tmp"), Path::new);
+        let told = self.arguments.iter().map(Path::new);
+        std::iter::once(self.directory).chain(told).chain([temporary])
     }
 
     /// Runs the program. Both of its outputs go into one pipe, so lines come in the order in which they were

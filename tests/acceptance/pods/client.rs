@@ -289,6 +289,98 @@ fn each_platform_has_a_source_of_its_own_and_all_end_with_the_command_jc_25() {
     assert_eq!(suspended.count(), 1);
 }
 
+/// The document that a name stands for, as it is.
+fn index(client: &Client, name: &str) -> Value {
+    let url = format!("http://{}/v2/app/manifests/{name}", client.site.registry.host());
+    let accept = "Accept: application/vnd.oci.image.index.v1+json";
+    Invocation::new("curl", &["--silent", "--header", accept, &url])
+        .succeeds()
+        .json()
+}
+
+#[test]
+fn the_index_of_several_platforms_is_that_of_a_build_here() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let client = Client::new();
+    let (site, server) = (&client.site, &client.server);
+    let source = site.small_source();
+    let metadata = site.machine.text("metadata.json");
+    let options = [
+        "--platform=linux/amd64,linux/arm64",
+        "--sbom",
+        "--provenance",
+        "--annotation=org.example.image=1",
+        "--annotation=index:org.example.index=2",
+        "--annotation=manifest-descriptor:org.example.member=3",
+        "--metadata-file",
+        &metadata,
+    ];
+    let finished = thread::scope(|scope| {
+        scope.spawn(|| {
+            let jobs = loop {
+                let jobs = server.world().names("jobs");
+                if jobs.len() == 2 {
+                    break jobs;
+                }
+                thread::sleep(Duration::from_millis(20));
+            };
+            for job in &jobs {
+                let pod = format!("{job}-pod");
+                let kubelet = site.kubelet(&pod, imposed(None));
+                server.change(|world| world.pod(job, &pod));
+                let objects = objects(&server.world(), job);
+                for ended in kubelet.run(&objects) {
+                    server.change(|world| tell(world, job, &pod, &ended));
+                }
+            }
+        });
+        client.build(&source, &options).succeeds()
+    });
+    let there = index(&client, "1");
+    let digest = finished.stdout().trim().rsplit('@').next().unwrap().to_owned();
+    let written: Value = serde_json::from_slice(&fs::read(&metadata).unwrap()).unwrap();
+    assert_eq!(written["containerimage.digest"], digest);
+    assert_eq!(index(&client, &digest), there);
+    let here = site.registry.name("app:here");
+    let words = [
+        "build",
+        source.to_str().unwrap(),
+        "--tag",
+        &here,
+        "--output",
+        "registry",
+    ];
+    let local = site.machine.lifecycle(&[&words[..], &options].concat());
+    local.env("SOURCE_DATE_EPOCH", "0").succeeds();
+    let here = index(&client, "here");
+    assert_eq!(there["annotations"], here["annotations"]);
+    assert_eq!(there["mediaType"], here["mediaType"]);
+    let members = |index: &Value, are_images: bool| -> Vec<Value> {
+        let all = index["manifests"].as_array().unwrap().iter();
+        let these = all.filter(|member| (member["platform"]["os"] != "unknown") == are_images);
+        these.cloned().collect()
+    };
+    assert_eq!(members(&there, true), members(&here, true));
+    let about = |index: &Value| -> Vec<Value> {
+        let statements = members(index, false).into_iter();
+        statements.map(|member| member["annotations"].clone()).collect()
+    };
+    assert_eq!(about(&there).len(), 2);
+    assert_eq!(about(&there), about(&here));
+    for platform in ["linux/amd64", "linux/arm64"] {
+        let words = [
+            "sbom",
+            &format!("registry:{}", site.registry.name("app:1")),
+            "--platform",
+            platform,
+        ];
+        let bill = site.machine.lifecycle(&words).succeeds().stdout();
+        assert!(bill.contains("SPDXRef-DOCUMENT"), "{bill}");
+    }
+}
+
 #[test]
 fn a_step_that_fails_there_ends_the_command_here_with_its_code_jc_22() {
     if !kubelet::is_possible() {

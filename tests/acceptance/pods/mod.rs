@@ -5,6 +5,7 @@ mod control_plane;
 mod doctor;
 mod interruption;
 mod jobs;
+mod options;
 mod restrictions;
 mod source;
 mod survival;
@@ -189,6 +190,7 @@ fn imposed(user: Option<u32>) -> Imposed {
     Imposed {
         user,
         memory: Some(MEBIBYTES_256),
+        room: None,
     }
 }
 

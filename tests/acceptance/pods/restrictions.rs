@@ -1,7 +1,9 @@
 //! Builds under what a namespace restricts its pods by.
 
-use super::{RANDOM_USER, Site, digest, message};
-use crate::support::kubelet;
+use std::fs;
+
+use super::{Job, RANDOM_USER, Site, digest, imposed, message};
+use crate::support::kubelet::{self, Imposed};
 
 #[test]
 fn a_dockerfile_without_run_is_built_in_a_restricted_pod_ps_01_ps_02_ps_03() {
@@ -105,6 +107,11 @@ fn a_memory_limit_that_is_hit_is_named_with_its_line_ps_09() {
     }
     let site = Site::with_builder();
     let base = site.registry.name("run");
+    let named = [
+        "out of memory: 256 MiB is the limit",
+        "resources: {limits: {memory:",
+        "--pod-memory",
+    ];
     // Both a command that the kernel ends and one whose child it ends: the shell goes on, and says 137.
     for hungry in ["exec tail /dev/zero", "tail /dev/zero; exit $?"] {
         let source = site.source(&format!("FROM {base}\nUSER root\nRUN {hungry}\n"), &[]);
@@ -113,13 +120,91 @@ fn a_memory_limit_that_is_hit_is_named_with_its_line_ps_09() {
         let last = ended.last().unwrap();
         assert_eq!(last.step, "build");
         let text = last.finished.text();
-        assert_eq!(last.finished.status().code(), Some(137), "{text}");
-        for part in [
-            "out of memory: 256 MiB is the limit",
-            "resources: {limits: {memory:",
-            "--pod-memory",
-        ] {
-            assert!(text.contains(part), "{part} is not in {text}");
-        }
+        // Begun again it would hit the limit again, so that this is no build that was killed.
+        assert_eq!(last.finished.status().code(), Some(1), "{text}");
+        says(&text, &named);
+    }
+    // A buildpack whose child the kernel ends.
+    let hungry = ["--buildpack=fx-fail-build", "--env=FX_FIRST=tail /dev/zero"].map(str::to_owned);
+    let job = site.job(&site.machine.app(), &[&site.builder()[..], &hungry].concat());
+    let ended = job.run("buildpack", None);
+    let last = ended.last().unwrap();
+    assert_eq!(last.step, "build");
+    assert_eq!(last.finished.status().code(), Some(51));
+    says(&last.finished.text(), &named);
+}
+
+#[test]
+fn a_volume_that_is_full_is_named_with_its_lines_ps_09() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::with_builder();
+    let base = site.registry.name("run");
+    let lines = [
+        "emptyDir: {sizeLimit: …}",
+        "resources: {limits: {ephemeral-storage: …}}",
+    ];
+    let run = |pod: &str, job: &Job<'_>, volume: &'static str| {
+        site.send(pod, &job.source);
+        let imposed = Imposed {
+            room: Some(("build", volume, 16 << 20)),
+            ..imposed(None)
+        };
+        let ended = site.kubelet(pod, imposed).run(&job.objects);
+        let last = ended.last().unwrap();
+        assert_eq!(last.step, "build", "{}", last.finished.text());
+        assert!(!last.finished.status().success());
+        last.finished.text()
+    };
+    // A command of the image, one that leaves nothing behind, and the step itself.
+    let fill = "dd if=/dev/zero of=/big bs=1M count=64";
+    let command = site.source(&format!("FROM {base}\nUSER root\nRUN {fill}\n"), &[]);
+    let job = site.job(&command, &["--pod-security", "baseline"]);
+    let text = run("command", &job, "/store");
+    says(&text, &["no space is left at /store", lines[0], lines[1]]);
+    let copy = site.source("FROM scratch\nCOPY big /\n", &[]);
+    // Nothing makes it smaller.
+    let mut number = 1_u64;
+    let large: Vec<u8> = std::iter::repeat_with(|| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        number.to_be_bytes()
+    })
+    .take(4 << 20)
+    .flatten()
+    .collect();
+    fs::write(copy.join("big"), large).unwrap();
+    let text = run("copy", &site.job(&copy, &[""; 0]), "/store");
+    says(&text, &lines);
+    // A buildpack.
+    let fill = "--env=FX_FIRST=dd if=/dev/zero of=/tmp/big bs=1M count=64";
+    let hungry = ["--buildpack=fx-fail-build", fill].map(str::to_owned);
+    let job = site.job(&site.machine.app(), &[&site.builder()[..], &hungry].concat());
+    let text = run("buildpack", &job, "/tmp");
+    says(&text, &["no space is left at /tmp", lines[0], lines[1]]);
+}
+
+#[track_caller]
+fn says(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+}
+
+#[test]
+fn a_command_that_ends_as_if_it_had_been_killed_is_not_begun_again_jc_10() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::with_builder();
+    let base = site.registry.name("run");
+    for (code, ends_with) in [(137, 1), (143, 1), (113, 1), (7, 7)] {
+        let source = site.source(&format!("FROM {base}\nUSER root\nRUN exit {code}\n"), &[]);
+        let ended = site
+            .job(&source, &["--pod-security", "baseline"])
+            .run("pod", None);
+        let last = ended.last().unwrap();
+        assert_eq!(last.finished.status().code(), Some(ends_with));
+        says(&last.finished.text(), &[&format!("exit code: {code}")]);
     }
 }

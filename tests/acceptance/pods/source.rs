@@ -146,14 +146,4 @@ fn options_that_a_pod_can_follow_are_passed_on() {
         "{}",
         last.finished.text()
     );
-    // The index of several platforms has no room for an image's own.
-    let two = [
-        "--platform=linux/amd64",
-        "--platform=linux/arm64",
-        "--sbom",
-        "--dry-run",
-    ];
-    site.build(&source, &two)
-        .fails(2)
-        .says("--sbom is for one platform");
 }

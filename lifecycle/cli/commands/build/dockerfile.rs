@@ -512,14 +512,27 @@ fn check(options: &Options, console: &Console) -> Result<ExitCode, Failure> {
     ))
 }
 
-/// Shows all that is wrong but the last, which is the failure; a failing RUN's own code goes on (I2).
+/// Codes that say something about the build itself: how one on a cluster ended (110 to 114), and that it was stopped or
+/// killed from outside (130, 137, 143), upon which platforms begin again. No command of an image may say that.
+const RESERVED: [u8; 8] = [110, 111, 112, 113, 114, 130, 137, 143];
+
+/// Shows all that is wrong but the last, which is the failure; a failing RUN's own code goes on (I2), unless it is
+/// reserved.
 pub(crate) fn failure_of(error: &ExecutorError, console: &Console) -> Failure {
-    let code = match error {
+    let mut code = match error {
         ExecutorError::Command { code, .. } => u8::try_from(*code).unwrap_or(1),
         _ => 1,
     };
     let mut diagnostics = error.diagnostics();
-    let last = diagnostics.pop();
+    let mut last = diagnostics.pop();
+    if RESERVED.contains(&code) {
+        last = last.map(|last| {
+            last.help(format!(
+                "the build ends with 1 in place of the command's {code}, which would say that the build itself was stopped"
+            ))
+        });
+        code = 1;
+    }
     for diagnostic in &diagnostics {
         console.diagnostic(diagnostic);
     }

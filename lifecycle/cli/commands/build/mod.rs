@@ -58,7 +58,7 @@ pub(crate) fn run(arguments: &BuildArguments, session: &Session) -> Result<ExitC
 }
 
 /// `--annotation`
-fn annotations(arguments: &BuildArguments) -> Result<Annotations, Failure> {
+pub(crate) fn annotations(arguments: &BuildArguments) -> Result<Annotations, Failure> {
     let mut annotations = Annotations::default();
     for text in &arguments.result.annotations {
         annotations.add(text)?;
@@ -72,7 +72,7 @@ const TERMINATION_LOG: &str = "/dev/termination-log";
 /// Leaves the digest where the caller looks for it: in the files of `--digest-file`, `--iidfile` and `--metadata-file` (O6),
 /// and for the kubelet in the termination message (JC-23). `config` is the image's configuration, where the result is one
 /// image.
-fn record(
+pub(crate) fn record(
     arguments: &BuildArguments,
     receipt: &Receipt,
     config: Option<&Digest>,

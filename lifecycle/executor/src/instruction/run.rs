@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifecycle_dockerfile::{Network, RunAction, Security};
-use lifecycle_layers::{ChangeSet, Contents, MemoryWatch, OwnerTable, Owners};
+use lifecycle_layers::{ChangeSet, Contents, MemoryWatch, OwnerTable, Owners, exhausted};
 use lifecycle_sandbox::{
     Account, Capabilities, Changes, Exit, FileOwners, Isolation, Network as SandboxNetwork, Overlay, Root,
     Run, Rung, Seccomp, Stdio, Streams, UserNamespace, Users,
@@ -327,7 +327,9 @@ impl StageRunner<'_> {
         if build.slots.is_stopped() && !exit.success() {
             return Err(StepError::Cancelled);
         }
-        succeeded(exit, action, &memory)
+        succeeded(exit, action, || {
+            memory.exceeded().or_else(|| exhausted([build.store.path()]))
+        })
     }
 
     /// ENV and ARGs in scope, proxies, HOME where it is not set, then what secrets and agents add (I4).
@@ -382,8 +384,12 @@ struct Place {
     owners: Option<FileOwners>,
 }
 
-/// Why a command is no success (I2).
-fn succeeded(exit: Exit, action: &RunAction, memory: &MemoryWatch) -> Result<(), StepError> {
+/// Why a command is no success (I2). `limit` says which limit was hit meanwhile, if one was.
+fn succeeded(
+    exit: Exit,
+    action: &RunAction,
+    limit: impl FnOnce() -> Option<String>,
+) -> Result<(), StepError> {
     let how = match exit {
         Exit::Code(0) => return Ok(()),
         Exit::Code(code) => format!("exit code: {code}"),
@@ -394,8 +400,8 @@ fn succeeded(exit: Exit, action: &RunAction, memory: &MemoryWatch) -> Result<(),
         Exit::Signal { number, .. } => format!("signal {number}"),
     };
     // What was ended may have been a child of the command, which made the best of it.
-    let how = match memory.exceeded() {
-        Some(exceeded) => format!("{how}: {exceeded}"),
+    let how = match limit() {
+        Some(limit) => format!("{how}: {limit}"),
         None => how,
     };
     Err(StepError::Command {

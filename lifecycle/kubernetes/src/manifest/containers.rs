@@ -106,24 +106,35 @@ fn dockerfile<'a>(
         step.argue(["--cache-from", &cache, "--cache-to", &format!("{cache},mode=max")]);
     }
     step.mounts.push(mount(volume, store));
-    step.mounts.push(volumes::source());
+    step.mounts.push(volumes::source(WORKSPACE));
     step.mounts.push(mount("layers", LAYERS));
     step.speak_to_registries(true);
+    step.resources = resources_of_build(submission);
     step.container()
 }
 
 /// The phases of the platform specification, as platforms give them their flags (platforms.md 3.2). Only those that speak
 /// to registries see credentials (JC-13).
 fn phases(submission: &Submission, phases: &Phases) -> Vec<Container> {
+    let app = phases.app.as_deref().unwrap_or(WORKSPACE);
     let phase = |name: &'static str, program: &str| {
         let mut step = Step::new(submission, name, phases.builder.clone());
         step.arguments = vec![format!("/cnb/lifecycle/{program}")];
         step.set("CNB_PLATFORM_API", &phases.api);
-        step.mounts.push(volumes::source());
+        step.mounts.push(volumes::source(app));
+        if let Some(exec_env) = &phases.exec_env {
+            step.set("CNB_EXEC_ENV", exec_env);
+        }
         step.mounts.push(mount("layers", LAYERS));
         step
     };
-    let app = format!("-app={WORKSPACE}");
+    let app = format!("-app={app}");
+    let (uid, gid) = phases.owner;
+    let uid = uid.map(|uid| format!("-uid={uid}"));
+    let owner: Vec<String> = uid
+        .into_iter()
+        .chain(gid.map(|gid| format!("-gid={gid}")))
+        .collect();
     let layers = format!("-layers={LAYERS}");
     let group = format!("-group={LAYERS}/group.toml");
     let plan = format!("-plan={LAYERS}/plan.toml");
@@ -155,6 +166,7 @@ fn phases(submission: &Submission, phases: &Phases) -> Vec<Container> {
         .map(|image| format!("-previous-image={image}"));
     analyze.arguments.extend(previous);
     analyze.arguments.extend(cache_image.clone());
+    analyze.arguments.extend(owner.clone());
     analyze
         .arguments
         .extend(more.iter().map(|tag| format!("-tag={tag}")));
@@ -184,6 +196,7 @@ fn phases(submission: &Submission, phases: &Phases) -> Vec<Container> {
     } else {
         restore.arguments.extend(cache.clone());
     }
+    restore.arguments.extend(owner.clone());
     restore.speak_to_registries(true);
 
     let mut build = phase("build", "builder");
@@ -209,6 +222,7 @@ fn phases(submission: &Submission, phases: &Phases) -> Vec<Container> {
         .arguments
         .extend([app, layers, group, analyzed, format!("-report={REPORT}"), log]);
     export.arguments.extend(cache);
+    export.arguments.extend(owner);
     export.arguments.extend(
         phases
             .process
@@ -242,6 +256,7 @@ struct Step<'a> {
     /// Variables whose values are in the build's Secret.
     secrets: Vec<&'a str>,
     mounts: Vec<VolumeMount>,
+    resources: ResourceRequirements,
     security: PodSecurity,
 }
 
@@ -255,6 +270,7 @@ impl<'a> Step<'a> {
             env: Vec::new(),
             secrets: Vec::new(),
             mounts: vec![scratch(name)],
+            resources: resources(submission),
             security: PodSecurity::Restricted,
         };
         // The root is read-only, so that no other home could be written to.
@@ -322,7 +338,7 @@ impl<'a> Step<'a> {
             working_dir: Some("/tmp".to_owned()),
             env: Some(self.env.into_iter().map(variable).chain(secrets).collect()),
             volume_mounts: Some(self.mounts),
-            resources: Some(resources(self.submission)),
+            resources: Some(self.resources),
             security_context: Some(security(self.security)),
             // What a failed step said last stands in for the message that it could not write itself.
             termination_message_policy: Some("FallbackToLogsOnError".to_owned()),
@@ -344,14 +360,12 @@ fn resources(submission: &Submission) -> ResourceRequirements {
         .into_iter()
         .filter_map(|(name, amount)| Some((name, amount.as_ref()?.to_string())));
     let requests = [
-        ("cpu", &asked.cpu, "500m"),
-        ("memory", &asked.memory, "512Mi"),
-        ("ephemeral-storage", &asked.ephemeral_storage, "1Gi"),
+        ("cpu", &asked.cpu, format!("{USUAL_CPU}m")),
+        ("memory", &asked.memory, "512Mi".to_owned()),
+        ("ephemeral-storage", &asked.ephemeral_storage, "1Gi".to_owned()),
     ];
     let requests = requests.map(|(name, amount, otherwise)| {
-        let amount = amount
-            .as_ref()
-            .map_or_else(|| otherwise.to_owned(), ToString::to_string);
+        let amount = amount.as_ref().map_or(otherwise, ToString::to_string);
         quantity((name, amount))
     });
     let limits: std::collections::BTreeMap<_, _> = limits.map(quantity).collect();
@@ -361,6 +375,32 @@ fn resources(submission: &Submission) -> ResourceRequirements {
         ..ResourceRequirements::default()
     }
 }
+
+/// The limits of a RUN in a pod are those of the container that it runs in: there is no group of processes inside of it
+/// that could have others.
+fn resources_of_build(submission: &Submission) -> ResourceRequirements {
+    let asked = &submission.resources;
+    let mut resources = resources(submission);
+    let requests = resources.requests.get_or_insert_default();
+    let limits = resources.limits.get_or_insert_default();
+    if let Some(most) = asked.build_cpu {
+        limits.insert("cpu".to_owned(), Quantity(format!("{most}m")));
+        if asked.cpu.is_none() {
+            // No more may be asked for than is allowed.
+            requests.insert("cpu".to_owned(), Quantity(format!("{}m", most.min(USUAL_CPU))));
+        }
+    }
+    if let Some(memory) = asked.build_memory {
+        for amounts in [limits, requests] {
+            amounts.insert("memory".to_owned(), Quantity(memory.to_string()));
+        }
+    }
+    resources.limits = resources.limits.filter(|limits| !limits.is_empty());
+    resources
+}
+
+/// What is asked for of a processor, in thousandths.
+const USUAL_CPU: u64 = 500;
 
 /// What a container may do (platforms.md 3.4).
 fn security(security: PodSecurity) -> SecurityContext {

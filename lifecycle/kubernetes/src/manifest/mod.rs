@@ -5,6 +5,8 @@ mod containers;
 mod job;
 mod volumes;
 
+pub use volumes::WORKSPACE;
+
 use std::collections::BTreeMap;
 
 use k8s_openapi::ByteString;

@@ -8,8 +8,8 @@ use k8s_openapi::api::core::v1::{
 use super::key;
 use crate::submission::{CacheAt, Credentials, Recipe, Submission};
 
-/// The source.
-pub(super) const WORKSPACE: &str = "/workspace";
+/// Where the steps after the first have the source, unless buildpacks are told of another place.
+pub const WORKSPACE: &str = "/workspace";
 /// Where the step that brings the source sees the volume. The volume itself is root's, so that the source gets a
 /// directory of its own in it, which the other steps see as [`WORKSPACE`].
 pub(super) const SOURCE_VOLUME: &str = "/volume";
@@ -148,10 +148,10 @@ pub(super) fn mount_to_read(name: &str, path: &str) -> VolumeMount {
 }
 
 /// The source, for the steps after the one that brought it.
-pub(super) fn source() -> VolumeMount {
+pub(super) fn source(path: &str) -> VolumeMount {
     VolumeMount {
         sub_path: Some(SOURCE.to_owned()),
-        ..mount("workspace", WORKSPACE)
+        ..mount("workspace", path)
     }
 }
 

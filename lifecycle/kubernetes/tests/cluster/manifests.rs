@@ -53,6 +53,9 @@ fn full() -> Submission {
         order: Some("[[order]]\n".to_owned()),
         epoch: Some(0),
         clear_cache: false,
+        exec_env: Some("test".to_owned()),
+        owner: (Some(1001), Some(1002)),
+        app: Some("/srv/app".to_owned()),
     })));
     submission.tags.push("r.test/team/app:latest".parse().unwrap());
     submission.source = SourceAt::Stream {
@@ -82,6 +85,7 @@ fn full() -> Submission {
         cpu: Some("2".parse().unwrap()),
         memory: Some("2Gi".parse().unwrap()),
         ephemeral_storage: Some("10Gi".parse().unwrap()),
+        ..Resources::default()
     };
     submission.life = Life {
         timeout: Duration::from_mins(20),
@@ -228,5 +232,34 @@ fn a_broken_build_is_never_repeated_and_a_preempted_one_is_jc_10() {
     // What a phase ends with is never among the codes that may be repeated.
     for code in [1, 12, 20, 21, 51, 62, 102] {
         assert!(!spared.contains(&code.into()), "{code}");
+    }
+}
+
+#[test]
+fn the_limits_of_run_are_those_of_the_step_that_it_is_part_of() {
+    let mut submission = submission(dockerfile());
+    submission.resources.build_cpu = Some(250);
+    submission.resources.build_memory = Some(64 << 20);
+    let job = Manifests::of(&submission).job;
+    let pod = job.spec.unwrap().template.spec.unwrap();
+    let steps = pod.init_containers.unwrap().into_iter().chain(pod.containers);
+    for step in steps {
+        let resources = step.resources.unwrap();
+        let requests = resources.requests.unwrap();
+        if step.name == "build" {
+            let limits = resources.limits.unwrap();
+            assert_eq!(
+                (limits["cpu"].0.as_str(), limits["memory"].0.as_str()),
+                ("250m", "67108864")
+            );
+            // No more is asked for than is allowed.
+            assert_eq!(
+                (requests["cpu"].0.as_str(), requests["memory"].0.as_str()),
+                ("250m", "67108864")
+            );
+        } else {
+            assert_eq!(resources.limits, None, "{}", step.name);
+            assert_eq!(requests["cpu"].0, "500m");
+        }
     }
 }
