@@ -1,3 +1,6 @@
+mod cached;
+mod whiteouts;
+
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -31,13 +34,6 @@ fn options() -> ExtractOptions<'static> {
     ExtractOptions {
         ownership: ownership(),
         ..ExtractOptions::default()
-    }
-}
-
-fn overlay() -> ExtractOptions<'static> {
-    ExtractOptions {
-        whiteouts: Whiteouts::Overlay(OpaqueXattr::User),
-        ..options()
     }
 }
 
@@ -192,72 +188,6 @@ fn a_stream_that_breaks_off_is_an_error() {
             "{length}"
         );
     }
-}
-
-#[test]
-fn whiteouts_apply_to_lower_layers_only() {
-    let to = tempfile::tempdir().unwrap();
-    let lower = layer()
-        .file("gone", 0o644, *b"x")
-        .file("tree/a/b", 0o644, *b"x")
-        .file("opaque/old", 0o644, *b"x")
-        .file("opaque/both/old", 0o644, *b"x")
-        .file("again", 0o644, *b"old");
-    unpack(&tar_of(&lower), to.path(), &options()).unwrap();
-    let upper = layer()
-        .file(".wh.gone", 0, *b"")
-        .file(".wh.tree", 0, *b"")
-        .file("again", 0o644, *b"new")
-        .file(".wh.again", 0, *b"")
-        .file("opaque/both/new", 0o644, *b"y")
-        .file("opaque/.wh..wh..opq", 0, *b"")
-        .file("opaque/new", 0o644, *b"y")
-        .file(".wh..wh.plnk", 0, *b"")
-        .file("absent/.wh.file", 0, *b"");
-    unpack(&tar_of(&upper), to.path(), &options()).unwrap();
-    let exists = |path: &str| to.path().join(path).symlink_metadata().is_ok();
-    for path in [
-        "gone",
-        "tree",
-        "opaque/old",
-        "opaque/both/old",
-        ".wh.gone",
-        ".wh..wh.plnk",
-    ] {
-        assert!(!exists(path), "{path}");
-    }
-    for path in ["again", "opaque/new", "opaque/both/new"] {
-        assert!(exists(path), "{path}");
-    }
-    assert_eq!(fs::read(to.path().join("again")).unwrap(), b"new");
-}
-
-#[test]
-fn whiteouts_become_what_overlays_understand() {
-    let to = tempfile::tempdir().unwrap();
-    let layer = layer()
-        .file("d/.wh.gone", 0, *b"")
-        .file("o/.wh..wh..opq", 0, *b"")
-        .file("o/new", 0o644, *b"y")
-        .file(".wh.replaced", 0, *b"")
-        .file("replaced/in", 0o644, *b"y");
-    let result = unpack(&tar_of(&layer), to.path(), &overlay());
-    if let Err(error) = &result
-        && !is_root()
-    {
-        println!("skipped: whiteouts cannot be made here: {error}");
-        return;
-    }
-    result.unwrap();
-    let gone = fs::symlink_metadata(to.path().join("d/gone")).unwrap();
-    assert_eq!((gone.mode() & 0o170_000, gone.rdev()), (0o020_000, 0));
-    let opaque = |path: &str| {
-        let handle = File::open(to.path().join(path)).unwrap();
-        crate::xattrs::get(handle.as_fd(), c"user.overlay.opaque").unwrap()
-    };
-    assert_eq!(opaque("o").as_deref(), Some(&b"y"[..]));
-    assert_eq!(opaque("d"), None);
-    assert!(to.path().join("replaced/in").exists());
 }
 
 #[test]
@@ -422,86 +352,6 @@ fn five_thousand_levels_unpack() {
     let handle = File::open(to.path()).unwrap();
     crate::tree::remove(handle.as_fd(), "deep".as_ref()).unwrap();
     assert_eq!(fs::read_dir(to.path()).unwrap().count(), 0);
-}
-
-fn cached() -> (Vec<u8>, DiffId) {
-    let from = tempfile::tempdir().unwrap();
-    fs::create_dir(from.path().join("bin")).unwrap();
-    fs::write(from.path().join("bin/tool"), "tool").unwrap();
-    fs::hard_link(from.path().join("bin/tool"), from.path().join("same")).unwrap();
-    fs::write(from.path().join(".wh.file"), "not a whiteout").unwrap();
-    let root = rustix::process::geteuid().as_raw();
-    let contents = DirectoryLayer::new(from.path(), "/layers/bp_x/lay").owners(crate::Owners::Fixed(
-        crate::Owner::new(root, rustix::process::getegid().as_raw()),
-    ));
-    let mut stored = Vec::new();
-    let packed = pack(&contents, &Packing::default(), &mut stored, &NoProgress).unwrap();
-    (stored, packed.diff_id)
-}
-
-fn restore_at(stored: &[u8], at: &str, into: &Path, expected: &DiffId) -> Result<Extracted, ExtractError> {
-    let handle = File::open(into).unwrap();
-    let name = "lay".as_ref();
-    let layer = CachedLayer {
-        at: at.as_ref(),
-        diff_id: expected,
-        compression: None,
-    };
-    restore(stored, layer, handle.as_fd(), name, ownership(), &NoProgress)
-}
-
-type Prepare = fn(&Path);
-
-#[test]
-fn cached_layers_take_the_place_of_anything() {
-    let (stored, diff_id) = cached();
-    let prepare: [(&str, Prepare); 4] = [
-        ("nothing", |_| {}),
-        ("link", |path| symlink("/nowhere", path).unwrap()),
-        ("file", |path| fs::write(path, "x").unwrap()),
-        ("directory", |path| {
-            fs::create_dir(path).unwrap();
-            fs::write(path.join("old"), "x").unwrap();
-        }),
-    ];
-    for (what, prepare) in prepare {
-        let to = tempfile::tempdir().unwrap();
-        prepare(&to.path().join("lay"));
-        restore_at(&stored, "/layers/bp_x/lay", to.path(), &diff_id).unwrap();
-        assert_eq!(
-            fs::read(to.path().join("lay/bin/tool")).unwrap(),
-            b"tool",
-            "{what}"
-        );
-        assert!(to.path().join("lay/.wh.file").exists());
-        assert!(!to.path().join("lay/old").exists());
-        let names: Vec<_> = fs::read_dir(to.path()).unwrap().collect();
-        assert_eq!(names.len(), 1, "{what} left {names:?}");
-    }
-}
-
-#[test]
-fn cached_layers_that_fail_leave_what_was_there() {
-    let (stored, diff_id) = cached();
-    let to = tempfile::tempdir().unwrap();
-    fs::create_dir(to.path().join("lay")).unwrap();
-    let wrong = DiffId(lifecycle_image::Digest::of(b"other"));
-    let attempts = [
-        restore_at(&stored, "/layers/bp_x/lay", to.path(), &wrong),
-        restore_at(
-            &stored[..stored.len() / 2],
-            "/layers/bp_x/lay",
-            to.path(),
-            &diff_id,
-        ),
-        // The layer of somebody else does not end up here.
-        restore_at(&stored, "/layers/bp_y/lay", to.path(), &diff_id),
-    ];
-    for attempt in attempts {
-        assert!(attempt.is_err());
-    }
-    assert_eq!(fs::read_dir(to.path()).unwrap().count(), 1);
-    assert_eq!(fs::read_dir(to.path().join("lay")).unwrap().count(), 0);
 }
 
 #[derive(Debug, Clone)]
