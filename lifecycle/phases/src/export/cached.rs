@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lifecycle_layers::RepackedLayer;
 use lifecycle_spec::label::CacheLabel;
 
 use super::ExportOptions;
@@ -12,19 +13,18 @@ use crate::{Reporter, sboms};
 
 /// What the launch cache gets: every layer of the image that was made now, or is there since an earlier build.
 pub(super) fn of_image(made: &[Made<'_>]) -> Vec<CachedContents> {
-    let cached = |made: &Made<'_>| {
-        let Source::Contents(contents) = &made.part.source else {
-            return None;
-        };
-        Some(CachedContents {
-            label: made.part.name.clone(),
-            contents: Arc::clone(contents),
-            exported: Some(Arc::clone(&made.layer)),
-            before: None,
-            is_intact: false,
-        })
+    let cached = |made: &Made<'_>| CachedContents {
+        label: made.part.name.clone(),
+        contents: match &made.part.source {
+            Source::Contents(contents) => Arc::clone(contents),
+            // The next build may want it from the previous image again.
+            Source::Previous(layer) => Arc::new(RepackedLayer::new(Arc::clone(layer))),
+        },
+        exported: Some(Arc::clone(&made.layer)),
+        before: None,
+        is_intact: false,
     };
-    made.iter().filter_map(cached).collect()
+    made.iter().map(cached).collect()
 }
 
 /// The contents of the caches, of which the one that was read held `before`.
