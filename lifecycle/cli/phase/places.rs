@@ -200,7 +200,9 @@ impl Upload for Uploads {
 
 #[cfg(test)]
 mod tests {
-    use lifecycle_image::mutate;
+    use lifecycle_image::{
+        BytesLayer, Compression, DiffId, Digest, Family, History, Layer, MediaType, mutate,
+    };
 
     use super::*;
 
@@ -229,5 +231,35 @@ mod tests {
             .artifact(&"r.test/c".parse().unwrap())
             .unwrap_err();
         assert_eq!(missing.kind, lifecycle_image::TransferErrorKind::NotFound);
+    }
+    #[test]
+    fn base_layers_that_are_not_there_stay_away_lay_03() {
+        let directory = tempfile::tempdir().unwrap();
+        let layer = |content: &[u8]| -> Arc<dyn Layer> {
+            let media_type = MediaType::layer(Family::Oci, Compression::None);
+            Arc::new(BytesLayer::new(media_type, content, DiffId(Digest::of(content))))
+        };
+        let whole = |artifact: Artifact| match artifact {
+            Artifact::Image(image) => *image,
+            Artifact::Index(_) => panic!("an index"),
+        };
+        let (run, app): (Reference, Reference) =
+            ("r.test/run".parse().unwrap(), "r.test/app".parse().unwrap());
+        let base = Image::empty(&Platform::linux("amd64"));
+        let base = mutate::append(base, layer(b"base"), History::default());
+        let sparse = Layout::create(directory.path().join("run")).unwrap().sparse();
+        sparse.begin(&[run]).unwrap().finish(&base).unwrap();
+        let base = whole(sparse.named(None).unwrap());
+
+        let place = ReadyPlace::layouts(directory.path().to_owned());
+        let image = mutate::append(base, layer(b"app"), History::default());
+        let mut upload = place.images().sink.begin(std::slice::from_ref(&app)).unwrap();
+        for layer in image.layers() {
+            upload.layer(Arc::clone(layer));
+        }
+        upload.finish(&image).unwrap();
+        let read = whole(place.images().source.artifact(&app).unwrap());
+        let here: Vec<bool> = read.layers().iter().map(|layer| layer.open(0).is_ok()).collect();
+        assert_eq!(here, [false, true]);
     }
 }

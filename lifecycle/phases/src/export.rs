@@ -67,11 +67,9 @@ pub fn export(
     };
     let mut upload = images.sink.begin(&options.images).map_err(failed)?;
     let progress: Arc<dyn Progress> = Arc::clone(reporter) as Arc<dyn Progress>;
-    if !matches!(images.identifiers, Identifiers::Layout { .. }) {
-        // A registry finds or mounts them meanwhile. A layout may do without them (LAY-03).
-        for layer in inputs.base.layers() {
-            upload.layer(Arc::clone(layer));
-        }
+    // A registry finds or mounts them meanwhile. Layouts do without those that are not there (LAY-03).
+    for layer in inputs.base.layers() {
+        upload.layer(Arc::clone(layer));
     }
     let make = |part| Made {
         part,

@@ -61,7 +61,7 @@ pub fn extend(
     let reference = reference
         .filter(|reference| !reference.is_empty())
         .ok_or(ExtendError::NoBase { kind: options.kind })?;
-    let original = BaseImages::read(&options.base_images, &reference)?;
+    let (original, name) = BaseImages::read(&options.base_images, &reference)?;
     let mut found = Vec::new();
     for extension in &group.extensions {
         let api = extension
@@ -70,7 +70,7 @@ pub fn extend(
         found.extend(ExtensionDockerfile::find(options, extension, api)?);
     }
 
-    let mut extension = Extension::begin(original, reference);
+    let mut extension = Extension::begin(original, name);
     for dockerfile in &found {
         reporter.debug(&format!(
             "Applying {} of extension {} to {}",

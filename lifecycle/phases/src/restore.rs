@@ -115,6 +115,13 @@ fn keep_or_find(
         failed(lifecycle_image::TransferError::new(kind, error.to_string()))
     })?;
     let found = match bases {
+        // The exporter looks where layouts are, the extender only at the digest.
+        Some(bases) if images.identifiers.layout_path(&context).is_some() => {
+            bases.keep(&context).and_then(|(image, _)| {
+                let identifier = images.identifiers.of(&context, &image)?;
+                Ok((image, identifier))
+            })
+        }
         Some(bases) => bases.keep(&context),
         None => images.find(name, &context).and_then(|(reference, image)| {
             let identifier = images.identifiers.of(&reference, &image)?;

@@ -33,8 +33,9 @@ impl BaseImages<'_> {
         Ok((image, exact.to_string()))
     }
 
-    /// The image that lies there under the digest of a reference.
-    pub(super) fn read(directory: &Path, reference: &str) -> Result<Image, ExtendError> {
+    /// The image that lies there under the digest of a reference, and what Dockerfiles call it: the reference, or another
+    /// name if that is the path of a layout.
+    pub(super) fn read(directory: &Path, reference: &str) -> Result<(Image, String), ExtendError> {
         let failed = |cause| ExtendError::Base {
             reference: reference.to_owned(),
             cause,
@@ -46,16 +47,17 @@ impl BaseImages<'_> {
                 let text = "it is not named by its digest; the restorer has to run before";
                 failed(TransferError::new(TransferErrorKind::Unsupported, text))
             })?;
-        let image = || -> Result<Image, TransferError> {
-            let name: Reference =
-                format!("base@{digest}")
-                    .parse()
-                    .map_err(|error: lifecycle_image::InvalidReference| {
-                        TransferError::new(TransferErrorKind::Unsupported, error.to_string())
-                    })?;
-            Layout::open(directory.join(digest.to_string()))?.member(&name, &digest)
+        let named = || -> Result<(Image, String), TransferError> {
+            let name: Reference = reference
+                .parse()
+                .or_else(|_| format!("base@{digest}").parse())
+                .map_err(|error: lifecycle_image::InvalidReference| {
+                    TransferError::new(TransferErrorKind::Unsupported, error.to_string())
+                })?;
+            let image = Layout::open(directory.join(digest.to_string()))?.member(&name, &digest)?;
+            Ok((image, name.to_string()))
         };
-        image().map_err(failed)
+        named().map_err(failed)
     }
 }
 
