@@ -26,6 +26,7 @@ pub(crate) const RUN: &str = "small/base:run";
 
 /// 1980-01-01T00:00:01Z, the time of everything in images made by buildpacks.
 const TIME: u64 = 315_532_801;
+const CREATED: &str = "1980-01-01T00:00:01Z";
 
 /// The layout with the two base images, tagged `build` and `run`.
 pub(crate) fn layout() -> &'static Path {
@@ -123,12 +124,13 @@ fn builder_toml() -> String {
 fn base_image(tag: &str, uid: u32) -> Image {
     let layer: Arc<dyn Layer> = Arc::new(base_layer());
     let history = History {
+        created: Some(CREATED.to_owned()),
         created_by: Some("busybox".to_owned()),
         ..History::default()
     };
     let image = mutate::append(Image::empty(&Platform::host()), layer, history);
     mutate::configure(image, |config| {
-        config.created = Some("1980-01-01T00:00:01Z".to_owned());
+        config.created = Some(CREATED.to_owned());
         config.config.user = Some(format!("{uid}:1000"));
         config.config.set_env("PATH", "/bin");
         config.config.set_env("CNB_USER_ID", &uid.to_string());

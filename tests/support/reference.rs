@@ -57,6 +57,18 @@ impl Pod {
             .env("CNB_NO_COLOR", "true")
     }
 
+    /// The same as root, as a container runtime starts it, with devices that nobody else has.
+    pub(crate) fn phase_as_root_of(&self, lifecycle: Lifecycle, words: &[&str]) -> Invocation {
+        let program = format!("{}/{}", lifecycle.directory(), words[0]);
+        let words = [&[program.as_str()], &words[1..]].concat();
+        // The reference's extender wants to be told that it is in a container.
+        variables(self.root.as_root_apart(&words))
+            .env("container", "docker")
+            .env("CNB_USER_ID", "1000")
+            .env("CNB_GROUP_ID", "1000")
+            .env("CNB_NO_COLOR", "true")
+    }
+
     /// Puts bash and the libraries that it needs into the root; nothing, and a line that says so, where it is not installed.
     pub(crate) fn bring_bash(&self) -> Option<()> {
         let linked = peers::judge("ldd", &["/bin/bash"])?;

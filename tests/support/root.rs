@@ -67,6 +67,17 @@ impl BuilderRoot {
         self.inside(r#"exec /usr/sbin/chroot "$root" "$@""#, words)
     }
 
+    /// The same with devices of its own, for programs that may remove what they find.
+    pub(crate) fn as_root_apart(&self, words: &[&str]) -> Invocation {
+        let enter = r#"
+            /bin/mount -t tmpfs none "$root/dev"
+            for device in null zero random urandom; do
+                : >"$root/dev/$device"; /bin/mount --bind "/dev/$device" "$root/dev/$device"
+            done
+            exec /usr/sbin/chroot "$root" "$@""#;
+        self.inside(enter, words)
+    }
+
     /// A program inside, as the builder's user, without a capability or a way to get one: a restricted pod.
     pub(crate) fn as_user(&self, words: &[&str]) -> Invocation {
         // What chroot needs to get in as somebody else is gone with the change of the user.
