@@ -162,9 +162,10 @@ impl Session {
 
     /// Images by name, from wherever `--pull-policy` looks for them: usually the store, else a registry.
     pub(crate) fn images(&self) -> Result<Nearest, Failure> {
+        let store = self.store()?.clone();
         Ok(Nearest {
-            store: self.store()?.clone(),
-            registry: self.registry()?.clone(),
+            registry: self.registry()?.clone().remembering(Arc::new(store.clone())),
+            store,
             policy: self.pull_policy,
         })
     }

@@ -45,7 +45,7 @@ pub(super) fn run(
     let host = if settings.plan_only {
         None
     } else {
-        crate::isolation::choose(&session)?.host().cloned()
+        crate::isolation::prepare(&session)?
     };
     interruption.listen(console)?;
     if !settings.plan_only && !settings.skip_push_check {

@@ -48,4 +48,4 @@ pub use media_type::{Compression, Family, MediaType};
 pub use platform::{InvalidPlatform, Platform};
 pub use progress::{Meter, NoProgress, Outcome, Progress, Step};
 pub use reference::{InvalidReference, Reference, Repository};
-pub use transfer::{Receipt, Sink, Source, TransferError, TransferErrorKind, Upload};
+pub use transfer::{Documents, Receipt, Sink, Source, TransferError, TransferErrorKind, Upload};

@@ -5,7 +5,9 @@ use std::fmt;
 use std::io;
 use std::sync::Arc;
 
-use crate::{Artifact, Digest, Image, ImageError, Index, Layer, LayerError, Platform, Reference};
+use crate::{
+    Artifact, Digest, Image, ImageError, Index, Layer, LayerError, Platform, RawDocument, Reference,
+};
 
 /// A place that images can be read from: a registry, the store, a layout, an archive.
 pub trait Source: Send + Sync + fmt::Debug {
@@ -42,6 +44,15 @@ pub trait Source: Send + Sync + fmt::Debug {
             },
         }
     }
+}
+
+/// A place that keeps small documents, so that what is known by its digest need not be fetched twice.
+pub trait Documents: Send + Sync + fmt::Debug {
+    /// The document with this digest, if it is here, whole, and of `limit` bytes at most.
+    fn find(&self, digest: &Digest, limit: u64) -> Option<Vec<u8>>;
+
+    /// Keeps a document, if it can.
+    fn keep(&self, document: &RawDocument);
 }
 
 /// A place that images can be written to.

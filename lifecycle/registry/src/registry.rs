@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use http::Method;
 use lifecycle_image::{
-    Artifact, Descriptor, Digest, Image, Layer, NoProgress, Progress, Reference, Repository, Sink, Source,
-    TransferError, TransferErrorKind, Upload,
+    Artifact, Descriptor, Digest, Documents, Image, Layer, NoProgress, Progress, Reference, Repository, Sink,
+    Source, TransferError, TransferErrorKind, Upload,
 };
 use tokio::sync::Semaphore;
 
@@ -39,6 +39,7 @@ use crate::{Error, Settings, push};
 pub struct Registry {
     pub(crate) inner: Arc<Inner>,
     progress: Arc<dyn Progress>,
+    pub(crate) documents: Option<Arc<dyn Documents>>,
 }
 
 pub(crate) struct Inner {
@@ -67,6 +68,7 @@ impl Registry {
                 holdings: Holdings::default(),
             }),
             progress: Arc::new(NoProgress),
+            documents: None,
         })
     }
 
@@ -74,6 +76,16 @@ impl Registry {
     #[must_use]
     pub fn watched(self, progress: Arc<dyn Progress>) -> Self {
         Self { progress, ..self }
+    }
+
+    /// The same registries, with a place for documents that are known by their digest: configurations, and the
+    /// manifests of an index. What a name stands for is always asked.
+    #[must_use]
+    pub fn remembering(self, documents: Arc<dyn Documents>) -> Self {
+        Self {
+            documents: Some(documents),
+            ..self
+        }
     }
 
     /// Looks up the credentials for repositories now, while helpers and their files are in reach (AUTH-04).
@@ -199,14 +211,14 @@ impl Registry {
 
 impl Source for Registry {
     fn artifact(&self, reference: &Reference) -> Result<Artifact, TransferError> {
-        self.wait(self.read_artifact(reference, reference.digest()), || {
+        self.wait(self.read_artifact(reference), || {
             format!("cannot pull {reference}")
         })
     }
 
     fn member(&self, reference: &Reference, digest: &Digest) -> Result<Image, TransferError> {
         let repository = reference.repository();
-        let artifact = self.wait(self.read_artifact(reference, Some(digest)), || {
+        let artifact = self.wait(self.read_member(repository, digest), || {
             format!("cannot pull {repository}@{digest}")
         })?;
         match artifact {

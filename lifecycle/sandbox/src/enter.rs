@@ -69,15 +69,27 @@ pub enum EnterError {
 /// [`EnterError::Forbidden`] says who forbids it; the process is then unchanged or, after
 /// [`EnterError::Failed`], should end.
 pub fn enter() -> Result<Entered, EnterError> {
+    if enter_with_privileges()? {
+        return Ok(Entered::Privileged);
+    }
     expect_one_thread()?;
-    let present = capabilities(None).map_err(failed("read the capabilities"))?;
-    let entered = if present.effective.contains(CapabilitySet::SYS_ADMIN) {
-        Entered::Privileged
-    } else {
-        enter_user_namespace()?
-    };
+    let entered = enter_user_namespace()?;
     enter_mount_namespace()?;
     Ok(entered)
+}
+
+/// [`enter`] for whoever has CAP_SYS_ADMIN already. Says whether that is so; if not, nothing was done.
+///
+/// # Errors
+/// As [`enter`].
+pub fn enter_with_privileges() -> Result<bool, EnterError> {
+    let present = capabilities(None).map_err(failed("read the capabilities"))?;
+    if !present.effective.contains(CapabilitySet::SYS_ADMIN) {
+        return Ok(false);
+    }
+    expect_one_thread()?;
+    enter_mount_namespace()?;
+    Ok(true)
 }
 
 /// The same with the one id that this process has, even where it could have more.

@@ -49,7 +49,7 @@ mod view;
 pub use assume::assume_user;
 pub use capabilities::Capabilities;
 pub use device::chroot_devices;
-pub use enter::{EnterError, Entered, enter, enter_with_one_id};
+pub use enter::{EnterError, Entered, enter, enter_with_one_id, enter_with_privileges};
 pub use error::SandboxError;
 pub use file_owners::{Birth, FileOwners};
 pub use host::{Host, Missing, Rung, RungReport};

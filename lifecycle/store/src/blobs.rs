@@ -1,8 +1,8 @@
 //! Blobs by digest.
 
-use std::io;
+use std::io::{self, Read as _};
 
-use lifecycle_image::{BlobReader, Blobs, Descriptor, Digest, RawDocument, Verifying};
+use lifecycle_image::{BlobReader, Blobs, Descriptor, Digest, Documents, RawDocument, Verifying};
 
 use crate::directory::{Directory, touch};
 use crate::{Store, StoreError};
@@ -24,6 +24,26 @@ impl Store {
     /// Keeps `bytes` as a blob. Without a record or an image that names it, a prune takes it away later.
     pub fn keep(&self, document: &RawDocument) -> Result<(), StoreError> {
         self.directory().keep_document(document).map(|_| ())
+    }
+}
+
+impl Documents for Store {
+    fn find(&self, digest: &Digest, limit: u64) -> Option<Vec<u8>> {
+        let found = self.directory().open(digest, 0).ok()?;
+        if found.size > limit || !self.directory().pin(&self.directory().blob_path(digest)).ok()? {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        let mut reader = Verifying::new(found.reader, digest.clone(), found.size);
+        // A damaged one is none: whoever asks fetches it anew.
+        reader.read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    }
+
+    fn keep(&self, document: &RawDocument) {
+        if let Err(error) = self.directory().keep_document(document) {
+            tracing::debug!(%error, "a document is not kept");
+        }
     }
 }
 

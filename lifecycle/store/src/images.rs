@@ -142,6 +142,15 @@ impl Directory {
         self.put_json(&self.image_path(&name), &named)
     }
 
+    /// Whether `name` stands for this already; if so, it counts as used now.
+    pub(crate) fn is_named(&self, name: &Reference, descriptor: &Descriptor) -> Result<bool, StoreError> {
+        let path = self.image_path(&name.to_string());
+        let same = |named: Named| named.name == name.to_string() && named.descriptor == *descriptor;
+        // A damaged one is written anew.
+        let is_same = read_json::<Named>(&path).ok().flatten().is_some_and(same);
+        Ok(is_same && self.pin(&path)?)
+    }
+
     /// Keeps an image's blobs from being pruned while the store is open.
     fn pin_artifact(&self, descriptor: &Descriptor) -> Result<(), StoreError> {
         let _lock = self.hold_off_prune()?;

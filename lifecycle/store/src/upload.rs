@@ -38,11 +38,22 @@ impl StoreUpload {
             let is_new = directory.keep_document(document)?;
             written.push(is_new.then_some(document.descriptor.size));
         }
-        directory.sync_names(&directory.path("blobs/sha256"))?;
+        let mut changed = Vec::new();
         for name in &self.names {
-            directory.name_image(name, &top.descriptor)?;
+            if !directory.is_named(name, &top.descriptor)? {
+                changed.push(name);
+            }
         }
-        directory.sync_names(&directory.path("images"))?;
+        // The image of the last build again is on the disk since then.
+        if !changed.is_empty() || written.iter().any(Option::is_some) {
+            directory.sync_names(&directory.path("blobs/sha256"))?;
+        }
+        if !changed.is_empty() {
+            for name in changed {
+                directory.name_image(name, &top.descriptor)?;
+            }
+            directory.sync_names(&directory.path("images"))?;
+        }
         Ok(receipt(self.names, &top.descriptor, &written))
     }
 }

@@ -8,17 +8,17 @@ use crate::failure::Failure;
 use crate::isolation;
 use crate::session::Session;
 
-/// Takes the rung that is asked for, or the strongest one, and gives what is known of this machine then. Before this,
+/// Takes the rung that is asked for, or readies this process for the strongest one, and gives what is known of this
+/// machine then. Before this,
 /// nothing may have started a thread.
 pub(super) fn enter(arguments: &ConfinementArguments, session: &Session) -> Result<Option<Host>, Failure> {
-    let isolation = match arguments.isolation {
-        None => isolation::choose(session)?,
+    match arguments.isolation {
+        None => isolation::prepare(session),
         Some(kind) => match kind.rung() {
-            None => return Ok(None),
-            rung => isolation::take(session, rung)?,
+            None => Ok(None),
+            rung => Ok(isolation::take(session, rung)?.host().cloned()),
         },
-    };
-    Ok(isolation.host().cloned())
+    }
 }
 
 /// Sets what the executor has to know.

@@ -148,28 +148,68 @@ impl Transport {
 }
 
 impl Registry {
-    /// What a reference, or a digest in its repository, stands for.
-    pub(crate) async fn read_artifact(
-        &self,
-        reference: &Reference,
-        digest: Option<&Digest>,
-    ) -> Result<Artifact, Error> {
-        let identifier = digest.map_or(reference.identifier(), Digest::as_str);
-        let repository = reference.repository();
-        let ask =
-            |place: Place| async move { self.read_artifact_at(place, repository, identifier, digest).await };
-        self.inner.transport.first(repository, ask).await
+    /// What a reference stands for.
+    pub(crate) async fn read_artifact(&self, reference: &Reference) -> Result<Artifact, Error> {
+        let transport = &self.inner.transport;
+        let ask = |place: Place| async move {
+            let document = transport
+                .manifest(&place, reference.identifier(), reference.digest())
+                .await?;
+            self.artifact_of(document, place, reference.repository()).await
+        };
+        transport.first(reference.repository(), ask).await
     }
 
-    async fn read_artifact_at(
+    /// A manifest of an index that came from this repository.
+    pub(crate) async fn read_member(
         &self,
-        place: Place,
         repository: &Repository,
-        identifier: &str,
-        digest: Option<&Digest>,
+        digest: &Digest,
     ) -> Result<Artifact, Error> {
         let transport = &self.inner.transport;
-        let document = transport.manifest(&place, identifier, digest).await?;
+        let ask = |place: Place| async move {
+            let document = match self.known_manifest(digest) {
+                Some(known) => known,
+                None => {
+                    let read = transport.manifest(&place, digest.as_str(), Some(digest)).await?;
+                    self.remember(&read);
+                    read
+                }
+            };
+            self.artifact_of(document, place, repository).await
+        };
+        transport.first(repository, ask).await
+    }
+
+    fn known_manifest(&self, digest: &Digest) -> Option<RawDocument> {
+        let bytes = self.documents.as_ref()?.find(digest, MAX_MANIFEST as u64)?;
+        let mut document = RawDocument::new(media_type(&HeaderMap::new(), &bytes)?, bytes);
+        document.descriptor.digest = digest.clone();
+        Some(document)
+    }
+
+    fn known_config(&self, descriptor: &Descriptor) -> Option<RawDocument> {
+        let limit = descriptor.size.min(MAX_CONFIG);
+        let bytes = self.documents.as_ref()?.find(&descriptor.digest, limit)?;
+        Some(RawDocument {
+            descriptor: descriptor.clone(),
+            bytes: bytes.into(),
+        })
+    }
+
+    fn remember(&self, document: &RawDocument) {
+        if let Some(documents) = &self.documents {
+            documents.keep(document);
+        }
+    }
+
+    async fn artifact_of(
+        &self,
+        document: RawDocument,
+        place: Place,
+        repository: &Repository,
+    ) -> Result<Artifact, Error> {
+        let transport = &self.inner.transport;
         let media_type = document.descriptor.media_type.clone();
         let name = || document.descriptor.digest.to_string();
         if media_type.is_index() {
@@ -184,7 +224,14 @@ impl Registry {
         }
         let manifest =
             Manifest::parse(&document.bytes, &media_type).map_err(|cause| Error::document(name(), cause))?;
-        let config = transport.config(&place, &manifest.config).await?;
+        let config = match self.known_config(&manifest.config) {
+            Some(known) => known,
+            None => {
+                let read = transport.config(&place, &manifest.config).await?;
+                self.remember(&read);
+                read
+            }
+        };
         // What may not be distributed is named here and lies elsewhere.
         let layers = manifest
             .layers
