@@ -105,9 +105,14 @@ impl ChangeSet {
 
     /// What changed in `tree` since the snapshot was taken. Leaves out what the snapshot left out.
     pub fn since(before: &Snapshot, tree: &Path) -> Result<Self, PackError> {
+        Ok(Self::between(before, &before.again(tree)?, tree))
+    }
+
+    /// What changed in `tree` between two snapshots of it, which leave out the same paths.
+    pub fn between(before: &Snapshot, after: &Snapshot, tree: &Path) -> Self {
         let mut set = Self::empty(tree);
-        snapshot::compare(&mut set, before, tree)?;
-        Ok(set)
+        snapshot::compare(&mut set, before, after);
+        set
     }
 
     /// Sets the owners in the layer.

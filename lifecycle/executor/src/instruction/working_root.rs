@@ -30,6 +30,8 @@ pub(crate) struct WorkingRoot {
     owners: OwnerTable,
     /// A layer that is still read from this directory.
     packing: Option<Arc<dyn Layer>>,
+    /// How everything was after the last command, unless something may have changed since.
+    last: Option<Snapshot>,
 }
 
 /// Where it is.
@@ -49,6 +51,7 @@ impl WorkingRoot {
             applied,
             owners: OwnerTable::default(),
             packing: None,
+            last: None,
         }
     }
 
@@ -59,6 +62,7 @@ impl WorkingRoot {
             applied: 0,
             owners: OwnerTable::default(),
             packing: None,
+            last: None,
         };
         let path = root.path();
         std::fs::create_dir(&path).map_err(StepError::io(format!("create {}", path.display())))?;
@@ -101,6 +105,7 @@ impl WorkingRoot {
             packing.descriptor()?;
         }
         for layer in &stack.layers[self.applied.min(stack.layers.len())..] {
+            self.last = None;
             let owners = self.apply(layer, roots)?;
             if !roots.powers.gives_files_away {
                 // What a layer gives to root belongs to nobody else any more.
@@ -144,13 +149,17 @@ impl WorkingRoot {
             })
     }
 
-    /// Remembers how everything is now, but for these paths.
-    pub(crate) fn snapshot(&self, ignored: &[PathBuf]) -> Result<Snapshot, StepError> {
+    /// Remembers how everything is now, but for these paths. After a command that is known already.
+    pub(crate) fn snapshot(&mut self, ignored: &[PathBuf]) -> Result<Snapshot, StepError> {
         let mut exclude = match &self.place {
             Place::Scratch(_) => Vec::new(),
             Place::Live(root) => root.excluded(),
         };
         exclude.extend_from_slice(ignored);
+        if let Some(last) = self.last.take_if(|last| last.leaves_out(&exclude)) {
+            last.settle();
+            return Ok(last);
+        }
         Ok(Snapshot::take(&self.path(), &exclude)?)
     }
 
@@ -165,7 +174,11 @@ impl WorkingRoot {
         before: &Snapshot,
         kept: Option<&KeptOwners>,
     ) -> Result<ChangeSet, StepError> {
-        let changes = ChangeSet::since(before, &self.path())?;
+        let path = self.path();
+        let after = before.again(&path)?;
+        let changes = ChangeSet::between(before, &after, &path);
+        // Others may write to a live root between two commands, which is no change of the next one.
+        self.last = matches!(self.place, Place::Scratch(_)).then_some(after);
         let Some(kept) = kept else { return Ok(changes) };
         kept.record(&changes, &mut self.owners)?;
         Ok(changes.owners(Owners::Table(Arc::new(self.owners.clone()))))

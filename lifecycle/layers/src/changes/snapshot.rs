@@ -53,25 +53,37 @@ impl Snapshot {
     pub fn take(tree: &Path, exclude: &[PathBuf]) -> Result<Self, PackError> {
         let exclude = exclusion(exclude);
         let records = scan(tree, &exclude)?;
-        let newest = records
-            .iter()
-            .map(|record| record.changed)
-            .max()
-            .unwrap_or_default();
-        let since = |now: Duration| {
-            let newest = Duration::new(
-                u64::try_from(newest.0).unwrap_or(0),
-                u32::try_from(newest.1).unwrap_or(0),
-            );
-            now.checked_sub(newest)
-        };
+        let snapshot = Self { records, exclude };
+        snapshot.settle();
+        Ok(snapshot)
+    }
+
+    /// The same tree now, with the same paths left out. To compare with it, it has to [`settle`](Self::settle).
+    pub fn again(&self, tree: &Path) -> Result<Self, PackError> {
+        let exclude = self.exclude.clone();
+        let records = scan(tree, &exclude)?;
+        Ok(Self { records, exclude })
+    }
+
+    /// Waits until no file that was seen can be changed without a trace: until the tick of the last change is over.
+    pub fn settle(&self) {
+        let changed = self.records.iter().map(|record| record.changed).max();
+        let (seconds, nanoseconds) = changed.unwrap_or_default();
+        let newest = Duration::new(
+            u64::try_from(seconds).unwrap_or(0),
+            u32::try_from(nanoseconds).unwrap_or(0),
+        );
         let now = SystemTime::now()
             .duration_since(SystemTime::UNIX_EPOCH)
             .unwrap_or_default();
-        if since(now).is_none_or(|age| age < TICK) {
+        if now.checked_sub(newest).is_none_or(|age| age < TICK) {
             thread::sleep(TICK);
         }
-        Ok(Self { records, exclude })
+    }
+
+    /// Whether exactly these paths are left out.
+    pub fn leaves_out(&self, exclude: &[PathBuf]) -> bool {
+        self.exclude == exclusion(exclude)
     }
 
     /// A name for exactly this state. Inodes and times of change are part of it, so neither a copy of the tree nor one
@@ -107,15 +119,14 @@ impl Snapshot {
     }
 }
 
-/// Adds what is different in `tree` now.
-pub(super) fn compare(set: &mut ChangeSet, before: &Snapshot, tree: &Path) -> Result<(), PackError> {
-    let after = scan(tree, &before.exclude)?;
+/// Adds what is different in `after`.
+pub(super) fn compare(set: &mut ChangeSet, before: &Snapshot, after: &Snapshot) {
     let above = |path| ancestors(path).chain([&b""[..]]).map(Key::new);
     let touched: BTreeSet<Key> = before.exclude.iter().flat_map(|path| above(path)).collect();
     let mut old = before.records.iter().peekable();
     // The last path that is no directory any more; what was below it needs no mention.
     let mut gone: Option<&Key> = None;
-    for new in &after {
+    for new in &after.records {
         while let Some(record) = old.next_if(|record| record.key < new.key) {
             add_lost(set, record, &mut gone);
         }
@@ -134,7 +145,6 @@ pub(super) fn compare(set: &mut ChangeSet, before: &Snapshot, tree: &Path) -> Re
     for record in old {
         add_lost(set, record, &mut gone);
     }
-    Ok(())
 }
 
 fn add_lost<'a>(set: &mut ChangeSet, record: &'a Record, gone: &mut Option<&'a Key>) {

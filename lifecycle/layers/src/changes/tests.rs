@@ -58,6 +58,29 @@ fn whole(root: &Path) -> BTreeMap<String, String> {
 }
 
 #[test]
+fn the_snapshot_after_one_step_is_the_one_before_the_next() {
+    let root = tempfile::tempdir().unwrap();
+    let top = root.path();
+    write(top, "a/b", "old");
+    let exclude = [PathBuf::from("/proc")];
+    let first = Snapshot::take(top, &exclude).unwrap();
+    write(top, "a/c", "one");
+    let second = first.again(top).unwrap();
+    assert_eq!(describe(&ChangeSet::between(&first, &second, top)), ["a", "a/c"]);
+    assert!(second.leaves_out(&exclude));
+    assert!(!second.leaves_out(&[]));
+    // The same size, and written right after: only a later tick of the clock tells.
+    second.settle();
+    write(top, "a/c", "two");
+    fs::remove_file(top.join("a/b")).unwrap();
+    let third = second.again(top).unwrap();
+    assert_eq!(
+        describe(&ChangeSet::between(&second, &third, top)),
+        ["a", "-a/b", "a/c"]
+    );
+}
+
+#[test]
 fn snapshot_sees_every_kind_of_change_m1_m2() {
     let root = tempfile::tempdir().unwrap();
     let top = root.path();
