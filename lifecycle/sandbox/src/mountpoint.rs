@@ -24,6 +24,10 @@ use crate::{Placed, PlacedContent};
 /// Links followed in one path before it counts as a loop; the kernel's own limit.
 const MAX_LINKS: u32 = 40;
 
+/// What every root has while a command runs, on whatever rung. In a root that lacked them they stay, as empty directories
+/// (rule I5).
+pub(crate) const KERNEL_DIRECTORIES: [&str; 3] = ["/dev", "/proc", "/sys"];
+
 /// What a path must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

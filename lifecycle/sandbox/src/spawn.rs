@@ -18,7 +18,7 @@ use crate::device::DEVICES;
 use crate::error::SandboxError;
 use crate::idmap::IdMaps;
 use crate::init::{self, Channels, Origin, Plan, Surroundings};
-use crate::mountpoint::{Kind, Lifetime, MountPoints, Stubs};
+use crate::mountpoint::{KERNEL_DIRECTORIES, Kind, Lifetime, MountPoints, Stubs};
 use crate::process::{Init, Process};
 use crate::report::{Failure, Report, SetUp};
 use crate::run::{Isolation, Network, Root, Run, Seccomp, Streams, UserNamespace};
@@ -382,6 +382,14 @@ impl Run {
             .try_clone()
             .map_err(SandboxError::prepare("open the root file system"))?;
         let mut points = MountPoints::new(beneath);
+        for path in KERNEL_DIRECTORIES.map(Path::new) {
+            points
+                .make(path, Kind::Directory, Lifetime::Forever)
+                .map_err(|errno| SandboxError::MountPoint {
+                    path: path.to_owned(),
+                    source: errno.into(),
+                })?;
+        }
         for (name, major, minor) in DEVICES {
             let path = Path::new("/dev").join(name);
             // Without CAP_MKNOD the root has the devices it came with.

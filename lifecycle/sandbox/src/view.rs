@@ -16,7 +16,7 @@ use crate::error::SandboxError;
 use crate::idmap::IdMaps;
 use crate::init::{Attachment, Origin, View};
 use crate::interpreter::Interpreter;
-use crate::mountpoint::{Kind, Lifetime, MountPoints};
+use crate::mountpoint::{KERNEL_DIRECTORIES, Kind, Lifetime, MountPoints};
 use crate::run::{BindSource, Content, Isolation, Mount, Network, Root, Run, UserNamespace};
 use crate::tree::{NO_DEVICES, NO_EXEC, NO_SUID, READ_ONLY, Tree};
 
@@ -61,8 +61,7 @@ impl Builder {
     }
 
     fn add_kernel_file_systems(&mut self, devpts: Tree, shm_size: u64) -> Result<(), SandboxError> {
-        // These stay in a root that lacked them, as empty directories (rule I5).
-        for path in ["/dev", "/proc", "/sys"] {
+        for path in KERNEL_DIRECTORIES {
             let made = self.make(Path::new(path), Kind::Directory, Lifetime::Forever)?;
             if made != Path::new(path) {
                 return Err(SandboxError::MountPoint {

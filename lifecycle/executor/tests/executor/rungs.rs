@@ -186,6 +186,34 @@ fn rung_4_chroot_without_cap_sys_admin_t15() {
 }
 
 #[test]
+fn every_rung_gives_the_same_image_i5() {
+    // No directory to mount anything on, and nothing that stays of what was mounted for a while.
+    let dockerfile = "FROM scratch\nCOPY --from=busybox /bin /bin\nENV PATH=/bin\n\
+                      RUN echo 1 > /one; rm /bin/mv; mkdir -m 700 /a; chown 5:6 /a\n\
+                      RUN --mount=target=/m/c echo 2 > /a/two; rm /one\n";
+    let digest = |isolation: &str| {
+        let (success, output) = build(&["env"], isolation, dockerfile);
+        assert!(success, "{isolation}: {output}");
+        for made in ["dev/ 755 0:0", "proc/ 755 0:0", "sys/ 755 0:0"] {
+            assert!(output.lines().any(|line| line == made), "{isolation}: {output}");
+        }
+        let mut lines = output.lines();
+        let digest = lines.find_map(|line| line.strip_prefix("digest "));
+        digest.expect("the builder says the digest").to_owned()
+    };
+    let wanted = digest("overlay");
+    // A chroot takes root.
+    let others: &[&str] = if is_root() {
+        &["copy", "single", "chroot"]
+    } else {
+        &["copy", "single"]
+    };
+    for isolation in others {
+        assert_eq!(digest(isolation), wanted, "{isolation}");
+    }
+}
+
+#[test]
 fn no_rung_without_capabilities_and_namespaces_t16() {
     let before = [
         "unshare",
