@@ -78,7 +78,9 @@ fn layers_are_compressed_as_asked_o7() {
             "type=oci,dest={},tar=false,compression={compression}",
             again.display()
         );
-        build(&machine, &app, &["--tag", "demo:1", "--output", &output]).succeeds();
+        let arguments = ["--tag", "demo:1", "--output", &output, "--log-format", "json"];
+        let events = build(&machine, &app, &arguments).succeeds().stderr();
+        assert!(!events.contains(r#""step":"pack""#), "{compression}: {events}");
         assert_eq!(
             fs::read(layout.join("index.json")).unwrap(),
             fs::read(again.join("index.json")).unwrap()

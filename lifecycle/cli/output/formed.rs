@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use lifecycle_attestation::{Subject, attach, statement_member};
 use lifecycle_image::{
-    Descriptor, Family, Image, Index, Layer, MediaType, Progress, Receipt, Reference, Sink, TransferError,
-    TransferErrorKind, Upload, mutate,
+    Descriptor, Family, Image, Index, Layer, MediaType, Progress, Receipt, Reference, Sink, StoredLayer,
+    TransferError, TransferErrorKind, Upload, mutate,
 };
-use lifecycle_layers::RepackedLayer;
-use lifecycle_store::{Expected, Store};
+use lifecycle_layers::{Packing, RepackedLayer};
+use lifecycle_store::{Expected, Record, Store, StoreError};
 
 use super::form::{Attach, Attest, Form};
 
@@ -33,6 +33,7 @@ impl Sink for FormedSink {
             store: self.store.clone(),
             progress: Arc::clone(&self.progress),
             repacked: Vec::new(),
+            converted: Vec::new(),
             members: Vec::new(),
             statements: Vec::new(),
         }))
@@ -48,6 +49,8 @@ struct FormedUpload {
     progress: Arc<dyn Progress>,
     /// Layers that were given, and what became of them.
     repacked: Vec<(Arc<dyn Layer>, Arc<dyn Layer>)>,
+    /// Layers that became others by a table of contents, under what they were.
+    converted: Vec<(String, Arc<dyn Layer>)>,
     /// The images of the index.
     members: Vec<Descriptor>,
     /// What carries the statements about them.
@@ -65,7 +68,7 @@ impl FormedUpload {
         Ok(formed)
     }
 
-    fn form_of(&self, layer: &Arc<dyn Layer>) -> Result<Arc<dyn Layer>, TransferError> {
+    fn form_of(&mut self, layer: &Arc<dyn Layer>) -> Result<Arc<dyn Layer>, TransferError> {
         let Some(packing) = self.form.packing else {
             return Ok(Arc::clone(layer));
         };
@@ -81,7 +84,13 @@ impl FormedUpload {
         if !self.form.force && self.form.base.contains(&diff_id) {
             return Ok(Arc::clone(layer));
         }
-        let known = self.store.packed(&diff_id, &packing);
+        let conversion = packing
+            .stargz
+            .then(|| format!("estargz of {diff_id}, level {:?}", packing.level));
+        let known = match &conversion {
+            None => self.store.packed(&diff_id, &packing),
+            Some(conversion) => self.converted(conversion, &packing),
+        };
         let known = known.map_err(|error| local("cannot look for a layer", error))?;
         if let Some(known) = known {
             let is_same = layer
@@ -93,12 +102,25 @@ impl FormedUpload {
                 Arc::new(known)
             });
         }
-        Ok(self.store.pack(
+        let packed = self.store.pack(
             Arc::new(RepackedLayer::new(Arc::clone(layer))),
             packing,
             Expected::New,
             Arc::clone(&self.progress),
-        ))
+        );
+        self.converted
+            .extend(conversion.map(|conversion| (conversion, Arc::clone(&packed))));
+        Ok(packed)
+    }
+
+    /// What a layer became the last time.
+    fn converted(&self, conversion: &str, packing: &Packing) -> Result<Option<StoredLayer>, StoreError> {
+        let record = self.store.record(conversion)?;
+        let diff_id = record.and_then(|record| serde_json::from_value(record.value).ok());
+        match diff_id {
+            Some(diff_id) => self.store.packed(&diff_id, packing),
+            None => Ok(None),
+        }
     }
 
     /// The image in its form.
@@ -133,6 +155,7 @@ impl FormedUpload {
     fn add_member(&mut self, image: &Image) -> Result<Receipt, TransferError> {
         let formed = self.form(image)?;
         let mut receipt = self.upload.member(&formed)?;
+        remember(&self.store, self.converted.drain(..))?;
         let descriptor = formed.encode_manifest()?.descriptor;
         if image.artifact_type().is_some() {
             return Ok(receipt);
@@ -233,7 +256,15 @@ impl Upload for FormedUpload {
         if let Some(carrier) = self.carrier(image, &formed.encode_manifest()?.descriptor)? {
             self.upload.member(&carrier)?;
         }
-        self.upload.finish(&formed)
+        let Self {
+            upload,
+            store,
+            converted,
+            ..
+        } = *self;
+        let receipt = upload.finish(&formed)?;
+        remember(&store, converted)?;
+        Ok(receipt)
     }
 
     fn finish_index(mut self: Box<Self>, index: &Index) -> Result<Receipt, TransferError> {
@@ -243,6 +274,24 @@ impl Upload for FormedUpload {
         let index = self.index();
         self.upload.finish_index(&index)
     }
+}
+
+/// Remembers what layers became: nothing in them tells what they come from.
+fn remember(
+    store: &Store,
+    converted: impl IntoIterator<Item = (String, Arc<dyn Layer>)>,
+) -> Result<(), TransferError> {
+    for (key, layer) in converted {
+        let record = Record {
+            key,
+            value: serde_json::to_value(layer.diff_id()?).unwrap_or_default(),
+            blobs: vec![layer.descriptor()?],
+        };
+        store
+            .remember(&record)
+            .map_err(|error| local("cannot remember a layer", error))?;
+    }
+    Ok(())
 }
 
 fn local(message: &str, error: impl std::error::Error + Send + Sync + 'static) -> TransferError {
