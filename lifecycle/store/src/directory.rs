@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, Permissions};
-use std::io::{self, Seek, SeekFrom, Write};
+use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -201,8 +201,9 @@ impl Directory {
     pub(crate) fn note_json(&self, path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
         let failed = |cause| StoreError::io("write", path, cause);
         let mut file = self.temporary()?;
-        let bytes = serde_json::to_vec(value).map_err(|cause| failed(cause.into()))?;
-        file.write_all(&bytes).map_err(failed)?;
+        let mut out = BufWriter::new(&mut file);
+        serde_json::to_writer(&mut out, value).map_err(|cause| failed(cause.into()))?;
+        out.into_inner().map_err(|error| failed(error.into_error()))?;
         let temporary = file.into_temp_path();
         self.rename(&temporary, path)?;
         // It has another name now.

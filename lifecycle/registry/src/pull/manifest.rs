@@ -168,13 +168,12 @@ impl Registry {
     ) -> Result<Artifact, Error> {
         let transport = &self.inner.transport;
         let ask = |place: Place| async move {
-            let document = match self.known_manifest(digest) {
-                Some(known) => known,
-                None => {
-                    let read = transport.manifest(&place, digest.as_str(), Some(digest)).await?;
-                    self.remember(&read);
-                    read
-                }
+            let document = if let Some(known) = self.known_manifest(digest) {
+                known
+            } else {
+                let read = transport.manifest(&place, digest.as_str(), Some(digest)).await?;
+                self.remember(&read);
+                read
             };
             self.artifact_of(document, place, repository).await
         };
@@ -224,13 +223,12 @@ impl Registry {
         }
         let manifest =
             Manifest::parse(&document.bytes, &media_type).map_err(|cause| Error::document(name(), cause))?;
-        let config = match self.known_config(&manifest.config) {
-            Some(known) => known,
-            None => {
-                let read = transport.config(&place, &manifest.config).await?;
-                self.remember(&read);
-                read
-            }
+        let config = if let Some(known) = self.known_config(&manifest.config) {
+            known
+        } else {
+            let read = transport.config(&place, &manifest.config).await?;
+            self.remember(&read);
+            read
         };
         // What may not be distributed is named here and lies elsewhere.
         let layers = manifest

@@ -1,11 +1,12 @@
 //! Reading.
 
 use std::io::Read;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lifecycle_image::{
-    Artifact, Descriptor, Family, Index, MediaType, Outcome, Platform, Source, Step, TransferErrorKind,
+    Artifact, Descriptor, Digest, Documents, Family, Index, MediaType, Outcome, Platform, RawDocument,
+    Source, Step, TransferErrorKind,
 };
 use lifecycle_registry::{Mirrors, Proxies, Registry, Secret, Settings, Timeouts, Trust, TrustRule};
 
@@ -95,6 +96,53 @@ fn an_index_is_resolved_for_a_platform() {
         panic!("no index")
     };
     assert_eq!(read.encode().unwrap(), index);
+}
+
+/// Documents in memory.
+#[derive(Debug, Default)]
+struct Kept(Mutex<Vec<RawDocument>>);
+
+impl Documents for Kept {
+    fn find(&self, digest: &Digest, limit: u64) -> Option<Vec<u8>> {
+        let kept = self.0.lock().unwrap();
+        let found = kept
+            .iter()
+            .find(|document| document.descriptor.digest == *digest && document.bytes.len() as u64 <= limit);
+        found.map(|document| document.bytes.to_vec())
+    }
+
+    fn keep(&self, document: &RawDocument) {
+        self.0.lock().unwrap().push(document.clone());
+    }
+}
+
+#[test]
+fn what_is_known_by_its_digest_is_read_once_and_names_are_always_asked() {
+    let fake = FakeRegistry::start();
+    let image = stock(&fake, "a", "amd64", &[b"x"]);
+    let mut member = image.encode_manifest().unwrap().descriptor;
+    member.platform = Some(Platform::linux("amd64"));
+    let digest = member.digest.clone();
+    let index = Index::new(Family::Oci, vec![member]).encode().unwrap();
+    fake.put_manifest("a", "all", index.descriptor.media_type.as_str(), &index.bytes);
+    let kept = Arc::new(Kept::default());
+    let name = reference(&format!("{}/a:all", fake.address()));
+    for _ in 0..3 {
+        let registry = registry().remembering(Arc::clone(&kept) as Arc<_>);
+        let found = registry.image(&name, &Platform::linux("amd64")).unwrap();
+        assert_eq!(found.digest().unwrap(), digest);
+        assert_eq!(found.encode_config().unwrap(), image.encode_config().unwrap());
+        assert_eq!(read_layer(&found, 0).unwrap(), b"x");
+    }
+    let config = image.encode_config().unwrap().descriptor.digest;
+    assert_eq!(fake.count("GET", "manifests/all"), 3, "{}", fake.log());
+    assert_eq!(fake.count("GET", digest.as_str()), 1, "{}", fake.log());
+    assert_eq!(fake.count("GET", config.as_str()), 1, "{}", fake.log());
+    // Somebody who names a manifest by its digest asks for it as well.
+    let registry = registry().remembering(kept);
+    let name = reference(&format!("{}/a@{digest}", fake.address()));
+    registry.image(&name, &Platform::linux("amd64")).unwrap();
+    assert_eq!(fake.count("GET", digest.as_str()), 2, "{}", fake.log());
 }
 
 #[test]

@@ -3,11 +3,29 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use lifecycle_image::{
-    Artifact, Descriptor, Family, Index, MediaType, Platform, RawDocument, Sink, Source, TransferErrorKind,
+    Artifact, Descriptor, Documents, Family, Index, MediaType, Platform, RawDocument, Sink, Source,
+    TransferErrorKind,
 };
 
-use super::samples::{files, image_of, linux, pack, read, reference, write};
+use super::samples::{blob_path, files, image_of, linux, pack, read, reference, write};
 use crate::{Expected, Record, Sharing, Store, StoreError};
+
+#[test]
+fn documents_are_found_as_long_as_they_are_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(directory.path()).unwrap();
+    let document = RawDocument::new(MediaType::new("text/plain"), b"content".to_vec());
+    let digest = &document.descriptor.digest;
+    assert_eq!(Documents::find(&store, digest, 100), None);
+    Documents::keep(&store, &document);
+    assert_eq!(
+        Documents::find(&store, digest, 7).as_deref(),
+        Some(&b"content"[..])
+    );
+    assert_eq!(Documents::find(&store, digest, 6), None, "too large");
+    std::fs::write(blob_path(&store, digest), "damaged").unwrap();
+    assert_eq!(Documents::find(&store, digest, 100), None);
+}
 
 #[test]
 fn images_are_found_by_name_and_by_digest() {
