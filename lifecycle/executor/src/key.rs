@@ -74,24 +74,45 @@ impl KeyMaker {
     }
 
     pub(crate) fn finish(self) -> Key {
-        Key(format!("{PREFIX}{}", hex(self.0)))
+        Key(format!("{PREFIX}{}", hex(&self.0.finalize())))
     }
 }
 
-/// What was hashed, in hexadecimal digits.
-pub(crate) fn hex(hasher: Sha256) -> String {
+/// A hash in hexadecimal digits.
+pub(crate) fn hex(hash: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    let digest = hasher.finalize();
-    digest
-        .iter()
+    hash.iter()
         .flat_map(|byte| [digit(byte >> 4), digit(*byte)])
         .collect()
+}
+
+/// The hash that these digits stand for.
+pub(crate) fn unhex<const LENGTH: usize>(digits: &[u8]) -> Option<[u8; LENGTH]> {
+    let mut hash = [0; LENGTH];
+    if digits.len() != 2 * LENGTH {
+        return None;
+    }
+    for (byte, pair) in hash.iter_mut().zip(digits.chunks_exact(2)) {
+        let value = |digit: u8| char::from(digit).to_digit(16);
+        *byte = u8::try_from(value(pair[0])? * 16 + value(pair[1])?).ok()?;
+    }
+    Some(hash)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digits_stand_for_a_hash() {
+        let hash = [0x00, 0x1f, 0xa0, 0xff];
+        assert_eq!(hex(&hash), "001fa0ff");
+        assert_eq!(unhex(hex(&hash).as_bytes()), Some(hash));
+        for wrong in ["001fa0f", "001fa0fff", "001fa0fg"] {
+            assert_eq!(unhex::<4>(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn parts_do_not_run_together_k1() {

@@ -17,6 +17,7 @@ use lifecycle_store::{CoverTree, Scratch, Store, Tree};
 use rayon::prelude::*;
 
 use crate::cache::Import;
+use crate::copy::contents::PlacedFiles;
 use crate::copy::owner::Accounts;
 use crate::error::StepError;
 use crate::files::{DiskFiles, DiskOwners, Files, LayerIndex, View};
@@ -27,7 +28,7 @@ use crate::powers::Powers;
 pub(crate) struct StackLayer {
     pub(crate) layer: Arc<dyn Layer>,
     /// Where its bytes come from, if it is made in this build: faster to read than what was packed.
-    contents: Option<Arc<dyn Contents>>,
+    contents: Option<Arc<PlacedFiles>>,
     /// The cache that it comes from and that answers for it.
     import: Option<Arc<Import>>,
     index: Mutex<Option<Arc<LayerIndex>>>,
@@ -48,7 +49,7 @@ pub(crate) struct LayerTree {
 impl StackLayer {
     /// A layer that was there before.
     pub(crate) fn found(layer: Arc<dyn Layer>) -> Arc<Self> {
-        Self::with(layer, None, None, None)
+        Self::with(layer, None, None)
     }
 
     /// A layer that a cache elsewhere gave.
@@ -63,42 +64,44 @@ impl StackLayer {
     }
 
     /// A layer of copied files.
-    pub(crate) fn copied(layer: Arc<dyn Layer>, contents: Arc<dyn Contents>, index: LayerIndex) -> Arc<Self> {
-        Self::with(layer, Some(contents), Some(Arc::new(index)), None)
+    pub(crate) fn copied(layer: Arc<dyn Layer>, contents: Arc<PlacedFiles>) -> Arc<Self> {
+        Self::with(layer, Some(contents), None)
     }
 
     /// A layer that is the change set of a RUN.
     pub(crate) fn changed(layer: Arc<dyn Layer>, tree: LayerTree) -> Arc<Self> {
-        Self::with(layer, None, None, Some(Arc::new(tree)))
+        Self::with(layer, None, Some(Arc::new(tree)))
     }
 
     fn with(
         layer: Arc<dyn Layer>,
-        contents: Option<Arc<dyn Contents>>,
-        index: Option<Arc<LayerIndex>>,
+        contents: Option<Arc<PlacedFiles>>,
         tree: Option<Arc<LayerTree>>,
     ) -> Arc<Self> {
         Arc::new(Self {
             layer,
             contents,
             import: None,
-            index: Mutex::new(index),
+            index: Mutex::default(),
             tree: Mutex::new(tree),
         })
     }
 
     /// The contents, or the packed layer as it becomes readable.
-    pub(crate) fn contents(&self) -> Option<&Arc<dyn Contents>> {
+    pub(crate) fn contents(&self) -> Option<&Arc<PlacedFiles>> {
         self.contents.as_ref()
     }
 
     /// The paths of the layer that belong to root.
     pub(crate) fn given_to_root(&self) -> Result<Vec<Vec<u8>>, StepError> {
-        let index = match self.names()? {
-            Files::Index(index) => index,
-            Files::Disk(_) => Arc::new(LayerIndex::read(&*self.layer).map_err(StepError::Index)?),
-        };
-        Ok(index.given_to_root())
+        Ok(match self.names()? {
+            Files::Copied(files) => files.given_to_root(),
+            Files::Index(index) => index.given_to_root(),
+            Files::Disk(_) => {
+                let index = LayerIndex::read(&*self.layer).map_err(StepError::Index)?;
+                index.given_to_root()
+            }
+        })
     }
 
     /// Whatever is wrong with an imported layer is wrong with its cache.
@@ -139,6 +142,9 @@ impl StackLayer {
     fn names(&self) -> Result<Files, StepError> {
         if let Some(tree) = &*self.tree.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Files::Disk(Arc::clone(&tree.files)));
+        }
+        if let Some(contents) = &self.contents {
+            return Ok(Files::Copied(Arc::clone(contents)));
         }
         let mut known = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         let index = match &*known {

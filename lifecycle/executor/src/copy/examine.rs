@@ -3,98 +3,94 @@
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 
-use lifecycle_image::Digest;
 use lifecycle_layers::Xattr;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::item::{Data, Item, Selection};
-use super::known::KnownFiles;
+use super::known::{KnownFiles, Sum};
 use crate::error::StepError;
 use crate::files::{NodeKind, join};
 use crate::key::{KeyMaker, hex};
 
 const PIECE: usize = 128 << 10;
 
-/// Fills in digests and extended attributes, on all cores. Files that an earlier build knew are not opened.
-pub(crate) fn examine(selections: &mut [Selection], known: &KnownFiles) -> Result<(), StepError> {
-    known.load()?;
+/// How many entries are looked at before they go into the key, in order.
+const BATCH: usize = 16 << 10;
+
+/// Reads everything on all cores, and adds to a cache key what stands for the content of sources: paths, modes, owners,
+/// sizes, types, links, devices, extended attributes and bytes, but no times (K2). Files that an earlier build knew are
+/// not opened. Fills in the extended attributes.
+pub(crate) fn examine(
+    selections: &mut [Selection],
+    known: &KnownFiles,
+    key: &mut KeyMaker,
+) -> Result<(), StepError> {
+    key.number(selections.len() as u64);
     for selection in selections {
-        let name = &selection.name;
-        selection
-            .items
-            .par_iter_mut()
-            .with_min_len(16)
-            .try_for_each(|item| {
+        let Selection { name, items, .. } = selection;
+        key.add(&*name).number(selection.shape as u64);
+        key.optional(selection.last_modified.map(i64::to_le_bytes));
+        key.number(items.len() as u64);
+        for start in (0..items.len()).step_by(BATCH) {
+            let mut batch = items.range(start, (start + BATCH).min(items.len()));
+            let looks = batch.par_iter_mut().with_min_len(16).map(|item| {
                 look(item, known).map_err(|cause| StepError::Io {
                     action: format!("read {}", String::from_utf8_lossy(&join(name, &item.path))),
                     cause,
                 })
-            })?;
+            });
+            let sums: Vec<Option<Sum>> = looks.collect::<Result<_, _>>()?;
+            for (at, (item, sum)) in batch.into_iter().zip(sums).enumerate() {
+                add_item(key, &item, sum.as_ref());
+                if !item.node.xattrs.is_empty() {
+                    items.replace(start + at, item);
+                }
+            }
+            items.forget_stamps(start + BATCH);
+        }
     }
     Ok(())
 }
 
-fn look(item: &mut Item, known: &KnownFiles) -> io::Result<()> {
-    match &item.data {
-        Data::Nothing => Ok(()),
-        Data::Memory(bytes) => {
-            item.digest = Some(Digest::of(bytes));
-            Ok(())
-        }
-        Data::File(handle) => {
-            if let Some(stamp) = &item.node.stamp
-                && let Some(digest) = known.get(stamp)
-            {
-                item.digest = Some(digest);
-                return Ok(());
-            }
-            let mut file = handle.open()?;
-            item.node.xattrs = lifecycle_layers::read_xattrs(file.as_fd())?;
-            if matches!(item.node.kind, NodeKind::File { .. }) {
-                let mut hasher = Sha256::new();
-                let mut piece = vec![0; PIECE];
-                loop {
-                    let count = match file.read(&mut piece) {
-                        Ok(0) => break,
-                        Ok(count) => count,
-                        Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                        Err(error) => return Err(error),
-                    };
-                    hasher.update(&piece[..count]);
-                }
-                let digest: Digest = format!("sha256:{}", hex(hasher))
-                    .parse()
-                    .map_err(io::Error::other)?;
-                // A file with attributes is opened for them anyhow.
-                if let Some(stamp) = item.node.stamp
-                    && item.node.xattrs.is_empty()
-                    && stamp == crate::files::stamp(&rustix::fs::fstat(&file)?)
-                {
-                    known.put(stamp, digest.clone());
-                }
-                item.digest = Some(digest);
-            }
-            Ok(())
-        }
+/// Reads an entry's extended attributes and what its content hashes to.
+fn look(item: &mut Item, known: &KnownFiles) -> io::Result<Option<Sum>> {
+    let handle = match &item.data {
+        Data::Nothing => return Ok(None),
+        Data::Memory(bytes) => return Ok(Some(Sha256::digest(bytes).into())),
+        Data::File(handle) => handle,
+    };
+    if let Some(sum) = item.node.stamp.as_ref().and_then(|stamp| known.get(stamp)) {
+        return Ok(Some(sum));
     }
+    let mut file = handle.open()?;
+    item.node.xattrs = lifecycle_layers::read_xattrs(file.as_fd())?;
+    if !matches!(item.node.kind, NodeKind::File { .. }) {
+        return Ok(None);
+    }
+    let mut hasher = Sha256::new();
+    let mut piece = vec![0; PIECE];
+    loop {
+        let count = match file.read(&mut piece) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        hasher.update(&piece[..count]);
+    }
+    let sum: Sum = hasher.finalize().into();
+    // A file with attributes is opened for them anyhow.
+    if let Some(stamp) = item.node.stamp
+        && item.node.xattrs.is_empty()
+        && stamp == crate::files::stamp(&rustix::fs::fstat(&file)?)
+    {
+        known.put(stamp, sum);
+    }
+    Ok(Some(sum))
 }
 
-/// The part of a cache key that stands for the content of sources: paths, modes, owners, sizes, types, links,
-/// devices, extended attributes and bytes, but no times (K2).
-pub(crate) fn add_content(key: &mut KeyMaker, selections: &[Selection]) {
-    key.number(selections.len() as u64);
-    for selection in selections {
-        key.add(&selection.name).number(selection.shape as u64);
-        key.optional(selection.last_modified.map(i64::to_le_bytes));
-        key.number(selection.items.len() as u64);
-        for item in &selection.items {
-            add_item(key, item);
-        }
-    }
-}
-
-fn add_item(key: &mut KeyMaker, item: &Item) {
+fn add_item(key: &mut KeyMaker, item: &Item, sum: Option<&Sum>) {
     let node = &item.node;
     key.add(&item.path)
         .number(node.mode.into())
@@ -120,5 +116,5 @@ fn add_item(key: &mut KeyMaker, item: &Item) {
     for xattr in xattrs {
         key.add(&xattr.name).add(&xattr.value);
     }
-    key.optional(item.digest.as_ref().map(Digest::as_str));
+    key.optional(sum.map(|sum| format!("sha256:{}", hex(sum))));
 }

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use lifecycle_image::Digest;
+use lifecycle_layers::Entry;
 
+use super::entries::Entries;
 use crate::files::{FileHandle, Node};
 
 /// One thing that a source stands for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Selection {
     /// The name it gets in a directory.
     pub(crate) name: Vec<u8>,
     pub(crate) shape: Shape,
-    pub(crate) items: Vec<Item>,
+    pub(crate) items: Entries,
     /// The time that a download came with: part of the key where it was part of the answer (K3).
     pub(crate) last_modified: Option<i64>,
 }
@@ -31,7 +32,7 @@ pub(crate) enum Shape {
 }
 
 /// An entry to copy.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Item {
     /// Below the selection; empty for the selection itself.
     pub(crate) path: Vec<u8>,
@@ -39,8 +40,36 @@ pub(crate) struct Item {
     pub(crate) data: Data,
     /// Only there because something below it is copied (H24).
     pub(crate) implied: bool,
-    /// Of the content, once it was examined.
-    pub(crate) digest: Option<Digest>,
+}
+
+impl Item {
+    pub(crate) fn new(path: Vec<u8>, node: Node, data: Data) -> Self {
+        Self {
+            path,
+            node,
+            data,
+            implied: false,
+        }
+    }
+
+    /// Something without content.
+    pub(crate) fn of_entry(entry: &Entry<'_>) -> Self {
+        Self::new(entry.path.to_vec(), Node::of_entry(entry), Data::Nothing)
+    }
+}
+
+impl Selection {
+    /// A single file.
+    pub(crate) fn of_file(name: Vec<u8>, item: Item) -> Self {
+        let mut items = Entries::default();
+        items.push(item);
+        Self {
+            name,
+            shape: Shape::File,
+            items,
+            last_modified: None,
+        }
+    }
 }
 
 /// Where an entry's bytes are.

@@ -1,21 +1,32 @@
-//! Digests of files of the context that an earlier build has read.
+//! Hashes of files of the context that an earlier build has read.
 //!
 //! A file is taken for the same as long as the kernel says so: device, inode, size, and the times of the last
 //! change of content and of anything, the latter of which no program can set. What was changed a moment before it
 //! was read could be changed again without a trace and is not remembered.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use lifecycle_image::Digest;
 use lifecycle_store::{Record, Store, StoreError};
-use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+use crate::key::{hex, unhex};
 
 /// Device, inode, size, and the two times with their nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp(pub(crate) [i64; 7]);
+
+/// The SHA-256 of a file's content.
+pub(crate) type Sum = [u8; 32];
+
+/// What stands for a stamp: half a SHA-256.
+type Mark = [u8; 16];
+
+/// Digits of a mark and a sum.
+const LINE: usize = 2 * (size_of::<Mark>() + size_of::<Sum>());
 
 /// More than a record should hold; files beyond that are read each time.
 const MOST: usize = 200_000;
@@ -27,6 +38,16 @@ const TICK: Duration = Duration::from_millis(50);
 const COARSE_TICK: Duration = Duration::from_secs(3);
 
 impl Stamp {
+    fn mark(&self) -> Mark {
+        let mut hasher = Sha256::new();
+        for number in self.0 {
+            hasher.update(number.to_le_bytes());
+        }
+        let mut mark = Mark::default();
+        mark.copy_from_slice(&hasher.finalize()[..size_of::<Mark>()]);
+        mark
+    }
+
     fn is_settled(&self) -> bool {
         let [.., seconds, nanoseconds] = self.0;
         let changed = Duration::new(
@@ -47,9 +68,17 @@ pub(crate) struct KnownFiles {
     store: Store,
     /// Of the record; nothing remembers nothing.
     key: Option<String>,
-    before: RwLock<Option<HashMap<Stamp, Digest>>>,
-    seen: Mutex<HashMap<Stamp, Digest>>,
-    is_new: AtomicBool,
+    before: RwLock<Option<HashMap<Mark, Known>>>,
+    fresh: Mutex<Vec<(Mark, Sum)>>,
+    /// How many files this build has seen that are to be known to the next one.
+    count: AtomicUsize,
+}
+
+#[derive(Debug)]
+struct Known {
+    sum: Sum,
+    /// This build has asked for it.
+    is_seen: AtomicBool,
 }
 
 impl KnownFiles {
@@ -59,8 +88,8 @@ impl KnownFiles {
             store: store.clone(),
             key: context.map(|path| format!("files of {}", path.display())),
             before: RwLock::default(),
-            seen: Mutex::default(),
-            is_new: AtomicBool::new(false),
+            fresh: Mutex::default(),
+            count: AtomicUsize::new(0),
         }
     }
 
@@ -74,50 +103,67 @@ impl KnownFiles {
             Some(key) => self.store.record(key)?,
             None => None,
         };
-        let known: Vec<(Stamp, Digest)> = record
-            .and_then(|record| serde_json::from_value(record.value).ok())
-            .unwrap_or_default();
-        *before = Some(known.into_iter().collect());
+        let text = match record.map(|record| record.value) {
+            Some(Value::String(text)) => text,
+            // None, or how an earlier version kept them.
+            _ => String::new(),
+        };
+        let lines = text.as_bytes().chunks_exact(LINE).take(MOST);
+        *before = Some(lines.filter_map(parse).collect());
         Ok(())
     }
 
-    pub(crate) fn get(&self, stamp: &Stamp) -> Option<Digest> {
+    pub(crate) fn get(&self, stamp: &Stamp) -> Option<Sum> {
         let before = self.before.read().unwrap_or_else(PoisonError::into_inner);
-        let digest = before.as_ref()?.get(stamp)?.clone();
-        self.see(*stamp, digest.clone());
-        Some(digest)
+        let known = before.as_ref()?.get(&stamp.mark())?;
+        if !known.is_seen.swap(true, Ordering::Relaxed) {
+            self.count.fetch_add(1, Ordering::Relaxed);
+        }
+        Some(known.sum)
     }
 
     /// Remembers a file that was just read and had this stamp before and after.
-    pub(crate) fn put(&self, stamp: Stamp, digest: Digest) {
-        if self.key.is_some() && stamp.is_settled() {
-            self.is_new.store(true, Ordering::Relaxed);
-            self.see(stamp, digest);
-        }
-    }
-
-    fn see(&self, stamp: Stamp, digest: Digest) {
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.len() < MOST {
-            seen.insert(stamp, digest);
+    pub(crate) fn put(&self, stamp: Stamp, sum: Sum) {
+        if self.key.is_some() && stamp.is_settled() && self.count.fetch_add(1, Ordering::Relaxed) < MOST {
+            let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
+            fresh.push((stamp.mark(), sum));
         }
     }
 
     /// Keeps what this build has seen for the next one.
     pub(crate) fn save(&self) -> Result<(), StoreError> {
         let Some(key) = &self.key else { return Ok(()) };
-        if !self.is_new.load(Ordering::Relaxed) {
+        let mut files = std::mem::take(&mut *self.fresh.lock().unwrap_or_else(PoisonError::into_inner));
+        if files.is_empty() {
             return Ok(());
         }
-        let seen = std::mem::take(&mut *self.seen.lock().unwrap_or_else(PoisonError::into_inner));
-        let mut seen: Vec<(Stamp, Digest)> = seen.into_iter().collect();
-        seen.sort_unstable_by_key(|(stamp, _)| stamp.0);
+        let before = self.before.write().unwrap_or_else(PoisonError::into_inner).take();
+        let mut before: Vec<(Mark, Known)> = before.into_iter().flatten().collect();
+        before.retain(|(_, known)| known.is_seen.load(Ordering::Relaxed));
+        files.extend(before.into_iter().map(|(mark, known)| (mark, known.sum)));
+        files.sort_unstable();
+        files.dedup();
+        files.truncate(MOST);
+        let mut text = String::with_capacity(files.len() * LINE);
+        for (mark, sum) in files {
+            text.push_str(&hex(&mark));
+            text.push_str(&hex(&sum));
+        }
         self.store.remember(&Record {
             key: key.clone(),
-            value: serde_json::to_value(seen).unwrap_or_default(),
+            value: Value::String(text),
             blobs: Vec::new(),
         })
     }
+}
+
+fn parse(line: &[u8]) -> Option<(Mark, Known)> {
+    let (mark, sum) = line.split_at_checked(2 * size_of::<Mark>())?;
+    let known = Known {
+        sum: unhex(sum)?,
+        is_seen: AtomicBool::new(false),
+    };
+    Some((unhex(mark)?, known))
 }
 
 #[cfg(test)]
@@ -138,16 +184,16 @@ mod tests {
             Stamp([1, 2, 3, 4, 5, 6, 7]),
             Stamp([1, 3, 3, now, 1, now, 999_999_999]),
         );
-        let digest = Digest::of(b"x");
+        let sum = [7; 32];
         let first = KnownFiles::new(&store, Some(context));
         first.load().unwrap();
         assert_eq!(first.get(&old), None);
-        first.put(old, digest.clone());
-        first.put(fresh, digest.clone());
+        first.put(old, sum);
+        first.put(fresh, sum);
         first.save().unwrap();
         let second = KnownFiles::new(&store, Some(context));
         second.load().unwrap();
-        assert_eq!(second.get(&old), Some(digest));
+        assert_eq!(second.get(&old), Some(sum));
         assert_eq!(second.get(&fresh), None);
         let other = KnownFiles::new(&store, None);
         other.load().unwrap();

@@ -1,14 +1,14 @@
 //! Where copied files go, on top of what the stage already has (H8 to H13, H16 to H19, H24).
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
 
 use lifecycle_dockerfile::Chmod;
-use lifecycle_layers::{Entry, Kind, Owner};
+use lifecycle_layers::Owner;
 
-use super::contents::{PathKey, Placed};
+use super::contents::Placed;
 use super::item::{Data, Item, Selection, Shape};
 use crate::error::StepError;
-use crate::files::{Directory, Node, View, clean, join};
+use crate::files::{Directory, Node, NodeKind, View, clean, join};
 
 /// How entries change on their way.
 #[derive(Debug, Clone, Copy)]
@@ -26,16 +26,11 @@ pub(crate) struct Manner<'a> {
 pub(crate) struct Canvas<'a> {
     below: &'a View,
     manner: Manner<'a>,
-    placed: BTreeMap<PathKey, Mark>,
+    placed: Placed,
+    /// Directories of which nothing, and nothing below them, was there before.
+    new: HashSet<Vec<u8>>,
     /// The way down to the directory looked at last; nothing where the file system has no such directory.
     trail: Vec<(Vec<u8>, Option<Directory>)>,
-}
-
-#[derive(Debug)]
-struct Mark {
-    placed: Placed,
-    /// Nothing of it, and nothing below it, was there before.
-    is_new: bool,
 }
 
 impl<'a> Canvas<'a> {
@@ -43,17 +38,15 @@ impl<'a> Canvas<'a> {
         Self {
             below,
             manner,
-            placed: BTreeMap::new(),
+            placed: Placed::default(),
+            new: HashSet::new(),
             trail: Vec::new(),
         }
     }
 
     /// The entries of the layer.
-    pub(crate) fn finish(self) -> BTreeMap<PathKey, Placed> {
+    pub(crate) fn finish(self) -> Placed {
         self.placed
-            .into_iter()
-            .map(|(key, mark)| (key, mark.placed))
-            .collect()
     }
 
     /// Makes a directory, with everything above it; nothing at all if it is there (G10).
@@ -76,7 +69,7 @@ impl<'a> Canvas<'a> {
     }
 
     /// Puts a selection where `destination` says: absolute, with a trailing `/` or `/.` for a directory.
-    pub(crate) fn put(&mut self, destination: &str, selection: &Selection) -> Result<(), StepError> {
+    pub(crate) fn put(&mut self, destination: &str, selection: Selection) -> Result<(), StepError> {
         let is_directory = destination.ends_with('/') || destination.ends_with("/.");
         let resolved = self.below.resolve(&clean(destination.as_bytes()), true)?;
         if resolved.circular {
@@ -96,19 +89,20 @@ impl<'a> Canvas<'a> {
                 };
                 if inside {
                     self.make_directories(&path)?;
-                    self.put_entry(&join(&path, &selection.name), item, true)
+                    self.put_entry(join(&path, &selection.name), item, true)
                 } else {
                     self.make_directories(above(&path))?;
-                    self.put_entry(&path, item, true)
+                    self.put_entry(path, item, true)
                 }
             }
         }
     }
 
     /// The contents of a directory go into the destination (H2), which becomes a directory (H13).
-    fn put_tree(&mut self, path: &[u8], selection: &Selection) -> Result<(), StepError> {
+    fn put_tree(&mut self, path: &[u8], selection: Selection) -> Result<(), StepError> {
         let with_mode = selection.shape == Shape::Tree;
-        let Some((top, items)) = selection.items.split_first() else {
+        let mut items = selection.items.into_items();
+        let Some(top) = items.next() else {
             return Ok(());
         };
         self.make_directories(above(path))?;
@@ -123,7 +117,7 @@ impl<'a> Canvas<'a> {
                 }
                 Some(mut node) => {
                     node.mtime = top.node.mtime;
-                    self.keep_directory(path, &node);
+                    self.keep_directory(path, node);
                 }
                 None => {
                     let mode = if with_mode { self.directory_mode() } else { 0o755 };
@@ -132,69 +126,52 @@ impl<'a> Canvas<'a> {
             }
         }
         for item in items {
-            self.put_entry(&join(path, &item.path), item, with_mode)?;
+            self.put_entry(join(path, &item.path), item, with_mode)?;
         }
         Ok(())
     }
 
     /// The destination is a directory, and paths are kept below it (H23).
-    fn put_with_parents(&mut self, path: &[u8], selection: &Selection) -> Result<(), StepError> {
+    fn put_with_parents(&mut self, path: &[u8], selection: Selection) -> Result<(), StepError> {
         self.make_directories(path)?;
-        for item in &selection.items {
-            let path = join(path, &item.path);
+        for mut item in selection.items.into_items() {
             if item.implied {
                 // Mode and owner of the source, but not its time (H24).
-                let mut node = item.node.clone();
-                node.mtime = self.manner.now;
-                let item = Item::new(item.path.clone(), node, Data::Nothing);
-                self.put_entry(&path, &item, true)?;
-            } else {
-                self.put_entry(&path, item, true)?;
+                item.node.mtime = self.manner.now;
+                item.data = Data::Nothing;
             }
+            self.put_entry(join(path, &item.path), item, true)?;
         }
         Ok(())
     }
 
-    fn put_entry(&mut self, path: &[u8], item: &Item, with_mode: bool) -> Result<(), StepError> {
+    fn put_entry(&mut self, path: Vec<u8>, item: Item, with_mode: bool) -> Result<(), StepError> {
         if path.is_empty() {
             return Ok(());
         }
-        let node = &item.node;
-        let existing = self.existing(path)?;
+        let mut node = item.node;
+        let existing = self.existing(&path)?;
         match &existing {
             Some(old) if node.is_directory() && !old.is_directory() => {
-                return Err(StepError::ToNonDirectory(show(path)));
+                return Err(StepError::ToNonDirectory(show(&path)));
             }
             Some(old) if !node.is_directory() && old.is_directory() => {
-                return Err(StepError::ReplaceDirectory(show(path)));
+                return Err(StepError::ReplaceDirectory(show(&path)));
             }
+            None if node.is_directory() => drop(self.new.insert(path.clone())),
             _ => {}
         }
-        let kind = node.kind.to_entry();
         let chmod = self.manner.chmod.filter(|_| with_mode);
-        let mode = match (&kind, chmod) {
-            (Kind::Symlink(_), _) | (_, None) => node.mode,
-            (_, Some(chmod)) => chmod.apply(node.mode, node.is_directory()),
-        };
-        let is_new = match (&existing, self.placed.get(&PathKey::new(path))) {
-            (None, _) => true,
-            (_, Some(mark)) => mark.is_new,
-            _ => !node.is_directory(),
-        };
-        let entry = Entry {
-            path: path.to_vec().into(),
-            kind,
-            mode,
-            owner: self.manner.owner.unwrap_or(node.owner),
-            mtime: node.mtime,
-            xattrs: node.xattrs.clone(),
-        };
-        let placed = Placed {
-            entry,
-            data: item.data.clone(),
-            identity: node.identity,
-        };
-        self.placed.insert(PathKey::new(path), Mark { placed, is_new });
+        if let Some(chmod) = chmod.filter(|_| !matches!(node.kind, NodeKind::Symlink(_))) {
+            node.mode = chmod.apply(node.mode, node.is_directory());
+        }
+        node.owner = self.manner.owner.unwrap_or(node.owner);
+        // A socket becomes an empty file (H6).
+        if node.kind == NodeKind::Socket {
+            node.kind = NodeKind::File { size: 0 };
+        }
+        node.stamp = None;
+        self.placed.insert(Item::new(path, node, item.data));
         Ok(())
     }
 
@@ -202,14 +179,14 @@ impl<'a> Canvas<'a> {
     fn make_directories(&mut self, path: &[u8]) -> Result<(), StepError> {
         for end in ends(path) {
             let path = &path[..end];
-            if let Some(mark) = self.placed.get(&PathKey::new(path)) {
-                if mark.placed.entry.kind != Kind::Directory {
+            if let Some(placed) = self.placed.get(path) {
+                if !placed.node.is_directory() {
                     return Err(StepError::NotADirectory(show(path)));
                 }
                 continue;
             }
             match self.existing(path)? {
-                Some(node) if node.is_directory() => self.keep_directory(path, &node),
+                Some(node) if node.is_directory() => self.keep_directory(path, node),
                 Some(_) => return Err(StepError::NotADirectory(show(path))),
                 None => {
                     self.new_directory(path, self.directory_mode(), self.manner.now);
@@ -228,38 +205,19 @@ impl<'a> Canvas<'a> {
     }
 
     /// A directory that is there goes into the layer as it is (M1).
-    fn keep_directory(&mut self, path: &[u8], node: &Node) {
-        let is_new = self
-            .placed
-            .get(&PathKey::new(path))
-            .is_some_and(|mark| mark.is_new);
-        let entry = Entry {
-            mode: node.mode,
-            owner: node.owner,
-            mtime: node.mtime,
-            xattrs: node.xattrs.clone(),
-            ..Entry::directory(path.to_vec())
-        };
-        self.insert(path, entry, is_new);
+    fn keep_directory(&mut self, path: &[u8], node: Node) {
+        self.placed.insert(Item::new(path.to_vec(), node, Data::Nothing));
     }
 
     fn new_directory(&mut self, path: &[u8], mode: u32, mtime: i64) {
-        let entry = Entry {
+        let node = Node {
             mode,
             owner: self.manner.owner.unwrap_or(Owner::ROOT),
             mtime,
-            ..Entry::directory(path.to_vec())
+            ..Node::implied_directory()
         };
-        self.insert(path, entry, true);
-    }
-
-    fn insert(&mut self, path: &[u8], entry: Entry<'static>, is_new: bool) {
-        let placed = Placed {
-            entry,
-            data: Data::Nothing,
-            identity: None,
-        };
-        self.placed.insert(PathKey::new(path), Mark { placed, is_new });
+        self.new.insert(path.to_vec());
+        self.keep_directory(path, node);
     }
 
     /// What is at a real path now: placed by this layer, or there before.
@@ -267,15 +225,11 @@ impl<'a> Canvas<'a> {
         if path.is_empty() {
             return Ok(Some(self.below.root_node()?));
         }
-        if let Some(mark) = self.placed.get(&PathKey::new(path)) {
-            return Ok(Some(Node::of_entry(&mark.placed.entry)));
+        if let Some(placed) = self.placed.get(path) {
+            return Ok(Some(placed.node));
         }
         let parent = above(path);
-        if self
-            .placed
-            .get(&PathKey::new(parent))
-            .is_some_and(|mark| mark.is_new)
-        {
+        if self.new.contains(parent) {
             return Ok(None);
         }
         let name = path.rsplit(|&byte| byte == b'/').next().unwrap_or_default();

@@ -1,8 +1,9 @@
 //! From sources as written to files that are there (H1 to H5, H21 to H23).
 
 use lifecycle_dockerfile::{Directory as Matched, Ignore, has_wildcard};
-use lifecycle_layers::{Entry, Glob};
+use lifecycle_layers::Glob;
 
+use super::entries::Entries;
 use super::item::{Data, Item, Selection, Shape};
 use crate::error::StepError;
 use crate::files::{Directory, Node, NodeKind, View, join};
@@ -79,7 +80,7 @@ impl SourceFiles {
             exclude,
             include: Some(&include),
         };
-        let mut items = Vec::new();
+        let mut items = Entries::default();
         let place = self.place_at(&top.path);
         self.walk(&top, b"", &wanted, &place, &mut items)?;
         if items.is_empty()
@@ -122,12 +123,7 @@ impl SourceFiles {
                 return Ok(None);
             }
             let data = self.data(&node, layer, &resolved.path);
-            return Ok(Some(Selection {
-                name,
-                shape: Shape::File,
-                items: vec![Item::new(Vec::new(), node, data)],
-                last_modified: None,
-            }));
+            return Ok(Some(Selection::of_file(name, Item::new(Vec::new(), node, data))));
         }
         let Some(directory) = self.view.directory(&resolved.path)? else {
             return Ok(None);
@@ -137,7 +133,8 @@ impl SourceFiles {
             exclude,
             include: None,
         };
-        let mut items = vec![Item::new(Vec::new(), node, Data::Nothing)];
+        let mut items = Entries::default();
+        items.push(Item::new(Vec::new(), node, Data::Nothing));
         let place = self.place_at(&directory.path);
         self.walk(&directory, b"", &wanted, &place, &mut items)?;
         // An ignored directory is there only for what was brought back (J3).
@@ -201,7 +198,7 @@ impl SourceFiles {
         below: &[u8],
         wanted: &Wanted<'_>,
         place: &Place,
-        items: &mut Vec<Item>,
+        items: &mut Entries,
     ) -> Result<(), StepError> {
         for name in View::names(directory)? {
             let Some((node, layer)) = self.view.find(directory, &name)? else {
@@ -269,23 +266,6 @@ impl SourceFiles {
             NodeKind::File { .. } => self.view.handle(layer, path).map_or(Data::Nothing, Data::File),
             _ => Data::Nothing,
         }
-    }
-}
-
-impl Item {
-    pub(crate) fn new(path: Vec<u8>, node: Node, data: Data) -> Self {
-        Self {
-            path,
-            node,
-            data,
-            implied: false,
-            digest: None,
-        }
-    }
-
-    /// Something without content.
-    pub(crate) fn of_entry(entry: &Entry<'_>) -> Self {
-        Self::new(entry.path.to_vec(), Node::of_entry(entry), Data::Nothing)
     }
 }
 

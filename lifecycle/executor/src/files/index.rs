@@ -88,17 +88,6 @@ impl LayerIndex {
         Ok(index)
     }
 
-    /// The index of a layer whose entries are known.
-    pub(crate) fn of_entries<'a>(entries: impl Iterator<Item = &'a Entry<'static>>) -> Self {
-        let mut index = Self::default();
-        for entry in entries {
-            index.add(entry, None);
-            // Who needs the content has to look at the files.
-            index.accounts.remove(&*entry.path);
-        }
-        index
-    }
-
     fn add(&mut self, entry: &Entry<'_>, content: Option<Vec<u8>>) {
         let path = entry.path.to_vec();
         let (above, name) = split(&path);

@@ -1,6 +1,5 @@
 //! Layers seen as one file system.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use super::index::LayerIndex;
 use super::node::Node;
 use super::open::FileHandle;
 use super::resolve::join;
+use crate::copy::contents::PlacedFiles;
 
 /// Where the files of one layer are told.
 #[derive(Debug, Clone)]
@@ -18,6 +18,8 @@ pub(crate) enum Files {
     Disk(Arc<DiskFiles>),
     /// In an index: names and metadata, but no contents.
     Index(Arc<LayerIndex>),
+    /// In what was copied in this build: names and metadata as well.
+    Copied(Arc<PlacedFiles>),
 }
 
 /// Layers on top of each other, seen as one file system.
@@ -39,7 +41,7 @@ pub(crate) struct Directory {
 #[derive(Debug)]
 struct Part {
     layer: usize,
-    /// Nothing for a layer that is an index.
+    /// Nothing for a layer that is not on disk.
     handle: Option<OwnedFd>,
 }
 
@@ -73,7 +75,7 @@ impl View {
         let last = self.layers.len().saturating_sub(1);
         for (layer, files) in self.layers.iter().enumerate() {
             let handle = match files {
-                Files::Index(_) => None,
+                Files::Index(_) | Files::Copied(_) => None,
                 Files::Disk(files) => Some(files.top().map_err(|cause| failed(b"", cause))?),
             };
             let part = Part { layer, handle };
@@ -96,6 +98,7 @@ impl View {
             let said = match files {
                 Files::Disk(files) => files.say_root().map_err(|cause| failed(b"", cause))?,
                 Files::Index(index) => index.say(b""),
+                Files::Copied(files) => files.say(b""),
             };
             match said {
                 Said::Node(node) => return Ok(node),
@@ -162,19 +165,21 @@ impl View {
     /// The names in a directory, sorted. Only where all layers are on disk.
     pub(crate) fn names(directory: &Directory) -> Result<Vec<Vec<u8>>, FilesError> {
         let fail = |cause| failed(&directory.path, cause);
-        let mut names = BTreeSet::new();
+        let mut names = Vec::new();
         for part in &directory.parts {
             let handle = part.handle.as_ref().ok_or_else(|| fail(no_contents()))?;
             names.extend(disk::names(handle.as_fd()).map_err(fail)?);
         }
-        Ok(names.into_iter().collect())
+        names.sort_unstable();
+        names.dedup();
+        Ok(names)
     }
 
     /// A file of the layer that has it.
     pub(crate) fn handle(&self, layer: usize, path: &[u8]) -> Option<FileHandle> {
         match self.layers.get(layer)? {
             Files::Disk(files) => Some(files.handle(path)),
-            Files::Index(_) => None,
+            Files::Index(_) | Files::Copied(_) => None,
         }
     }
 
@@ -191,7 +196,8 @@ impl View {
                     .map(Some)
                     .ok_or_else(|| fail(io::ErrorKind::FileTooLarge.into()))
             }
-            None => Ok(None),
+            // Who needs the content of what is copied has to look at the files.
+            Some(Files::Copied(_)) | None => Ok(None),
         }
     }
 
@@ -202,6 +208,7 @@ impl View {
                 .map_err(|cause| failed(path, cause)),
             (Files::Disk(_), None) => Ok(Said::Nothing),
             (Files::Index(index), _) => Ok(index.say(path)),
+            (Files::Copied(files), _) => Ok(files.say(path)),
         }
     }
 
@@ -210,6 +217,7 @@ impl View {
             (Files::Disk(_), Some(handle)) => disk::is_opaque(handle.as_fd()),
             (Files::Disk(_), None) => false,
             (Files::Index(index), _) => index.is_opaque(path),
+            (Files::Copied(files), _) => files.is_opaque(path),
         }
     }
 }

@@ -9,7 +9,7 @@ use lifecycle_layers::Owner;
 
 use crate::copy::archive;
 use crate::copy::contents::{Keep, PlacedFiles};
-use crate::copy::examine::{add_content, examine};
+use crate::copy::examine::examine;
 use crate::copy::item::{Data, Item, Selection, Shape};
 use crate::copy::owner::{self, Accounts};
 use crate::copy::place::{Canvas, Manner};
@@ -49,9 +49,8 @@ impl StageRunner<'_> {
                 return Ok(earlier);
             }
         }
-        let found = self.find(action)?;
         let mut key = self.key_of(action, "content");
-        add_content(&mut key, &found.selections);
+        let found = self.find(action, &mut key)?;
         let content_key = key.clone().finish();
         let definitions: Vec<Definition> = definitions
             .into_iter()
@@ -68,12 +67,11 @@ impl StageRunner<'_> {
         let definitions = definitions.into_iter().chain([by_content]).collect();
         let build = self.build;
         let contents = self.place(action, is_link, found, name)?;
-        let index = contents.index();
         let contents = Arc::new(contents);
         let layer = self.pack(contents.clone());
         self.remember(definitions, !is_link, Arc::clone(&layer), build.now);
         Ok(LayerStep {
-            layer: StackLayer::copied(layer, contents, index),
+            layer: StackLayer::copied(layer, contents),
             created: build.now,
             outcome: StepOutcome::Done,
             used,
@@ -124,6 +122,8 @@ impl StageRunner<'_> {
 
     /// The files of an origin.
     pub(crate) fn open(&self, origin: &Origin) -> Result<Opened, StepError> {
+        // Before a walk takes memory.
+        self.build.known.load()?;
         let of_files = |source| Opened {
             source,
             keeps: Vec::new(),
@@ -152,8 +152,8 @@ impl StageRunner<'_> {
         })
     }
 
-    /// Finds and reads everything that is copied.
-    fn find(&self, action: &CopyAction) -> Result<Found, StepError> {
+    /// Finds and reads everything that is copied, and adds its content to the key.
+    fn find(&self, action: &CopyAction, key: &mut KeyMaker) -> Result<Found, StepError> {
         let exclude = Ignore::from_patterns(&action.exclude).map_err(StepError::Exclude)?;
         let opened = self.open(&action.origin)?;
         let mut selections = Vec::new();
@@ -208,7 +208,7 @@ impl StageRunner<'_> {
                 }
             }
         }
-        examine(&mut selections, &self.build.known)?;
+        examine(&mut selections, &self.build.known, key)?;
         Ok(Found {
             selections,
             keeps,
@@ -257,15 +257,19 @@ impl StageRunner<'_> {
         let Some(mut unpacked) = selections.pop() else {
             return Ok(selection);
         };
-        if let Some(top) = unpacked.items.first_mut() {
+        if let Some(mut top) = unpacked.items.first() {
             top.node.mtime = mtime;
             top.node.mode = 0o755;
             top.node.owner = Owner::ROOT;
+            unpacked.items.replace(0, top);
         }
-        for device in &extracted.devices {
-            if unpacked.items.iter().all(|item| item.path != *device.path) {
-                unpacked.items.push(Item::of_entry(device));
-            }
+        // Devices that could not be made.
+        let missing = extracted.devices.iter().map(Item::of_entry);
+        let missing: Vec<Item> = missing
+            .filter(|device| unpacked.items.find(&device.path).is_none())
+            .collect();
+        for device in missing {
+            unpacked.items.push(device);
         }
         unpacked.shape = Shape::Archive;
         unpacked.name = selection.name;
@@ -311,11 +315,10 @@ impl StageRunner<'_> {
             xattrs: Vec::new(),
         };
         keeps.push(scratch);
+        let item = Item::new(Vec::new(), node, Data::File(root.handle(b"download")));
         let selection = Selection {
-            name: file_name.as_bytes().to_vec(),
-            shape: Shape::File,
-            items: vec![Item::new(Vec::new(), node, Data::File(root.handle(b"download")))],
             last_modified: download.last_modified,
+            ..Selection::of_file(file_name.as_bytes().to_vec(), item)
         };
         Ok((selection, actual))
     }
@@ -368,7 +371,7 @@ impl StageRunner<'_> {
         // A linked copy knows nothing of what is below (H19).
         let below = if is_link { View::default() } else { self.names()? };
         let mut canvas = Canvas::new(&below, manner);
-        for selection in &found.selections {
+        for selection in found.selections {
             canvas.put(&action.destination, selection)?;
         }
         Ok(PlacedFiles::new(
@@ -403,12 +406,8 @@ fn inline(name: &str, content: &[u8], now: i64) -> Selection {
         stamp: None,
         xattrs: Vec::new(),
     };
-    Selection {
-        name: name.as_bytes().to_vec(),
-        shape: Shape::File,
-        items: vec![Item::new(Vec::new(), node, Data::Memory(content.into()))],
-        last_modified: None,
-    }
+    let item = Item::new(Vec::new(), node, Data::Memory(content.into()));
+    Selection::of_file(name.as_bytes().to_vec(), item)
 }
 
 fn hash_file(file: &mut std::fs::File) -> std::io::Result<Digest> {

@@ -18,7 +18,7 @@ use super::run::Given;
 use super::shown::{Attached, Attaching, What, cannot_place};
 use super::ssh::ForwardedAgent;
 use crate::copy::contents::PlacedFiles;
-use crate::copy::examine::{add_content, examine};
+use crate::copy::examine::examine;
 use crate::copy::item::{Selection, Shape};
 use crate::copy::place::{Canvas, Manner};
 use crate::error::StepError;
@@ -67,12 +67,11 @@ impl StageRunner<'_> {
         };
         let path = String::from_utf8_lossy(&crate::files::clean(mount.mount.source.as_bytes())).into_owned();
         // Not a pattern: names that hold wildcards are names.
-        let mut selections = source.select_literal(&path, &Ignore::default())?;
-        examine(std::slice::from_mut(&mut selections), &self.build.known)?;
+        let mut selection = source.select_literal(&path, &Ignore::default())?;
         let mut key = KeyMaker::new("mount");
-        add_content(&mut key, std::slice::from_ref(&selections));
+        examine(std::slice::from_mut(&mut selection), &self.build.known, &mut key)?;
         Ok(Sources {
-            selection: selections,
+            selection,
             key: key.finish(),
             _keeps: keeps,
         })
@@ -218,7 +217,7 @@ impl StageRunner<'_> {
             now: self.build.now,
         };
         let mut canvas = Canvas::new(&nothing, manner);
-        canvas.put(&format!("/{FILES}"), selection)?;
+        canvas.put(&format!("/{FILES}"), selection.clone())?;
         let contents = PlacedFiles::new("mount".to_owned(), canvas.finish(), None, Vec::new());
         let roots = self.build.roots();
         write_through(&contents, directory, &roots.powers.tree_form())?;

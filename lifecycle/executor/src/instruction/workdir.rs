@@ -45,12 +45,11 @@ impl StageRunner<'_> {
         let mut canvas = Canvas::new(&below, manner);
         canvas.make(path)?;
         let contents = PlacedFiles::new(name.text.clone(), canvas.finish(), build.epoch, Vec::new());
-        let index = contents.index();
         let contents = Arc::new(contents);
         let layer = self.pack(contents.clone());
         self.remember(definitions, true, Arc::clone(&layer), build.now);
         Ok(LayerStep {
-            layer: StackLayer::copied(layer, contents, index),
+            layer: StackLayer::copied(layer, contents),
             created: build.now,
             outcome: StepOutcome::Done,
             used: Vec::new(),
