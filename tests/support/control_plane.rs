@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::Invocation;
-use super::peers::peer;
+use super::peers::{find, peer};
 
 /// Longer than it takes to start, also on a busy machine.
 const LIMIT: Duration = Duration::from_mins(3);
@@ -73,7 +73,7 @@ impl ControlPlane {
 
     fn spawn(&self, program: &str, arguments: &[String]) -> Child {
         let log = File::create(self.path(&format!("{program}.log"))).unwrap();
-        let mut command = Command::new(program);
+        let mut command = Command::new(find(program).unwrap());
         command
             .args(arguments)
             .stdin(Stdio::null())
@@ -209,7 +209,7 @@ impl ControlPlane {
             "daemonEndpoints": {"kubeletEndpoint": {"Port": port}},
             "conditions": [{"type": "Ready", "status": "True"}],
         }});
-        self.patch_status("node/node", &status);
+        self.patch_status("/api/v1/nodes/node", &status);
     }
 
     /// The configuration of `admin`, of `builder`, who has the role of `deploy/kubernetes/role.yaml`, or of `nobody`.
@@ -219,7 +219,7 @@ impl ControlPlane {
 
     /// `kubectl` as the administrator.
     pub(crate) fn kubectl(&self, arguments: &[&str]) -> Invocation {
-        Invocation::new("kubectl", arguments)
+        Invocation::new(find("kubectl").unwrap(), arguments)
             .env("KUBECONFIG", self.kubeconfig("admin"))
             .env("HOME", self.directory.path())
     }
@@ -232,18 +232,27 @@ impl ControlPlane {
         self.kubectl(&["create", "--raw", path, "-f", file]).succeeds();
     }
 
-    /// Changes the status of an object.
-    pub(crate) fn patch_status(&self, object: &str, change: &Value) {
+    /// Changes the status of the object at a path of the API: `kubectl` can do that only since 1.24, which distributions may
+    /// not have.
+    pub(crate) fn patch_status(&self, path: &str, change: &Value) {
+        let url = format!("https://127.0.0.1:{}{path}/status", self.port);
         let change = change.to_string();
         let words = [
-            "patch",
-            object,
-            "--subresource=status",
-            "--type=merge",
-            "--patch",
+            "--silent",
+            "--show-error",
+            "--fail-with-body",
+            "--insecure",
+            "--request",
+            "PATCH",
+            "--header",
+            "Authorization: Bearer secret-admin",
+            "--header",
+            "Content-Type: application/merge-patch+json",
+            "--data",
             &change,
+            &url,
         ];
-        self.kubectl(&words).succeeds();
+        Invocation::new("curl", &words).succeeds();
     }
 
     /// The objects of a kind, the oldest first.
