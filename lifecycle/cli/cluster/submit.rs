@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use lifecycle_image::{Artifact, Digest, Platform, Receipt, Reference, Source};
 use lifecycle_kubernetes::{
-    BuildResult, Cluster, Manifests, Recipe, SourceArchive, SourceAt, Submission, build_id,
+    BuildResult, Cluster, ClusterError, Manifests, Recipe, SourceArchive, SourceAt, Submission, build_id,
 };
 
 use super::follow::{self, Ended};
@@ -275,7 +275,13 @@ impl<'a> Plan<'a> {
             wishes.check()?;
             unfinished.is_submitted(&submission.id);
             let (cluster, manifests) = (Arc::clone(cluster), Manifests::of(submission));
-            wishes.finishing(move || cluster.submit(&manifests).map_err(failure))?;
+            let submitted = wishes.finishing(move || Ok(cluster.submit(&manifests)))?;
+            if let Err(error) = submitted {
+                if !matches!(error, ClusterError::Unreachable(_)) {
+                    unfinished.is_refused(&submission.id);
+                }
+                return Err(failure(error));
+            }
             session.console.info(format!(
                 "Submitted {} to the namespace {}",
                 submission.id, submission.namespace

@@ -62,6 +62,11 @@ impl<'a> Unfinished<'a> {
         self.change(id, |build| build.is_submitted = true);
     }
 
+    /// The cluster has answered that it does not take a build: nothing of it is there.
+    pub(super) fn is_refused(&mut self, id: &str) {
+        self.change(id, |build| build.is_submitted = false);
+    }
+
     /// It ended well, and removed its source, or tried to.
     pub(super) fn has_ended(&mut self, id: &str) {
         self.change(id, |build| {
