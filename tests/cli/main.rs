@@ -211,9 +211,9 @@ error[option]: --env means nothing to a build of a Dockerfile
     );
     refused(
         &[".", "-f", "Dockerfile", "--on", "kubernetes", "--ssh", "default"],
-        "error[option]: --ssh means nothing to a build of a Dockerfile on a cluster
+        "error[option]: --ssh means nothing to a build of a Dockerfile on a cluster: the socket of an agent does not reach into a pod
  |
- = help: it is for builds of a Dockerfile on this machine: leave out --on kubernetes for one
+ = help: leave it out, or build here, without --on kubernetes
 ",
     );
     refused(
