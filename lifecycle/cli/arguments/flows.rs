@@ -285,6 +285,7 @@ impl Given {
     }
 
     /// The first of these that was given, as people write it.
+    #[cfg(feature = "kubernetes")]
     pub(crate) fn first_of(&self, options: &[&str]) -> Option<String> {
         let option = self.0.iter().find(|option| options.contains(option))?;
         Some(as_written(option))
