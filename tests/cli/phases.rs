@@ -291,7 +291,7 @@ fn a_daemon_on_another_machine_is_asked_through_the_ssh_on_the_path() {
         .assert()
         .code(1)
         .stderr_eq(
-            "no route\nERROR: failed to initialize docker client: cannot reach a daemon at ssh://me@there[..]\n\n",
+            "no route\nERROR: failed to initialize docker client: cannot reach a daemon at ssh://me@there; is it running, and may this user open its socket?: the connection was closed before an answer came\n\n",
         );
     assert_eq!(
         fs_err::read_to_string(arguments).unwrap(),

@@ -81,9 +81,11 @@ impl Connection {
         body: Option<Body<'_>>,
         out: &mut dyn Write,
     ) -> io::Result<Answer> {
+        // Only a connection that has answered can have been closed since; one that is closed before its first answer
+        // would be closed again.
         let kept = self.stream.take().and_then(|mut stream| {
-            let is_open = stream.get_mut().is_open();
-            is_open.then_some(stream)
+            let is_usable = !self.answered || stream.get_mut().is_open();
+            is_usable.then_some(stream)
         });
         let mut stream = match kept {
             Some(stream) => stream,
@@ -93,7 +95,7 @@ impl Connection {
         // A daemon that refuses a body answers before it has read all of it.
         let head = match (sent, read_head(&mut stream)) {
             (_, Ok(head)) => head,
-            (Err(error), Err(_)) | (Ok(()), Err(error)) => return Err(error),
+            (Err(error), Err(_)) | (Ok(()), Err(error)) => return Err(self.told(error)),
         };
         self.answered = true;
         let ends_with_connection = read_body(&mut stream, &head, out)?;
@@ -101,6 +103,14 @@ impl Connection {
             self.stream = Some(stream);
         }
         Ok(head.answer)
+    }
+
+    /// How a close shows depends on how far we were; without any answer it says nothing about the daemon.
+    fn told(&self, error: io::Error) -> io::Error {
+        if self.answered || !is_closed(&error) {
+            return error;
+        }
+        io::Error::new(error.kind(), "the connection was closed before an answer came")
     }
 }
 
