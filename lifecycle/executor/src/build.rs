@@ -7,9 +7,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use lifecycle_diagnostics::{Diagnostic, Severity};
 use lifecycle_dockerfile::{Dockerfile, Platform, Platforms, StageBase};
-use lifecycle_image::{Image, Progress, Source, mutate};
+use lifecycle_image::{Image, Layer, Progress, Source, mutate};
+use lifecycle_layers::RepackedLayer;
 use lifecycle_sandbox::Rung;
-use lifecycle_store::{Scratch, Store};
+use lifecycle_store::{Expected, Scratch, Store};
 
 use crate::cache::Imports;
 use crate::configure::{base_history, begin, fill_times, set_labels, timestamp};
@@ -445,19 +446,24 @@ impl Build<'_> {
     fn report(&self, member: usize, planned: &Planned) -> Result<BuildReport, ExecutorError> {
         let result = self.wait_for(member, planned.target);
         let result = result.map_err(|_| ExecutorError::Cancelled)?;
+        // One for each line of the base's history that has one.
+        let base_layers = result.base_lines.iter().filter(|line| !line.empty_layer).count();
+        let image = self.assemble(&result, base_layers).map_err(|error| {
+            let diagnostic = Diagnostic::error("layer", "a layer of the image cannot be had");
+            ExecutorError::Failed(diagnostic.caused_by(&error))
+        })?;
         let Member {
             executed,
             cached,
             used,
         } = &self.members[member];
         Ok(BuildReport {
-            image: self.assemble(&result),
+            image,
             findings: planned.findings.clone(),
             executed: executed.load(Ordering::Relaxed),
             cached: cached.load(Ordering::Relaxed),
             isolation: *lock(&self.rung),
-            // One for each line of the base's history that has one.
-            base_layers: result.base_lines.iter().filter(|line| !line.empty_layer).count(),
+            base_layers,
             ingredients: lock(used).iter().cloned().collect(),
             recorder: Arc::clone(&self.recorder),
             imports: Arc::clone(&self.imports),
@@ -466,7 +472,7 @@ impl Build<'_> {
     }
 
     /// Puts an image together (section L).
-    fn assemble(&self, result: &StageResult) -> Image {
+    fn assemble(&self, result: &StageResult, base_layers: usize) -> Result<Image, StepError> {
         let StageResult {
             stack,
             mut config,
@@ -482,17 +488,50 @@ impl Build<'_> {
         let mut history = base_lines;
         history.extend(lines);
         let platform = config.platform();
-        let layers = stack.layers.iter();
-        let image = layers.fold(Image::empty(&platform), |image, layer| {
-            mutate::append(
-                image,
-                Arc::clone(&layer.layer),
-                lifecycle_image::History::default(),
-            )
-        });
+        let mut image = Image::empty(&platform);
+        for (at, layer) in stack.layers.iter().enumerate() {
+            let layer = if at < base_layers {
+                Arc::clone(&layer.layer)
+            } else {
+                self.in_form(&layer.layer)?
+            };
+            image = mutate::append(image, layer, lifecycle_image::History::default());
+        }
         config.rootfs = lifecycle_image::RootFs::default();
         config.history = history;
-        mutate::configure(image, |fresh| *fresh = config)
+        Ok(mutate::configure(image, |fresh| *fresh = config))
+    }
+
+    /// A layer of ours in the form of this build's image. An earlier build may have had it in another image, or in none.
+    fn in_form(&self, layer: &Arc<dyn Layer>) -> Result<Arc<dyn Layer>, StepError> {
+        let packing = self.options.packing;
+        let fits = layer.media_type().compression() == Some(packing.compression);
+        let Some(own) = layer.known() else {
+            // In the making.
+            return if fits {
+                Ok(Arc::clone(layer))
+            } else {
+                self.repack(layer)
+            };
+        };
+        let diff_id = layer.diff_id()?;
+        match self.store.formed(&diff_id, &packing)? {
+            Some(formed) if formed.known().is_some_and(|formed| formed.digest == own.digest) => {}
+            Some(formed) => return Ok(Arc::new(formed)),
+            // From a cache elsewhere it comes as it is.
+            None if fits && self.store.layer(&diff_id)?.is_none() => {}
+            None => return self.repack(layer),
+        }
+        Ok(Arc::clone(layer))
+    }
+
+    fn repack(&self, layer: &Arc<dyn Layer>) -> Result<Arc<dyn Layer>, StepError> {
+        Ok(self.store.pack(
+            Arc::new(RepackedLayer::new(Arc::clone(layer))),
+            self.options.packing,
+            Expected::known(layer.diff_id()?, &[]),
+            Arc::clone(&self.progress),
+        ))
     }
 }
 

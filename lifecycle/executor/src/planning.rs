@@ -54,6 +54,8 @@ pub(crate) struct StageWork {
     /// The base, where it is no stage.
     pub(crate) image: Option<Base>,
     pub(crate) adds_path: bool,
+    /// Its layers are layers of the image: it is the target, or a stage that the target starts from.
+    pub(crate) is_in_image: bool,
 }
 
 /// What a stage without a stage below it starts from.
@@ -213,10 +215,27 @@ impl Planned {
                 base: stage.base.clone(),
                 image,
                 adds_path: evaluation.adds_path,
+                is_in_image: false,
             });
             evaluations.insert(stage.index, evaluation);
         }
+        self.mark_image();
         self.refused = plan.verdict_on(&self.findings);
+    }
+
+    /// Marks the stages whose layers the image has. A stage comes after the one that it starts from.
+    fn mark_image(&mut self) {
+        let mut next = self.target;
+        for work in self.works.iter_mut().rev() {
+            if work.index != next {
+                continue;
+            }
+            work.is_in_image = true;
+            match work.base {
+                StageBase::Stage(index) => next = index,
+                _ => return,
+            }
+        }
     }
 
     /// Makes it one of several.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use lifecycle_dockerfile::{Action, Origin, Step};
-use lifecycle_image::{DiffId, History, ImageConfig, Layer};
-use lifecycle_layers::Contents;
+use lifecycle_image::{Compression, DiffId, History, ImageConfig, Layer};
+use lifecycle_layers::{Contents, Packing};
 use lifecycle_store::Expected;
 
 use crate::build::Build;
@@ -317,12 +317,13 @@ impl<'b> StageRunner<'b> {
     /// Begins to pack a layer.
     pub(crate) fn pack(&self, contents: Arc<dyn Contents>) -> Arc<dyn Layer> {
         let build = self.build;
-        build.store.pack(
-            contents,
-            build.options.packing,
-            Expected::New,
-            Arc::clone(&build.progress),
-        )
+        let packing = match build.options.packing {
+            packing if self.work.is_in_image => packing,
+            packing => packing_to_keep(packing),
+        };
+        build
+            .store
+            .pack(contents, packing, Expected::New, Arc::clone(&build.progress))
     }
 
     /// Sees to it that later builds find a result.
@@ -357,5 +358,18 @@ impl<'b> StageRunner<'b> {
             Ingredient::image(name, &self.work.target, &named),
         );
         Ok(named)
+    }
+}
+
+/// How a layer is packed that the image will not have, so that later builds find it: gzip takes several times as long to
+/// write and to read. [`Build::report`] gives it the form of the image where a later build has it in one.
+fn packing_to_keep(packing: Packing) -> Packing {
+    if packing.compression != Compression::Gzip {
+        return packing;
+    }
+    Packing {
+        compression: Compression::Zstd,
+        level: Some(1),
+        ..packing
     }
 }

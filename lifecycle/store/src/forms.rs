@@ -29,6 +29,17 @@ impl Store {
         self.directory().stored(diff_id, |_| true)
     }
 
+    /// A layer as packing it in this way would give it: that form, or one that others have made with this compression.
+    pub fn formed(&self, diff_id: &DiffId, packing: &Packing) -> Result<Option<StoredLayer>, StoreError> {
+        if let Some(packed) = self.packed(diff_id, packing)? {
+            return Ok(Some(packed));
+        }
+        self.directory().stored(diff_id, |form| {
+            let compression = form.descriptor.media_type.compression();
+            form.packing.is_none() && compression == Some(packing.compression)
+        })
+    }
+
     /// A layer that was packed here in this way.
     pub fn packed(&self, diff_id: &DiffId, packing: &Packing) -> Result<Option<StoredLayer>, StoreError> {
         self.directory().packed(diff_id, packing)

@@ -3,7 +3,9 @@
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use lifecycle_executor::{NoCache, Secret, StepOutcome};
+use lifecycle_executor::{NoCache, Options, Secret, StepOutcome};
+use lifecycle_image::Compression;
+use lifecycle_layers::Packing;
 
 use crate::support::{Bench, NOW, holds};
 
@@ -31,6 +33,83 @@ fn a_second_build_does_nothing_and_gives_the_same_image_u11() {
     assert_eq!(warm.output, "");
     assert_eq!(warm.digest(), cold.digest());
     assert!(warm.outcomes().contains(&StepOutcome::Cached));
+}
+
+#[test]
+fn layers_have_the_same_form_whatever_was_built_before_u11() {
+    let built = |before: &dyn Fn(&Bench), options: &dyn Fn(&Bench) -> Options| {
+        let bench = bench();
+        before(&bench);
+        let built = bench.build_with(&options(&bench));
+        let forms: Vec<_> = built
+            .image
+            .layers()
+            .iter()
+            .map(|layer| layer.media_type())
+            .collect();
+        (built.digest(), forms, built.executed, bench)
+    };
+    // What a command writes has the time of its bench otherwise.
+    let all = |bench: &Bench| Options {
+        epoch: Some(NOW),
+        ..bench.options(ALL)
+    };
+    let target = |bench: &Bench| Options {
+        target: Some("one".to_owned()),
+        ..all(bench)
+    };
+    let zstd = |bench: &Bench| {
+        let mut options = target(bench);
+        options.packing.compression = Compression::Zstd;
+        options
+    };
+    let (cold, forms, executed, _) = built(&|_| (), &target);
+    assert_eq!(executed, 3);
+    assert!(
+        forms
+            .iter()
+            .all(|form| form.compression() == Some(Compression::Gzip))
+    );
+
+    // Of another image it was only copied from.
+    let (warm, warm_forms, executed, bench) = built(&|bench| drop(bench.build_with(&all(bench))), &target);
+    assert_eq!((&warm, &warm_forms, executed), (&cold, &forms, 0));
+    // It was in another form before.
+    let own = bench.build_with(&target(&bench)).image.layers()[1]
+        .diff_id()
+        .unwrap();
+    let kept = Packing {
+        compression: Compression::Zstd,
+        level: Some(1),
+        ..Packing::default()
+    };
+    assert!(bench.store.packed(&own, &kept).unwrap().is_some());
+    // Whoever wants them in that form has them in it.
+    let (other, ..) = built(&|_| (), &zstd);
+    assert_ne!(other, cold);
+    assert_eq!(
+        built(&|bench| drop(bench.build_with(&all(bench))), &zstd).0,
+        other
+    );
+    assert_eq!(
+        built(&|bench| drop(bench.build_with(&zstd(bench))), &target).0,
+        cold
+    );
+    assert_eq!(
+        built(&|bench| drop(bench.build_with(&target(bench))), &zstd).0,
+        other
+    );
+}
+
+#[test]
+fn a_step_that_the_image_shares_with_another_stage_has_the_form_of_the_image_f12() {
+    let dockerfile =
+        "FROM busybox AS one\nRUN echo > /a\nFROM busybox\nRUN echo > /a\nCOPY --from=one /a /b\n";
+    let built = bench().build(dockerfile);
+    assert_eq!(built.executed, 2);
+    for layer in built.image.layers() {
+        assert_eq!(layer.media_type().compression(), Some(Compression::Gzip));
+    }
 }
 
 #[test]
