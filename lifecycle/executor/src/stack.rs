@@ -5,15 +5,16 @@
 
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::io::BufWriter;
+use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lifecycle_image::{Compression, DiffId, Layer, NoProgress, Progress};
-use lifecycle_layers::{Contents, ExtractOptions, Extracted, OwnerTable, extract};
-use lifecycle_store::{CoverTree, Scratch, Store, Tree};
+use lifecycle_image::{DiffId, Layer, Progress};
+use lifecycle_layers::{Contents, ExtractOptions, Extracted, OwnerTable, ThroughError};
+use lifecycle_store::{CoverTree, Scratch, Store, Tree, TreeForm};
 use rayon::prelude::*;
 
 use crate::cache::Import;
@@ -223,42 +224,22 @@ impl Roots<'_> {
 /// Writes contents through to files, in one pass and without packing them.
 pub(crate) fn write_through(
     contents: &dyn Contents,
-    into: &std::path::Path,
-    form: &lifecycle_store::TreeForm<'_>,
+    into: &Path,
+    form: &TreeForm<'_>,
 ) -> Result<Extracted, StepError> {
-    let (reader, writer) = std::io::pipe().map_err(StepError::io("make a pipe"))?;
-    let directory = std::fs::File::open(into).map_err(StepError::io(format!("open {}", into.display())))?;
+    let directory = File::open(into).map_err(StepError::io(format!("open {}", into.display())))?;
     let options = ExtractOptions {
         whiteouts: form.whiteouts,
         ownership: form.ownership,
         refused: form.refused,
         ..ExtractOptions::default()
     };
-    std::thread::scope(|scope| {
-        let written = scope.spawn(move || {
-            let mut out = BufWriter::with_capacity(1 << 20, writer);
-            contents.write(&mut out)?;
-            std::io::Write::flush(&mut out).map_err(lifecycle_layers::PackError::Output)
-        });
-        let extracted = extract(
-            reader,
-            Some(Compression::None),
-            directory.as_fd(),
-            &options,
-            &NoProgress,
-        );
-        let written = written
-            .join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match (written, extracted) {
-            // A writer whose reader gave up only says that the pipe is broken.
-            (_, Err(cause)) => Err(StepError::Extract {
-                what: contents.name(),
-                cause,
-            }),
-            (Err(error), Ok(_)) => Err(error.into()),
-            (Ok(()), Ok(extracted)) => Ok(extracted),
-        }
+    lifecycle_layers::write_through(contents, directory.as_fd(), &options).map_err(|error| match error {
+        ThroughError::Read(error) => error.into(),
+        ThroughError::Write(cause) => StepError::Extract {
+            what: contents.name(),
+            cause,
+        },
     })
 }
 
@@ -358,7 +339,7 @@ impl Stack {
     }
 }
 
-pub(crate) fn set_mode(path: &std::path::Path, mode: u32) -> Result<(), StepError> {
+pub(crate) fn set_mode(path: &Path, mode: u32) -> Result<(), StepError> {
     let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
     std::fs::set_permissions(path, permissions)
         .map_err(StepError::io(format!("set the mode of {}", path.display())))

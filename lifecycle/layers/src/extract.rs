@@ -1,7 +1,7 @@
 //! Unpacks a layer into a directory.
 //!
-//! One thread decompresses, one hashes, and the calling thread reads entries and makes files. Nothing is ever
-//! resolved as a path string that the archive made up: an entry's parent is opened name by name beneath the
+//! One thread decompresses, one hashes where a diff ID is expected, and the calling thread reads entries and makes files.
+//! Nothing is ever resolved as a path string that the archive made up: an entry's parent is opened name by name beneath the
 //! root, the entry itself is made in that directory under a single name that did not exist before. So whatever
 //! links an archive brings, its files stay below the root (see `hostile.rs` for the attacks this answers).
 //!
@@ -12,6 +12,7 @@ mod cached;
 mod directories;
 mod place;
 mod stream;
+mod through;
 mod whiteout;
 
 #[cfg(test)]
@@ -24,15 +25,17 @@ use std::io::{self, BufRead as _, Read};
 use std::os::fd::BorrowedFd;
 use std::thread;
 
+use crossbeam_channel::Receiver;
 use lifecycle_image::{Compression, DiffId, Meter};
 
 pub use self::cached::{CachedLayer, restore};
 pub use self::stream::decoder;
+pub use self::through::{ThroughError, write_through};
 
 pub(crate) use self::place::times;
 
 use self::place::Placer;
-use self::stream::{BlockReader, decompress};
+use self::stream::{BlockReader, Piece, decompress};
 use crate::blocks::{Pool, hash_blocks};
 use crate::pack::join;
 use crate::{FormatError, IdMap, Owner, OwnerTable, TarReader};
@@ -50,8 +53,8 @@ pub struct ExtractOptions<'a> {
     pub devices: Devices,
     /// Bounds against archives that are made to fill disks.
     pub limits: Limits,
-    /// The diff ID that the layer must have. It is checked at the end, so the tree is there by then and must be
-    /// thrown away.
+    /// The diff ID that the layer must have; without it nothing is hashed. It is checked at the end, so the tree is
+    /// there by then and must be thrown away.
     pub expected: Option<&'a DiffId>,
     /// Only what lies below this path of the archive is taken, and it is taken as the root. Directories above
     /// it are passed over, anything else is an error. This is how a cached buildpack layer, whose names are
@@ -135,10 +138,6 @@ pub struct Limits {
 /// What came out of a layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extracted {
-    /// The digest of the uncompressed archive.
-    pub diff_id: DiffId,
-    /// Its size in bytes.
-    pub tar_size: u64,
     /// The number of entries.
     pub entries: u64,
     /// The bytes of all files, with their holes.
@@ -253,6 +252,8 @@ pub enum ExtractError {
 
 /// The size of the blocks between the threads: small enough to stay in a core's cache.
 const BLOCK: usize = 256 << 10;
+/// How many of them there are at a time.
+const BLOCKS: usize = 8;
 
 /// Unpacks the layer in `stored` into the directory `into`.
 ///
@@ -265,39 +266,36 @@ pub fn extract(
     options: &ExtractOptions<'_>,
     meter: &dyn Meter,
 ) -> Result<Extracted, ExtractError> {
-    let mut placer = Placer::new(into, options).map_err(|cause| ExtractError::Io {
-        path: ".".into(),
-        cause,
-    })?;
-    let pool = Pool::new(8, BLOCK);
+    let mut placer = Placer::new(into, options)?;
     let (to_parser, blocks) = crossbeam_channel::unbounded();
     let (to_hash, hashed) = crossbeam_channel::unbounded();
-    let ((), (diff_id, tar_size)) = thread::scope(|scope| {
-        scope.spawn(move || decompress(stored, compression, pool, &to_parser, &to_hash, meter));
+    let to_hash = options.expected.map(|_| to_hash);
+    let diff_id = thread::scope(|scope| {
+        let pool = Pool::new(BLOCKS, BLOCK);
+        scope.spawn(move || decompress(stored, compression, pool, &to_parser, to_hash.as_ref(), meter));
         let hasher = scope.spawn(move || hash_blocks(&hashed));
-        let mut reader = TarReader::new(BlockReader::new(blocks, options.limits.bytes));
-        let placed = place_all(&mut reader, &mut placer);
-        let drained = placed.and_then(|()| drain(reader.into_inner()));
-        // The blocks are dropped by now, so a decompressor that is not done ends.
-        let hashed = join(hasher);
-        drained.map(|()| ((), hashed))
+        // The blocks are dropped by the end of it, so a decompressor that is not done ends.
+        let placed = place_all(blocks, &mut placer);
+        let (diff_id, _) = join(hasher);
+        placed.map(|()| diff_id)
     })?;
-    placer.finish()?;
-    let extracted = placer.into_extracted(diff_id, tar_size);
+    let extracted = placer.finish()?;
     match options.expected {
-        Some(expected) if *expected != extracted.diff_id => Err(ExtractError::DiffId {
+        Some(expected) if *expected != diff_id => Err(ExtractError::DiffId {
             expected: expected.clone(),
-            actual: extracted.diff_id,
+            actual: diff_id,
         }),
         _ => Ok(extracted),
     }
 }
 
-fn place_all(reader: &mut TarReader<BlockReader>, placer: &mut Placer<'_>) -> Result<(), ExtractError> {
+/// Places all entries of an archive that comes in blocks, and reads it to its end.
+fn place_all(blocks: Receiver<Piece>, placer: &mut Placer<'_>) -> Result<(), ExtractError> {
+    let mut reader = TarReader::new(BlockReader::new(blocks, placer.options.limits.bytes));
     loop {
         match reader.next_entry() {
-            Ok(Some(entry)) => placer.place(entry, reader)?,
-            Ok(None) => return Ok(()),
+            Ok(Some(entry)) => placer.place(entry, &mut reader)?,
+            Ok(None) => return drain(reader.into_inner()),
             Err(error) => return Err(stream::error(error)),
         }
     }

@@ -260,16 +260,16 @@ fn extract(
     let extracted = lifecycle_layers::extract(stored, compression, root.file().as_fd(), &options, &*meter)
         .map_err(|cause| StoreError::extract(&descriptor.digest, &files, cause))?;
     meter.finish(Outcome::Done);
-    Ok(TreeRecord::new(extracted))
+    Ok(TreeRecord::new(diff_id.clone(), extracted))
 }
 
 impl TreeRecord {
-    fn new(extracted: Extracted) -> Self {
+    fn new(diff_id: DiffId, extracted: Extracted) -> Self {
         let finished = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let owners = extracted.owners.iter();
         let skipped = extracted.skipped.into_iter();
         Self {
-            diff_id: extracted.diff_id,
+            diff_id,
             finished: finished.as_nanos(),
             entries: extracted.entries,
             bytes: extracted.bytes,

@@ -42,7 +42,7 @@ impl Finish {
 
 impl Placer<'_> {
     /// Gives directories their modes, times and access lists, deepest first.
-    pub(super) fn finish(&mut self) -> Result<(), ExtractError> {
+    pub(super) fn finish_directories(&mut self) -> Result<(), ExtractError> {
         while let Some((path, finish)) = self.directories.pop_last() {
             let handle = if path.is_empty() {
                 openat(self.root.handle(), c".", DIRECTORY, Mode::empty())

@@ -7,7 +7,6 @@ use std::io::{self, BufRead, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
-use lifecycle_image::DiffId;
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat, chownat, fchmod,
     fchown, futimens, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
@@ -55,10 +54,14 @@ enum Place {
 }
 
 impl<'a> Placer<'a> {
-    pub(super) fn new(into: BorrowedFd<'_>, options: &'a ExtractOptions<'a>) -> io::Result<Self> {
+    pub(super) fn new(into: BorrowedFd<'_>, options: &'a ExtractOptions<'a>) -> Result<Self, ExtractError> {
+        let root = Root::new(into).map_err(|cause| ExtractError::Io {
+            path: ".".into(),
+            cause,
+        })?;
         Ok(Self {
             options,
-            root: Root::new(into)?,
+            root,
             open: Vec::new(),
             directories: BTreeMap::new(),
             made: HashSet::new(),
@@ -113,17 +116,17 @@ impl<'a> Placer<'a> {
         Ok(())
     }
 
-    pub(super) fn into_extracted(self, diff_id: DiffId, tar_size: u64) -> Extracted {
-        Extracted {
-            diff_id,
-            tar_size,
+    /// Ends the tree when everything is in it.
+    pub(super) fn finish(mut self) -> Result<Extracted, ExtractError> {
+        self.finish_directories()?;
+        Ok(Extracted {
             entries: self.entries,
             bytes: self.bytes,
             owners: self.owners,
             implied: self.implied,
             skipped: self.skipped,
             devices: self.devices,
-        }
+        })
     }
 
     /// Where a name of the archive belongs. `..` is refused rather than resolved: no honest writer makes it,

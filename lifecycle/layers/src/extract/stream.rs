@@ -15,14 +15,14 @@ use crate::blocks::{Block, Pool};
 /// A block, or why there is none.
 pub(super) type Piece = Result<Arc<Block>, io::Error>;
 
-/// Decompresses `stored` into blocks, for the parser and for the hasher, until the end or until the parser
-/// wants no more.
+/// Decompresses `stored` into blocks, for the parser and for a hasher if there is one, until the end or until the
+/// parser wants no more.
 pub(super) fn decompress(
     stored: impl Read,
     compression: Option<Compression>,
     mut pool: Pool,
     to_parser: &Sender<Piece>,
-    to_hash: &Sender<Arc<Block>>,
+    to_hash: Option<&Sender<Arc<Block>>>,
     meter: &dyn Meter,
 ) {
     let mut plain = match decoder(Metered { stored, meter }, compression) {
@@ -37,7 +37,8 @@ pub(super) fn decompress(
             Err(error) => return drop(to_parser.send(Err(error))),
         };
         let block = pool.fill(bytes, length);
-        if to_hash.send(Arc::clone(&block)).is_err() || to_parser.send(Ok(block)).is_err() {
+        let is_hashed = to_hash.is_none_or(|to_hash| to_hash.send(Arc::clone(&block)).is_ok());
+        if !is_hashed || to_parser.send(Ok(block)).is_err() {
             return;
         }
     }

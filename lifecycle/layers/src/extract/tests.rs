@@ -1,4 +1,5 @@
 mod cached;
+mod through;
 mod whiteouts;
 
 use std::fs::{self, File};
@@ -112,8 +113,6 @@ fn a_tree_survives_pack_and_extract_in_every_compression() {
                 ..options()
             };
             let extracted = extract(stored.as_slice(), given, handle.as_fd(), &options, &NoProgress).unwrap();
-            assert_eq!(extracted.diff_id, packed.diff_id);
-            assert_eq!(extracted.tar_size, packed.tar_size);
             assert!(extracted.skipped.is_empty());
             if is_root() {
                 // Names, kinds, modes, owners, times, attributes, links and content: all of it is in the tar.
@@ -171,9 +170,12 @@ fn what_follows_the_archive_counts_for_the_diff_id() {
     let mut tar = tar_of(&layer().file("f", 0o644, *b"x"));
     tar.extend_from_slice(&[0; 10_240]);
     let to = tempfile::tempdir().unwrap();
-    let extracted = unpack(&tar, to.path(), &options()).unwrap();
-    assert_eq!(extracted.diff_id.0, lifecycle_image::Digest::of(&tar));
-    assert_eq!(extracted.tar_size, tar.len() as u64);
+    let whole = DiffId(lifecycle_image::Digest::of(&tar));
+    let options = ExtractOptions {
+        expected: Some(&whole),
+        ..options()
+    };
+    unpack(&tar, to.path(), &options).unwrap();
 }
 
 #[test]
