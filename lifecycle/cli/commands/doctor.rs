@@ -25,6 +25,8 @@ struct Report {
     rungs: Vec<Rung>,
     store: Store,
     mmdebstrap: Option<PathBuf>,
+    /// The program that fetches repositories. Without it a library does.
+    git: Option<PathBuf>,
     credentials: Vec<String>,
 }
 
@@ -77,6 +79,7 @@ fn examine(session: &Session) -> Result<Report, Failure> {
         rungs,
         store,
         mmdebstrap: program("mmdebstrap", &session.environment),
+        git: program("git", &session.environment),
         credentials: credentials(&session.environment),
     })
 }
@@ -168,6 +171,11 @@ fn text(report: &Report) -> String {
         |path| path.display().to_string(),
     );
     facts.row(["mmdebstrap", &mmdebstrap]);
+    let git = report.git.as_ref().map_or_else(
+        || "no program: repositories come by http, https and git; ssh takes one (`apt install git openssh-client`)".to_owned(),
+        |path| path.display().to_string(),
+    );
+    facts.row(["git", &git]);
     let credentials = if report.credentials.is_empty() {
         "none".to_owned()
     } else {

@@ -42,4 +42,4 @@ pub use settings::{
     HostTls, Identity, Mirrors, Pem, Proxies, Retry, Roots, Settings, Timeouts, Trust, TrustRule,
 };
 pub use transport::Pace;
-pub use web::{Received, Web, WebFile};
+pub use web::{Answered, Question, Received, Web, WebFile};

@@ -17,8 +17,8 @@ use reqwest::Response;
 use url::Url;
 
 use crate::bridge::blocking;
-use crate::transport::{Request, Scopes, Target, Transport, parse_date, shown};
-use crate::{Error, Registry, Secret};
+use crate::transport::{Pace, Request, Scopes, Target, Transport, parse_date, shown};
+use crate::{Error, Pem, Registry, Roots, Secret, Trust, TrustRule};
 
 /// One read of what is sent.
 const CHUNK: usize = 256 * 1024;
@@ -48,6 +48,26 @@ pub struct Received {
     pub size: u64,
     /// `Last-Modified` in seconds since 1970, if the answer had it.
     pub last_modified: Option<i64>,
+}
+
+/// What is asked in a protocol that is spoken through HTTP.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// Where, who we are there, and how long the answer may be.
+    pub to: WebFile<'a>,
+    /// Headers besides.
+    pub headers: HeaderMap,
+    /// What is posted; without it the question is a GET.
+    pub body: Option<Bytes>,
+}
+
+/// What is known of an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// Where it came from, after all redirects.
+    pub url: Url,
+    /// `Content-Type`, if it has one.
+    pub content_type: Option<String>,
 }
 
 impl Registry {
@@ -130,6 +150,72 @@ impl Web {
             transport.retrying(attempt).await.map(drop)
         };
         self.0.wait(send, attempt)
+    }
+
+    /// Asks, and puts the answer into `into`, from its beginning. What fails in passing is asked again.
+    ///
+    /// # Errors
+    /// When there is no answer, whole and within the limit.
+    pub fn ask(&self, question: &Question<'_>, into: &File) -> Result<Answered, TransferError> {
+        let attempt = || format!("cannot ask {}", shown(question.to.url));
+        let (url, authorization) =
+            Authorization::of(&question.to).map_err(|error| error.during(attempt()))?;
+        let transport = &self.0.inner.transport;
+        let method = if question.body.is_some() {
+            Method::POST
+        } else {
+            Method::GET
+        };
+        let request = Request {
+            headers: question.headers.clone(),
+            body: question.body.clone().unwrap_or_default(),
+            // The other side may have much to do before it says much.
+            patience: Some(transport.settings.timeouts.commit),
+            ..Request::new(method, Target::Url(url.clone()), Scopes::default(), &[200])
+        };
+        let secrets: Vec<&Secret> = authorization.iter().map(|own| &own.secret).collect();
+        let header = authorization.as_ref().map(|own| &own.header);
+        let ask = || async {
+            let mut response = transport.ask_foreign(&url, &request, header, &secrets).await?;
+            let content_type = response.headers().get(header::CONTENT_TYPE);
+            let answered = Answered {
+                url: response.url().clone(),
+                content_type: content_type.and_then(|kind| Some(kind.to_str().ok()?.to_owned())),
+            };
+            let mut into = into;
+            let emptied = into.set_len(0).and_then(|()| into.seek(SeekFrom::Start(0)));
+            emptied.map_err(unwritten)?;
+            let (mut size, mut pace) = (0, Pace::new(transport.settings.timeouts.commit));
+            while let Some(chunk) = transport.next_chunk(&mut response, &mut pace).await? {
+                size += chunk.len() as u64;
+                check_size(&url, size, question.to.limit)?;
+                into.write_all(&chunk).map_err(unwritten)?;
+            }
+            Ok(answered)
+        };
+        self.0.wait(transport.retrying(ask), attempt)
+    }
+
+    /// The same web, where certificates are of these authorities alone, or are not checked.
+    ///
+    /// # Errors
+    /// When the authorities cannot be used.
+    pub fn trusting(&self, authorities: Option<Pem>, verify: bool) -> Result<Self, TransferError> {
+        let mut settings = self.0.inner.transport.settings.clone();
+        if let Some(authorities) = authorities {
+            settings.roots = Roots {
+                store: vec![authorities],
+                extra: Vec::new(),
+            };
+        }
+        if !verify {
+            settings.trust = vec![TrustRule {
+                prefix: String::new(),
+                trust: Trust::SkipVerify,
+            }];
+        }
+        let registry = Registry::new(settings)?;
+        Ok(Self(registry.watched(Arc::clone(self.0.progress()))))
     }
 
     /// The HTTP client for an address, for libraries that bring a protocol of their own. It follows no redirects.
@@ -321,14 +407,18 @@ impl Download<'_> {
     }
 
     fn check(&self, size: u64) -> Result<(), Error> {
-        if size <= self.limit {
-            return Ok(());
-        }
-        Err(Error::Malformed {
-            url: shown(&self.url),
-            reason: format!("it is larger than {} bytes", self.limit),
-        })
+        check_size(&self.url, size, self.limit)
     }
+}
+
+fn check_size(url: &Url, size: u64, limit: u64) -> Result<(), Error> {
+    if size <= limit {
+        return Ok(());
+    }
+    Err(Error::Malformed {
+        url: shown(url),
+        reason: format!("it is larger than {limit} bytes"),
+    })
 }
 
 fn range(offset: u64) -> HeaderValue {

@@ -57,13 +57,17 @@ pub enum RemoteError {
         /// For how long.
         seconds: u64,
     },
-    /// Repositories need a program that is not here.
-    #[error("the program git is needed to fetch {repository}, but there is none")]
+    /// A repository needs a program that is not here.
+    #[error("cannot fetch {repository} without the program git: {reason}; install git, {instead}")]
     NoGit {
         /// The repository.
         repository: String,
+        /// What it is needed for.
+        reason: String,
+        /// What would do in its place.
+        instead: &'static str,
     },
-    /// The program git failed.
+    /// The program git failed, or the library in its place.
     #[error("cannot fetch {repository}: {said}")]
     Git {
         /// The repository.

@@ -5,17 +5,15 @@
 //! (CVE-2019-13139); submodules never from this machine (CVE-2022-39253); passwords in the environment and not among the
 //! arguments, given to their own host alone.
 
-use std::fs::FileTimes;
 use std::io;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, SystemTime};
 
 use fs_err as fs;
-use lifecycle_registry::Secret;
 
-use crate::repository::{Address, PROTOCOLS, check_reference};
+use crate::checkout::Order;
+use crate::repository::PROTOCOLS;
+use crate::wanted::{Offered, Wanted};
 use crate::{Checkout, Depth, GitAuthorization, RemoteError, Repository};
 
 /// What git must not take over from whoever calls this program.
@@ -35,13 +33,12 @@ const FOREIGN_VARIABLES: [&str; 10] = [
 const USERNAME: &str = "LIFECYCLE_GIT_USERNAME";
 const PASSWORD: &str = "LIFECYCLE_GIT_PASSWORD";
 const HEADER: &str = "LIFECYCLE_GIT_HEADER";
-/// The shortest beginning of a commit that is taken for one.
-const SHORTEST_COMMIT: usize = 4;
 
 /// How repositories are fetched. Everything else is git's own configuration.
 #[derive(Debug, Clone)]
 pub struct GitSettings {
-    /// The program.
+    /// The program. Where there is none of this name, a library does what can be done without: no ssh, no repositories of
+    /// this machine, no servers that only give files.
     pub program: PathBuf,
     /// Whether repositories of this machine may be named (`file://`, paths). Never for what comes from a Dockerfile.
     pub local: bool,
@@ -74,90 +71,73 @@ impl Default for GitSettings {
     }
 }
 
-/// One checkout.
+/// One checkout by the program.
 #[derive(Debug)]
 pub(crate) struct Git<'a> {
+    order: &'a Order<'a>,
     settings: &'a GitSettings,
     repository: &'a Repository,
-    address: Address,
+    /// The directory that becomes the repository.
+    here: &'a Path,
 }
 
-/// What is fetched.
-#[derive(Debug)]
-struct Wanted {
-    /// The name or commit on the other side.
-    remote: String,
-    /// The name it gets here, if it has one there.
-    local: Option<String>,
-    /// The algorithm of the repository's object names.
-    format: &'static str,
+impl GitSettings {
+    /// Whether the program is there.
+    ///
+    /// # Errors
+    /// When something of its name is there that cannot be started.
+    pub fn has_program(&self) -> Result<bool, RemoteError> {
+        let mut version = Command::new(&self.program);
+        version.arg("version").stdin(Stdio::null());
+        match version.output() {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(RemoteError::io("start", &self.program)(error)),
+        }
+    }
 }
 
 impl<'a> Git<'a> {
-    pub(crate) fn new(settings: &'a GitSettings, repository: &'a Repository) -> Result<Self, RemoteError> {
-        let address = Address::parse(&repository.url, settings.local)?;
-        let git = Self {
-            settings,
-            repository,
-            address,
-        };
-        if let Some(reference) = &repository.reference {
-            check_reference(reference)
-                .map_err(|reason| git.missing(format!("reference `{reference}`: {reason}")))?;
+    pub(crate) fn new(order: &'a Order<'a>, here: &'a Path) -> Self {
+        Self {
+            order,
+            settings: order.settings,
+            repository: order.repository,
+            here,
         }
-        Ok(git)
     }
 
-    pub(crate) fn check_out(&self, into: &Path) -> Result<Checkout, RemoteError> {
-        let place = tempfile::Builder::new()
-            .prefix(".checkout-")
-            .tempdir_in(into)
-            .map_err(RemoteError::io("create a directory in", into))?;
-        let here = place.path();
-        let commit = self.fetch(here)?;
-        self.run(here, &["checkout", "--quiet", "--force", "--detach", &commit])?;
+    pub(crate) fn check_out(&self) -> Result<Checkout, RemoteError> {
+        let commit = self.fetch()?;
+        self.run(&["checkout", "--quiet", "--force", "--detach", &commit])?;
         if self.repository.submodules {
-            self.update_submodules(here)?;
+            self.update_submodules()?;
         }
-        let time = self.run(here, &["show", "--no-patch", "--format=%ct", &commit, "--"])?;
+        let time = self.run(&["show", "--no-patch", "--format=%ct", &commit, "--"])?;
         let time: i64 = time.trim().parse().unwrap_or_default();
-        let keeps_git = self.repository.keep_git_directory && self.repository.subdirectory.is_none();
-        if keeps_git {
-            self.tidy(here)?;
+        if self.order.keeps_git() {
+            self.tidy()?;
         }
-        self.settle(here, time, keeps_git)?;
-        let wanted = self.subdirectory(here)?;
-        for entry in fs::read_dir(&wanted).map_err(RemoteError::io("read", &wanted))? {
-            let entry = entry.map_err(RemoteError::io("read", &wanted))?;
-            let target = into.join(entry.file_name());
-            fs::rename(entry.path(), &target).map_err(RemoteError::io("move", &target))?;
-        }
-        place.close().map_err(RemoteError::io("empty", into))?;
         Ok(Checkout { commit, time })
     }
 
     /// Fetches what is wanted into a new repository, and says which commit that is.
-    fn fetch(&self, here: &Path) -> Result<String, RemoteError> {
-        let found = self.find(here);
-        let format = found.as_ref().map_or("sha1", |wanted| wanted.format);
-        self.run(
-            here,
-            &[
-                "init",
-                "--quiet",
-                "--template=",
-                &format!("--object-format={format}"),
-                ".",
-            ],
-        )?;
-        self.run(here, &["remote", "add", "origin", &self.address.url])?;
+    fn fetch(&self) -> Result<String, RemoteError> {
+        let found = self.find();
+        let format = found.as_ref().map_or("sha1", Wanted::format);
+        self.run(&[
+            "init",
+            "--quiet",
+            "--template=",
+            &format!("--object-format={format}"),
+            ".",
+        ])?;
+        self.run(&["remote", "add", "origin", &self.order.address.url])?;
         let wanted = match found {
             Ok(wanted) => wanted,
             // What is not named there may be the beginning of a commit, which only the whole history knows.
-            Err(RemoteError::Missing { .. })
-                if self.repository.reference.as_deref().is_some_and(is_commit) =>
-            {
-                return self.fetch_everything(here);
+            Err(RemoteError::Missing { .. }) if self.order.may_be_commit() => {
+                return self.fetch_everything();
             }
             Err(error) => return Err(error),
         };
@@ -170,109 +150,73 @@ impl<'a> Git<'a> {
         if let Depth::Commits(depth) = self.repository.depth {
             let depth = format!("--depth={depth}");
             let shallow = [&fetch[..], &[depth.as_str()], &names].concat();
-            match self.run(here, &shallow) {
-                Ok(_) => return self.resolve(here, wanted.local.as_deref().unwrap_or("FETCH_HEAD")),
+            match self.run(&shallow) {
+                Ok(_) => return self.resolve(wanted.local.as_deref().unwrap_or("FETCH_HEAD")),
                 // Plain web servers have whole histories only, and some do not give a commit by its name.
                 Err(error) => tracing::debug!(%error, "fetching without a depth"),
             }
         }
-        match self.run(here, &[&fetch[..], &names].concat()) {
-            Ok(_) => self.resolve(here, wanted.local.as_deref().unwrap_or("FETCH_HEAD")),
-            Err(_) if wanted.local.is_none() => self.fetch_everything(here),
+        match self.run(&[&fetch[..], &names].concat()) {
+            Ok(_) => self.resolve(wanted.local.as_deref().unwrap_or("FETCH_HEAD")),
+            Err(_) if wanted.local.is_none() => self.fetch_everything(),
             Err(error) => Err(error),
         }
     }
 
-    /// Asks the other side what the reference stands for. A branch comes before a tag, as for `git checkout`.
-    fn find(&self, here: &Path) -> Result<Wanted, RemoteError> {
-        let reference = self.repository.reference.as_deref();
-        if let Some(commit) = reference.filter(|text| is_commit(text) && matches!(text.len(), 40 | 64)) {
-            return Ok(Wanted {
-                remote: commit.to_owned(),
-                local: None,
-                format: format_of(commit),
-            });
+    /// Asks the other side what the reference stands for.
+    fn find(&self) -> Result<Wanted, RemoteError> {
+        if let Some(commit) = self.order.commit() {
+            return Ok(commit);
         }
-        let pattern = reference.unwrap_or("HEAD");
-        let listed = self.run(
-            here,
-            &[
-                "ls-remote",
-                "--quiet",
-                "--symref",
-                "--",
-                &self.address.url,
-                pattern,
-            ],
-        )?;
-        let names: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
-        let full = |name: String| {
-            names
-                .iter()
-                .find(|(_, found)| *found == name)
-                .map(|(hash, _)| (name, *hash))
+        let url = self.order.address.url.as_str();
+        let pattern = self.repository.reference.as_deref().unwrap_or("HEAD");
+        let listed = self.run(&["ls-remote", "--quiet", "--symref", "--", url, pattern])?;
+        let lines: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
+        let target = |name: &str| {
+            let links = lines.iter().filter(|(_, link)| *link == name);
+            links
+                .filter_map(|(target, _)| target.strip_prefix("ref: "))
+                .next()
         };
-        let found = match reference {
-            Some(reference) => full(format!("refs/heads/{reference}"))
-                .or_else(|| full(format!("refs/tags/{reference}")))
-                .or_else(|| full(reference.to_owned())),
-            None => names
-                .iter()
-                .find(|(hash, name)| *name == "HEAD" && !hash.starts_with("ref: "))
-                .map(|(hash, _)| {
-                    let branch = names.iter().find_map(|(target, _)| target.strip_prefix("ref: "));
-                    (branch.unwrap_or("HEAD").to_owned(), *hash)
-                }),
-        };
-        let (name, hash) = found.ok_or_else(|| {
-            self.missing(match reference {
-                Some(reference) => format!("branch, tag or commit {reference}"),
-                None => "commit yet".to_owned(),
-            })
-        })?;
-        // The other side says how its branch is called, and could call it like an option.
-        check_reference(&name).map_err(|reason| self.missing(format!("usable branch {name:?}: {reason}")))?;
-        Ok(Wanted {
-            local: name.starts_with("refs/").then(|| name.clone()),
-            format: format_of(hash),
-            remote: name,
-        })
+        let objects = lines.iter().filter(|(object, _)| !object.starts_with("ref: "));
+        let offered = objects.map(|(object, name)| Offered {
+            name: (*name).to_owned(),
+            object: (*object).to_owned(),
+            target: target(name).map(str::to_owned),
+        });
+        self.order.choose(&offered.collect::<Vec<_>>())
     }
 
     /// Fetches the whole history, to find a commit by the beginning of its name.
-    fn fetch_everything(&self, here: &Path) -> Result<String, RemoteError> {
+    fn fetch_everything(&self) -> Result<String, RemoteError> {
         let rules = ["+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*"];
         let fetch = ["fetch", "--quiet", "--no-tags", "--", "origin"];
-        self.run(here, &[&fetch[..], &rules].concat())?;
+        self.run(&[&fetch[..], &rules].concat())?;
         let reference = self.repository.reference.as_deref().unwrap_or("HEAD");
-        self.resolve(here, reference)
-            .map_err(|_| self.missing(format!("branch, tag or commit {reference}")))
+        self.resolve(reference).map_err(|_| self.order.unknown())
     }
 
-    fn resolve(&self, here: &Path, name: &str) -> Result<String, RemoteError> {
+    fn resolve(&self, name: &str) -> Result<String, RemoteError> {
         let name = format!("{name}^{{commit}}");
-        let commit = self.run(
-            here,
-            &["rev-parse", "--quiet", "--verify", "--end-of-options", &name],
-        )?;
+        let commit = self.run(&["rev-parse", "--quiet", "--verify", "--end-of-options", &name])?;
         Ok(commit.trim().to_owned())
     }
 
-    fn update_submodules(&self, here: &Path) -> Result<(), RemoteError> {
-        if !here.join(".gitmodules").exists() {
+    fn update_submodules(&self) -> Result<(), RemoteError> {
+        if !self.here.join(".gitmodules").exists() {
             return Ok(());
         }
         let update = ["submodule", "--quiet", "update", "--init", "--recursive"];
         let shallow = [&update[..], &["--depth=1"]].concat();
-        if matches!(self.repository.depth, Depth::Commits(_)) && self.run(here, &shallow).is_ok() {
+        if matches!(self.repository.depth, Depth::Commits(_)) && self.run(&shallow).is_ok() {
             return Ok(());
         }
-        self.run(here, &update).map(drop)
+        self.run(&update).map(drop)
     }
 
     /// Takes out of a `.git` that stays what differs from one checkout to the next.
-    fn tidy(&self, here: &Path) -> Result<(), RemoteError> {
-        let own = here.join(".git");
+    fn tidy(&self) -> Result<(), RemoteError> {
+        let own = self.here.join(".git");
         for name in ["FETCH_HEAD", "ORIG_HEAD", "index", "logs", "hooks"] {
             let path = own.join(name);
             let removed = match fs::symlink_metadata(&path) {
@@ -283,95 +227,7 @@ impl<'a> Git<'a> {
             removed.map_err(RemoteError::io("remove", &path))?;
         }
         // An index that knows no times of files.
-        self.run(here, &["read-tree", "HEAD"]).map(drop)
-    }
-
-    /// Gives every file its mode and time, and removes `.git` wherever a submodule has one.
-    fn settle(&self, here: &Path, time: i64, keeps_git: bool) -> Result<(), RemoteError> {
-        let seconds = Duration::from_secs(time.unsigned_abs());
-        let times = FileTimes::new().set_modified(SystemTime::UNIX_EPOCH + seconds);
-        let mut directories = vec![here.to_owned()];
-        let mut next = 0;
-        while let Some(directory) = directories.get(next).cloned() {
-            next += 1;
-            for entry in fs::read_dir(&directory).map_err(RemoteError::io("read", &directory))? {
-                let path = entry.map_err(RemoteError::io("read", &directory))?.path();
-                let metadata = fs::symlink_metadata(&path).map_err(RemoteError::io("read", &path))?;
-                if path.file_name().is_some_and(|name| name == ".git") {
-                    if keeps_git {
-                        continue;
-                    }
-                    let removed = if metadata.is_dir() {
-                        fs::remove_dir_all(&path)
-                    } else {
-                        fs::remove_file(&path)
-                    };
-                    removed.map_err(RemoteError::io("remove", &path))?;
-                } else if metadata.is_dir() {
-                    directories.push(path);
-                } else if metadata.is_file() {
-                    let mode = if metadata.permissions().mode() & 0o100 == 0 {
-                        0o644
-                    } else {
-                        0o755
-                    };
-                    fs::set_permissions(&path, PermissionsExt::from_mode(mode))
-                        .map_err(RemoteError::io("set the mode of", &path))?;
-                    if self.repository.commit_time {
-                        set_times(&path, times)?;
-                    }
-                } else if self.repository.commit_time {
-                    set_link_time(&path, time)?;
-                }
-            }
-        }
-        for directory in directories.iter().rev() {
-            if directory != here {
-                fs::set_permissions(directory, PermissionsExt::from_mode(0o755))
-                    .map_err(RemoteError::io("set the mode of", directory))?;
-            }
-            if self.repository.commit_time {
-                set_times(directory, times)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The directory that is wanted. It is one of the repository itself: no link leads there (CVE-2026-33748).
-    fn subdirectory(&self, here: &Path) -> Result<PathBuf, RemoteError> {
-        let mut directory = here.to_owned();
-        let Some(wanted) = &self.repository.subdirectory else {
-            return Ok(directory);
-        };
-        let missing = || self.missing(format!("directory {wanted}"));
-        for component in Path::new(wanted).components() {
-            match component {
-                Component::RootDir | Component::CurDir => continue,
-                Component::Normal(name) => directory.push(name),
-                _ => return Err(missing()),
-            }
-            if !fs::symlink_metadata(&directory).is_ok_and(|metadata| metadata.is_dir()) {
-                return Err(missing());
-            }
-        }
-        Ok(directory)
-    }
-
-    fn missing(&self, what: String) -> RemoteError {
-        RemoteError::Missing {
-            repository: self.address.shown.clone(),
-            what,
-        }
-    }
-
-    /// Who we are: what the address says, then the repository, then the settings.
-    fn authorization(&self) -> Option<(&str, &GitAuthorization)> {
-        let own = self.address.authorization.as_ref();
-        let own = own.or(self.repository.authorization.as_ref());
-        Some((
-            self.address.origin.as_deref()?,
-            own.or(self.settings.authorization.as_ref())?,
-        ))
+        self.run(&["read-tree", "HEAD"]).map(drop)
     }
 
     /// The configuration that holds whatever else is configured.
@@ -407,7 +263,11 @@ impl<'a> Git<'a> {
         if !self.settings.verify {
             configuration.push("http.sslVerify=false".to_owned());
         }
-        if let Some((origin, GitAuthorization::Basic { .. })) = self.authorization() {
+        // Git sends a header wherever a redirect leads; a password is asked for anew.
+        if let Some((_, GitAuthorization::Header(_))) = self.order.authorization() {
+            configuration.push("http.followRedirects=false".to_owned());
+        }
+        if let Some((origin, GitAuthorization::Basic { .. })) = self.order.authorization() {
             // An empty one first: ours is the one that counts, and nobody stores it.
             configuration.push(format!("credential.{origin}.helper="));
             let answer = format!(
@@ -418,8 +278,8 @@ impl<'a> Git<'a> {
         configuration
     }
 
-    /// Runs git in a directory and gives what it prints.
-    fn run(&self, here: &Path, arguments: &[&str]) -> Result<String, RemoteError> {
+    /// Runs git and gives what it prints.
+    fn run(&self, arguments: &[&str]) -> Result<String, RemoteError> {
         let mut command = Command::new(&self.settings.program);
         for setting in self.configuration() {
             command.arg("-c").arg(setting);
@@ -427,7 +287,7 @@ impl<'a> Git<'a> {
         for name in FOREIGN_VARIABLES {
             command.env_remove(name);
         }
-        match self.authorization() {
+        match self.order.authorization() {
             Some((_, GitAuthorization::Basic { username, password })) => {
                 command.env(USERNAME, username).env(PASSWORD, password.reveal());
             }
@@ -452,84 +312,17 @@ impl<'a> Git<'a> {
         }
         command
             .args(arguments)
-            .current_dir(here)
+            .current_dir(self.here)
             .env("GIT_TERMINAL_PROMPT", "0")
             // Whatever repository this program was started in is none of git's business.
-            .env("GIT_CEILING_DIRECTORIES", here.parent().unwrap_or(here))
+            .env("GIT_CEILING_DIRECTORIES", self.here.parent().unwrap_or(self.here))
             .stdin(Stdio::null());
-        let output = command.output().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => RemoteError::NoGit {
-                repository: self.address.shown.clone(),
-            },
-            _ => RemoteError::Io {
-                what: "start",
-                path: self.settings.program.clone(),
-                cause: error,
-            },
-        })?;
+        let output = command
+            .output()
+            .map_err(RemoteError::io("start", &self.settings.program))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        Err(RemoteError::Git {
-            repository: self.address.shown.clone(),
-            said: self.without_secrets(&String::from_utf8_lossy(&output.stderr)),
-        })
+        Err(self.order.failed(&String::from_utf8_lossy(&output.stderr)))
     }
-
-    /// What git said, in one line and without a password.
-    fn without_secrets(&self, said: &str) -> String {
-        let mut said = said.replace(&self.address.url, &self.address.shown);
-        if let Some((_, authorization)) = self.authorization() {
-            said = match authorization {
-                GitAuthorization::Basic { password, .. } => password.scrub(said),
-                GitAuthorization::Header(header) => {
-                    let token = header.reveal().rsplit(' ').next().map(Secret::new);
-                    token.map_or(header.scrub(said.clone()), |token| token.scrub(said))
-                }
-            };
-        }
-        let lines: Vec<String> = said
-            .lines()
-            .map(|line| {
-                line.trim()
-                    .chars()
-                    .filter(|c| !c.is_control())
-                    .collect::<String>()
-            })
-            .filter(|line| !line.is_empty())
-            .collect();
-        if lines.is_empty() {
-            "git gave no reason".to_owned()
-        } else {
-            lines.join("; ")
-        }
-    }
-}
-
-fn is_commit(text: &str) -> bool {
-    (SHORTEST_COMMIT..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-}
-
-fn format_of(hash: &str) -> &'static str {
-    if hash.len() == 64 { "sha256" } else { "sha1" }
-}
-
-fn set_times(path: &Path, times: FileTimes) -> Result<(), RemoteError> {
-    std::fs::File::open(path)
-        .and_then(|file| file.set_times(times))
-        .map_err(RemoteError::io("set the time of", path))
-}
-
-fn set_link_time(path: &Path, seconds: i64) -> Result<(), RemoteError> {
-    use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
-    let time = Timespec {
-        tv_sec: seconds,
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)
-        .map_err(|cause| RemoteError::io("set the time of", path)(cause.into()))
 }

@@ -5,17 +5,21 @@
 //!
 //! [`Remote::download`] brings one [`File`] into a file of ours, within a limit, and checks it against a digest if there is
 //! one; [`Remote::upload`] is the way back. [`Remote::get`] and [`Remote::put`] do so with an [`Object`] of a store.
-//! [`Remote::check_out`] brings the files of a [`Repository`] into a directory: by the program git, because people's
-//! credentials, proxies and keys live in its configuration, but with everything switched off by which a repository or an
-//! address could make git start a program or read this machine's files.
+//! [`Remote::check_out`] brings the files of a [`Repository`] into a directory: by the program git where there is one, because
+//! people's credentials, proxies and keys live in its configuration, but with everything switched off by which a repository
+//! or an address could make git start a program or read this machine's files; else, as in a container that has nothing but
+//! us, by the library `gix` over the same web that files come through. The trees are equal.
 //!
 //! Nothing here shows a password: not in errors, not in logs, not in arguments of programs.
 
+mod checkout;
 mod error;
 mod git;
+mod library;
 mod object;
 mod remote;
 mod repository;
+mod wanted;
 
 pub use error::RemoteError;
 pub use git::GitSettings;

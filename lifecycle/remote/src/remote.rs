@@ -8,7 +8,7 @@ use lifecycle_image::Digest;
 use lifecycle_registry::{Secret, Web, WebFile};
 use url::Url;
 
-use crate::git::Git;
+use crate::checkout::Order;
 use crate::{GitSettings, Object, RemoteError, Repository, StoreSettings};
 
 /// Brings what lies elsewhere.
@@ -154,7 +154,7 @@ impl Remote {
     /// # Errors
     /// When git cannot, or the repository lacks what is asked for.
     pub fn check_out(&self, repository: &Repository, into: &Path) -> Result<Checkout, RemoteError> {
-        Git::new(&self.git, repository)?.check_out(into)
+        Order::new(&self.git, repository)?.carry_out(&self.web, into)
     }
 }
 

@@ -174,6 +174,30 @@ impl Address {
     }
 }
 
+impl Address {
+    /// What an address in a repository of this one stands for: `./` and `../` begin at this one, as git has it.
+    pub(crate) fn resolve(&self, text: &str) -> String {
+        let (mut base, mut rest) = (self.url.trim_end_matches('/'), text);
+        let mut is_relative = false;
+        loop {
+            if let Some(below) = rest.strip_prefix("./") {
+                rest = below;
+            } else if let Some(beside) = rest.strip_prefix("../") {
+                rest = beside;
+                base = base.rfind(['/', ':']).map_or("", |end| &base[..end]);
+            } else {
+                break;
+            }
+            is_relative = true;
+        }
+        if is_relative {
+            format!("{base}/{rest}")
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
 fn decode(text: &str) -> String {
     let pairs = format!("x={}", text.replace('+', "%2B"));
     url::form_urlencoded::parse(pairs.as_bytes())
@@ -262,6 +286,21 @@ mod tests {
         }
         let address = Address::parse("ssh://git@h/r", false).unwrap();
         assert_eq!((address.url.as_str(), address.origin), ("ssh://git@h/r", None));
+    }
+
+    #[test]
+    fn addresses_of_submodules_begin_at_the_repository() {
+        let address = Address::parse("https://u:p@h/a/r.git/", false).unwrap();
+        for (text, resolved) in [
+            ("../s.git", "https://h/a/s.git"),
+            ("../../s", "https://h/s"),
+            ("./s", "https://h/a/r.git/s"),
+            ("./../s", "https://h/a/s"),
+            ("https://other/s", "https://other/s"),
+            ("/local", "/local"),
+        ] {
+            assert_eq!(address.resolve(text), resolved, "{text}");
+        }
     }
 
     #[test]

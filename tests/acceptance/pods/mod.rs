@@ -2,6 +2,7 @@
 
 mod client;
 mod control_plane;
+mod deploy;
 mod doctor;
 mod interruption;
 mod jobs;

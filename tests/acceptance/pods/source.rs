@@ -93,6 +93,40 @@ fn an_object_is_fetched_by_the_pod_and_its_keys_are_for_that_step_alone() {
     );
 }
 
+/// The pod's root is the executor image: no git, no shell.
+#[test]
+fn a_repository_is_fetched_by_a_pod_that_has_the_executor_alone() {
+    if !kubelet::is_possible() {
+        return;
+    }
+    let site = Site::new();
+    let server = FileServer::start();
+    let git = |script: &str| {
+        let script = format!(
+            "export GIT_CONFIG_GLOBAL=/dev/null; git() {{ command git -c user.name=a -c user.email=a@b \"$@\"; }}; {script}"
+        );
+        let directory = site.machine.text("");
+        Invocation::new("sh", &["-euc", &format!("cd {directory}; {script}")]).succeeds()
+    };
+    git("git init -q -b main part; cd part; echo part >part.txt; git add .; git commit -qm 1; git clone -q --bare . ../part.git");
+    server.keep_repository("/part.git", &site.machine.path("part.git"));
+    let made = git(&format!(
+        "git init -q -b main whole; cd whole; mkdir app; echo first >app/page.txt; echo '**/.git' >app/.dockerignore
+         printf 'FROM scratch\\nCOPY . /\\n' >app/Dockerfile; git submodule --quiet add {} app/part; git add .; git commit -qm 1
+         git rev-parse HEAD; echo second >>app/page.txt; git commit -qam 2
+         git clone -q --bare . ../whole.git; git checkout -q HEAD~1",
+        server.url("/part.git")
+    ));
+    server.keep_repository("/whole.git", &site.machine.path("whole.git"));
+    let address = format!("{}#{}:app", server.url("/whole.git"), made.stdout().trim());
+    let printed = site
+        .build(Path::new(&address), &["--dockerfile", "--dry-run", "--output=json"])
+        .succeeds();
+    let local = site.machine.path("whole/app");
+    let job = site.job_of(&printed, &local);
+    assert_eq!(job.digest("pod", Some(RANDOM_USER)), site.local_digest(&local));
+}
+
 #[test]
 fn a_profile_that_a_pod_cannot_read_is_refused_with_what_it_can() {
     let site = Site::new();

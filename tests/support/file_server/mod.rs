@@ -2,6 +2,7 @@
 //!
 //! It gives files, or parts of them, takes files, and knows the requests by which object stores take large ones in parts.
 
+mod repositories;
 mod signatures;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::wire::{Answer, Connection, Request, Server};
+use repositories::Repository;
 use signatures::Asked;
 
 pub use signatures::Signer;
@@ -29,6 +31,8 @@ struct State {
     seen: Vec<Seen>,
     /// The `Authorization` that everybody needs.
     authorization: Option<String>,
+    /// Repositories that git itself answers for, by the path of each.
+    repositories: Vec<(String, Repository)>,
     /// Who has to sign requests for paths that begin so.
     signers: Vec<(String, Signer)>,
     /// What was wrong with requests that were not signed right.
@@ -103,6 +107,22 @@ impl FileServer {
                 self.keep(&name, std::fs::read(entry.path()).unwrap(), &[]);
             }
         }
+    }
+
+    /// Lets git answer for a bare repository at this path, as hosts of repositories do.
+    pub fn keep_repository(&self, path: &str, repository: &Path) {
+        let mut state = self.state.lock().unwrap();
+        state
+            .repositories
+            .push((path.to_owned(), Repository::new(repository)));
+    }
+
+    /// The same, by a host that knows only the first version of the protocol and gives nothing but branches and tags.
+    pub fn keep_old_repository(&self, path: &str, repository: &Path) {
+        let mut state = self.state.lock().unwrap();
+        state
+            .repositories
+            .push((path.to_owned(), Repository::old(repository)));
     }
 
     /// A file that is kept.
@@ -210,6 +230,14 @@ impl State {
             return Answer::new(403).body("<Error><Code>SignatureDoesNotMatch</Code></Error>");
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let mut repositories = self.repositories.iter();
+        let below = |(prefix, _): &&(String, Repository)| {
+            path.strip_prefix(prefix.as_str())
+                .is_some_and(|rest| rest.starts_with('/'))
+        };
+        if let Some((prefix, repository)) = repositories.find(below) {
+            return repository.answer(request, &body, &path[prefix.len()..]);
+        }
         // Some clients escape the slashes of a name.
         let path = &path.replace("%2F", "/");
         let query: BTreeMap<&str, &str> = query

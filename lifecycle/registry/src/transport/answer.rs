@@ -110,7 +110,7 @@ impl Transport {
                 method: Method::GET.to_string(),
                 url: shown(response.url()),
                 waiting_for: pace.lack(),
-                after: self.settings.timeouts.idle,
+                after: pace.patience(),
             }),
         }
     }

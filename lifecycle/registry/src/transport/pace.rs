@@ -35,12 +35,23 @@ impl Pace {
         let begun = Instant::now();
         let left = self.patience.saturating_sub(self.waited);
         let next = tokio::time::timeout(left, next).await.ok()?;
-        self.waited += begun.elapsed();
-        self.came += measure(&next);
+        self.note(begun.elapsed(), measure(&next));
+        Some(next)
+    }
+
+    /// Takes note of bytes that came, and how long they were waited for; false when that is too slow.
+    pub fn note(&mut self, waited: Duration, came: usize) -> bool {
+        self.waited += waited;
+        self.came += came;
         if self.came >= LEAST {
             *self = Self::new(self.patience);
         }
-        Some(next)
+        self.waited < self.patience
+    }
+
+    /// For how long.
+    pub(crate) fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// What did not happen.

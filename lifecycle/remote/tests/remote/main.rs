@@ -17,6 +17,8 @@ mod proxy;
 mod tls_front;
 
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod objects;
 #[cfg(test)]
 mod proxies;
@@ -71,4 +73,10 @@ fn remote_with(git: GitSettings, timeouts: Timeouts) -> Remote {
         git,
         StoreSettings::default(),
     )
+}
+
+/// An error with all that caused it.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

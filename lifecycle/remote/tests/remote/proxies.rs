@@ -7,6 +7,8 @@ use lifecycle_remote::{File, GitSettings, Object, Remote, Repository, StoreSetti
 
 use crate::file_server::{FileServer, Signer};
 use crate::proxy::Proxy;
+use crate::repositories::{Bench, WAYS, Way};
+use crate::sentence;
 use crate::tls_front::TlsFront;
 
 /// What comes of a way there and back.
@@ -36,11 +38,11 @@ fn remote(proxies: Proxies, authority: Option<&TlsFront>, endpoint: &str) -> Rem
         .to_vec(),
         profile: None,
     };
-    let git = GitSettings {
-        authorities: authority.map(TlsFront::authority),
-        ..GitSettings::default()
-    };
-    Remote::new(Registry::new(settings).unwrap().web(), git, stores)
+    Remote::new(
+        Registry::new(settings).unwrap().web(),
+        GitSettings::default(),
+        stores,
+    )
 }
 
 fn stocked() -> FileServer {
@@ -72,11 +74,6 @@ fn there_and_back(remote: &Remote, base: &str) -> Result<[String; 2], lifecycle_
     remote.get(&object, 100, &mut into)?;
     into.read_to_string(&mut came[1]).unwrap();
     Ok(came)
-}
-
-fn sentence(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 #[test]
@@ -175,37 +172,54 @@ fn without_a_proxy_a_private_authority_is_trusted_when_it_is_named() {
     assert_eq!(server.seen().len(), seen, "nothing was said to a stranger");
 }
 
-/// git itself is told of the authority, and believes no other one.
+/// Both are told of the authority, and believe no other one; unless nobody is to be checked.
 #[test]
 fn a_repository_behind_a_private_authority_is_checked_out() {
-    let bench = tempfile::tempdir().unwrap();
-    let script = "git init -q -b main r; cd r; echo one >file; git add .
-        git -c user.name=a -c user.email=a@b commit -qm 1; git clone -q --bare . ../r.git; cd ../r.git; git update-server-info";
-    let mut shell = std::process::Command::new("sh");
-    assert!(
-        shell
-            .args(["-euc", script])
-            .current_dir(bench.path())
-            .status()
-            .unwrap()
-            .success()
-    );
-    let server = FileServer::start();
-    server.keep_directory("/r.git", &bench.path().join("r.git"));
-    let front = TlsFront::before(server.address());
+    let bench = Bench::new();
+    let front = TlsFront::before(bench.server.address());
     let repository = Repository::new(format!("https://{}/r.git", front.address()));
-    let into = |name: &str| {
-        let into = bench.path().join(name);
-        std::fs::create_dir(&into).unwrap();
-        into
+    let other = TlsFront::before(bench.server.address());
+    for way in WAYS {
+        let settings = |authority: &TlsFront, verify| GitSettings {
+            authorities: Some(authority.authority()),
+            verify,
+            ..way.settings()
+        };
+        for (into, settings) in [
+            ("known", settings(&front, true)),
+            ("unchecked", settings(&other, false)),
+        ] {
+            let into = format!("{into}-{way:?}");
+            bench.check_out_with(settings, &repository, &into).unwrap();
+            assert_eq!(bench.lines(&into), 3);
+        }
+        let stranger =
+            bench.check_out_with(settings(&other, true), &repository, &format!("stranger-{way:?}"));
+        let text = sentence(&stranger.unwrap_err());
+        assert!(text.contains("certificate"), "{text}");
+    }
+}
+
+/// The program has its own proxies; the library takes those that files come through.
+#[test]
+fn the_library_reaches_repositories_through_a_proxy() {
+    let bench = Bench::new();
+    let proxy = Proxy::start(&[("git.test:80", bench.server.address())], Some(PASSWORD));
+    let proxies = Proxies {
+        http: Some(Secret::new(proxy.url("me:hunter22@"))),
+        https: None,
+        no_proxy: String::new(),
     };
-    let known = into("known");
-    remote(Proxies::default(), Some(&front), "")
-        .check_out(&repository, &known)
+    let remote = remote(proxies, None, "").with_git(Way::Library.settings());
+    let into = bench.path("into");
+    std::fs::create_dir(&into).unwrap();
+    remote
+        .check_out(&Repository::new("http://git.test/r.git"), &into)
         .unwrap();
-    assert_eq!(std::fs::read_to_string(known.join("file")).unwrap(), "one\n");
-    let other = TlsFront::before(server.address());
-    let stranger = remote(Proxies::default(), Some(&other), "");
-    let error = stranger.check_out(&repository, &into("stranger")).unwrap_err();
-    assert!(error.to_string().contains("certificate"), "{error}");
+    assert_eq!(bench.lines("into"), 3);
+    let asked = proxy.take();
+    assert!(
+        !asked.is_empty() && asked.iter().all(|line| line.contains("http://git.test/r.git/")),
+        "{asked:?}"
+    );
 }
