@@ -26,11 +26,13 @@ mod token;
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use reqwest::dns::{Name, Resolve as _};
 use reqwest::{Client, Response};
 use tokio::sync::OnceCell;
 use url::Url;
@@ -239,6 +241,19 @@ impl Transport {
     /// The client for an address that belongs to no registry.
     pub(crate) fn foreign_client(&self, url: &Url) -> Result<&Client, Error> {
         self.client_for(url, &self.host(&Place::foreign(url)))
+    }
+
+    /// The addresses that a name stands for.
+    pub(crate) async fn resolve(&self, host: &str) -> Result<Vec<IpAddr>, Error> {
+        let literal = host.trim_matches(['[', ']']);
+        if let Ok(address) = literal.parse() {
+            return Ok(vec![address]);
+        }
+        let unknown = |cause: String| Error::Settings(format!("{host} stands for no address: {cause}"));
+        let name = host.parse::<Name>().map_err(|error| unknown(error.to_string()))?;
+        let found = self.clients.resolver().resolve(name).await;
+        let found = found.map_err(|error| unknown(error.to_string()))?;
+        Ok(found.map(|address| address.ip()).collect())
     }
 
     /// Follows where a request leads, as long as it can be sent again.

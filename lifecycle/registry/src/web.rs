@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
+use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -216,6 +217,15 @@ impl Web {
         }
         let registry = Registry::new(settings)?;
         Ok(Self(registry.watched(Arc::clone(self.0.progress()))))
+    }
+
+    /// The addresses of a host, for protocols beside HTTP.
+    ///
+    /// # Errors
+    /// When its name stands for none.
+    pub fn addresses(&self, host: &str) -> Result<Vec<IpAddr>, TransferError> {
+        let resolve = self.0.inner.transport.resolve(host);
+        self.0.wait(resolve, || format!("cannot find {host}"))
     }
 
     /// The HTTP client for an address, for libraries that bring a protocol of their own. It follows no redirects.

@@ -177,6 +177,36 @@ fn the_web_and_git_give_contexts_1_5() {
         .does_not_say("s3cr3t");
 }
 
+/// The executor image has no program git: what a context and ADD name is fetched all the same, with the same credentials.
+#[test]
+fn without_the_program_repositories_come_by_the_library_1_5() {
+    let (machine, server) = (Machine::new(), FileServer::start());
+    repository(&machine, "r.git");
+    server.keep_repository("/r.git", &machine.path("r.git"));
+    // `u:s3cr3t`
+    server.require("Basic dTpzM2NyM3Q=");
+    let text = format!(
+        "FROM scratch\nCOPY . /context/\nADD {}#v1:dir /added/\n",
+        server.url("/r.git")
+    );
+    let dockerfile = machine.files("d", &[("Dockerfile", &text)]).join("Dockerfile");
+    let context = format!("git://{}/r.git#refs/heads/main", server.address());
+    let build = |path: &str, more: &[&str]| {
+        let arguments = [&["-c", &context, "-f", dockerfile.to_str().unwrap()], more].concat();
+        to_layout(&machine, &arguments)
+            .env("PATH", path)
+            .env("GIT_PULL_METHOD", "http")
+            .env("GIT_USERNAME", "u")
+            .env("GIT_PASSWORD", "s3cr3t")
+            .env("HEADER", "Basic dTpzM2NyM3Q=")
+    };
+    let secret = "--secret=id=GIT_AUTH_HEADER,env=HEADER";
+    build("/nowhere", &[secret]).succeeds().does_not_say("s3cr3t");
+    let all = content(&machine);
+    assert!(contains(&all, "code") && !contains(&all, "s3cr3t"));
+    build("/nowhere", &[]).fails(1).says("401");
+}
+
 /// CVE-2019-13139 and its like: neither an address nor a reference becomes an option of git, or starts a program.
 #[test]
 fn git_takes_no_option_from_a_context_5_2() {

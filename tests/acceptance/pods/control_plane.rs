@@ -11,6 +11,7 @@ use super::client::submit_logs_digest;
 use super::{EXECUTOR, Site, imposed};
 use crate::support::control_plane::{ControlPlane, NAMESPACE};
 use crate::support::kubelet::{self, Ended};
+use crate::support::peers::find;
 use crate::support::{Finished, Invocation};
 
 /// The control plane's only node.
@@ -289,6 +290,7 @@ fn a_real_api_server_takes_what_people_copy_and_its_refusals_are_told_with_their
             path.display()
         );
     }
+    take_tasks(&plane, validate);
     let site = Site::new();
     let source = site.small_source();
     let expect = |finished: Finished, texts: &[&str]| {
@@ -323,4 +325,44 @@ fn a_real_api_server_takes_what_people_copy_and_its_refusals_are_told_with_their
         .filter(|word| word.starts_with("source-"))
         .collect();
     assert_eq!(left, BTreeSet::new());
+}
+
+/// The API server takes the Tasks for Tekton by Tekton's own definition, and none with a field that is not in that.
+fn take_tasks(plane: &ControlPlane, validate: &str) {
+    let Some(definition) = find("tekton-task.yaml") else {
+        println!("skipped: tekton-task.yaml not found");
+        return;
+    };
+    plane
+        .kubectl(&["create", "-f", definition.to_str().unwrap()])
+        .succeeds();
+    let tasks = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/tekton"));
+    let apply = |path: &Path| {
+        let words = [
+            "apply",
+            "--dry-run=server",
+            validate,
+            "-f",
+            path.to_str().unwrap(),
+        ];
+        plane.kubectl(&words).run()
+    };
+    for task in fs::read_dir(tasks).unwrap() {
+        let path = task.unwrap().path();
+        plane.wait_for("the definition of Tasks", || apply(&path).status().success());
+        let directory = tempfile::tempdir().unwrap();
+        let wrong = directory.path().join("wrong.yaml");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(
+            &wrong,
+            text.replace("  - name: source\n", "  - name: source\n    optonal: true\n"),
+        )
+        .unwrap();
+        let refused = apply(&wrong);
+        assert!(
+            !refused.status().success() && refused.text().contains("optonal"),
+            "{}",
+            refused.text()
+        );
+    }
 }

@@ -1,12 +1,13 @@
 //! The files that people copy from `deploy/`: their command lines, and what the tools that they are for say of them.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::Machine;
 use crate::support::peers::{find, peer};
+use crate::support::{Invocation, Machine};
 
 fn deploy(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(path)
@@ -51,8 +52,17 @@ fn commands(path: &str) -> Vec<Vec<String>> {
     ];
     fn lists(value: &Value, into: &mut Vec<Vec<String>>) {
         match value {
-            Value::Array(values) if values.first().is_some_and(|first| OURS.iter().any(|own| first == own)) => {
-                into.push(values.iter().map(|word| word.as_str().unwrap().to_owned()).collect());
+            Value::Array(values)
+                if values
+                    .first()
+                    .is_some_and(|first| OURS.iter().any(|own| first == own)) =>
+            {
+                into.push(
+                    values
+                        .iter()
+                        .map(|word| word.as_str().unwrap().to_owned())
+                        .collect(),
+                );
             }
             Value::Array(values) => values.iter().for_each(|value| lists(value, into)),
             Value::Object(values) => values.values().for_each(|value| lists(value, into)),
@@ -75,6 +85,9 @@ fn commands(path: &str) -> Vec<Vec<String>> {
 #[test]
 fn every_option_that_people_copy_is_one_of_ours() {
     let machine = Machine::new();
+    for tool in ["lifecycle", "executor", "creator"] {
+        symlink(env!("CARGO_BIN_EXE_lifecycle"), machine.path(tool)).unwrap();
+    }
     for path in [
         "tekton/buildpacks.yaml",
         "tekton/dockerfile.yaml",
@@ -93,18 +106,27 @@ fn every_option_that_people_copy_is_one_of_ours() {
             let (program, words) = command.split_first().unwrap();
             let tool = Path::new(program).file_name().unwrap().to_str().unwrap();
             // Help is what is asked for after everything else was understood; what is wrong before it is an error.
-            let (mut words, mut tail): (Vec<&str>, Vec<&str>) = (words.iter().map(String::as_str).collect(), Vec::new());
-            if tool == "creator" {
-                let first = words.iter().position(|word| !word.starts_with('-')).unwrap();
-                tail = words.split_off(first);
-            }
-            let all = [&words[..], &["--help"], &tail[..]].concat();
-            let all = if tool == "lifecycle" { all } else { [&[tool], &all[..]].concat() };
-            let finished = machine.lifecycle(&all).run();
-            let wrong = machine.lifecycle(&[&all[..all.len() - tail.len() - 1], &["--no-such", "--help"], &tail[..]].concat());
-            assert!(wrong.run().text().contains("no-such"), "{path}: {command:?}");
+            let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+            let first = words.iter().position(|word| !word.starts_with('-'));
+            let tail = if tool == "creator" {
+                words.split_off(first.unwrap())
+            } else {
+                Vec::new()
+            };
+            let run = |more: &[&str]| {
+                let program = machine.path(tool);
+                let invocation = Invocation::new(program, &[&words[..], more, &tail[..]].concat());
+                invocation.env("CNB_PLATFORM_API", "0.12").run()
+            };
+            let finished = run(&["--help"]);
+            let wrong = run(&["--no-such", "--help"]);
+            assert!(wrong.text().contains("no-such"), "{path}: {command:?}");
             for fault in ["error:", "not defined", "unknown", "invalid value"] {
-                assert!(!finished.text().contains(fault), "{path}: {command:?}\n{}", finished.text());
+                assert!(
+                    !finished.text().contains(fault),
+                    "{path}: {command:?}\n{}",
+                    finished.text()
+                );
             }
         }
     }
@@ -121,11 +143,19 @@ fn published_schemas_take_what_people_copy() {
     };
     check(&["--builtin-schema", "vendor.github-workflows"], "ci/github.yml");
     check(
-        &["--builtin-schema", "vendor.gitlab-ci", "--data-transform", "gitlab-ci"],
+        &[
+            "--builtin-schema",
+            "vendor.gitlab-ci",
+            "--data-transform",
+            "gitlab-ci",
+        ],
         "ci/gitlab-ci.yml",
     );
     match find("skaffold-v4beta13.json") {
-        Some(schema) => check(&["--schemafile", schema.to_str().unwrap()], "skaffold/skaffold.yaml"),
+        Some(schema) => check(
+            &["--schemafile", schema.to_str().unwrap()],
+            "skaffold/skaffold.yaml",
+        ),
         None => println!("skipped: skaffold-v4beta13.json not found"),
     }
 }

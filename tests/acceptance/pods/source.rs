@@ -108,7 +108,9 @@ fn a_repository_is_fetched_by_a_pod_that_has_the_executor_alone() {
         let directory = site.machine.text("");
         Invocation::new("sh", &["-euc", &format!("cd {directory}; {script}")]).succeeds()
     };
-    git("git init -q -b main part; cd part; echo part >part.txt; git add .; git commit -qm 1; git clone -q --bare . ../part.git");
+    git(
+        "git init -q -b main part; cd part; echo part >part.txt; git add .; git commit -qm 1; git clone -q --bare . ../part.git",
+    );
     server.keep_repository("/part.git", &site.machine.path("part.git"));
     let made = git(&format!(
         "git init -q -b main whole; cd whole; mkdir app; echo first >app/page.txt; echo '**/.git' >app/.dockerignore
@@ -120,7 +122,10 @@ fn a_repository_is_fetched_by_a_pod_that_has_the_executor_alone() {
     server.keep_repository("/whole.git", &site.machine.path("whole.git"));
     let address = format!("{}#{}:app", server.url("/whole.git"), made.stdout().trim());
     let printed = site
-        .build(Path::new(&address), &["--dockerfile", "--dry-run", "--output=json"])
+        .build(
+            Path::new(&address),
+            &["--dockerfile", "--dry-run", "--output=json"],
+        )
         .succeeds();
     let local = site.machine.path("whole/app");
     let job = site.job_of(&printed, &local);

@@ -293,7 +293,11 @@ fn pipelines_for_github_and_gitlab_are_what_they_say() {
                 let pipeline: Pipeline = serde_json::from_value(document.clone()).unwrap();
                 for (name, job) in pipeline.jobs {
                     assert!(!PIPELINE_KEYWORDS.contains(&name.as_str()), "{name} is a keyword");
-                    assert!(PIPELINE_STAGES.contains(&job.stage.as_str()), "{name}: {}", job.stage);
+                    assert!(
+                        PIPELINE_STAGES.contains(&job.stage.as_str()),
+                        "{name}: {}",
+                        job.stage
+                    );
                 }
             }
             other => panic!("nobody knows what {other} has to be"),

@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::net::{TcpStream, ToSocketAddrs as _};
+use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ const BEGINNING: &str = "info/refs?service=git-upload-pack";
 const ANNOUNCEMENT: &[u8] = b"# service=git-upload-pack";
 /// The version that is asked for; whoever does not know it answers in an older one.
 const VERSION: &str = "version=2";
+/// A server has much to do before it sends much: 64 KiB may take so many times the patience for silence.
+const PATIENCES: u32 = 10;
 /// The port of `git://`.
 const PORT: u16 = 9418;
 
@@ -85,7 +87,7 @@ impl Conversation {
         conversation.base = base.ok_or_else(|| {
             fault(format!(
                 "it redirects to {}, which is no repository",
-                shown(address)
+                crate::repository::shown(address)
             ))
         })?;
         conversation
@@ -238,9 +240,10 @@ pub(super) struct Line {
 
 impl Line {
     /// Connects; who is silent for longer than `patience` is given up.
-    pub(super) fn connect(host: &str, port: Option<u16>, patience: Duration) -> io::Result<Self> {
+    pub(super) fn connect(addresses: &[IpAddr], port: Option<u16>, patience: Duration) -> io::Result<Self> {
         let mut last = io::ErrorKind::NotFound.into();
-        for address in (host, port.unwrap_or(PORT)).to_socket_addrs()? {
+        for address in addresses {
+            let address = SocketAddr::new(*address, port.unwrap_or(PORT));
             match TcpStream::connect_timeout(&address, patience) {
                 Ok(stream) => {
                     stream.set_read_timeout(Some(patience))?;
@@ -260,9 +263,6 @@ impl Line {
     }
 }
 
-/// A server has much to do before it sends much; so many times the patience for silence have to do for 64 KiB.
-const PATIENCES: u32 = 10;
-
 impl Read for Line {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let begun = Instant::now();
@@ -272,8 +272,4 @@ impl Read for Line {
         }
         Err(io::Error::new(io::ErrorKind::TimedOut, "too little came"))
     }
-}
-
-fn shown(address: &str) -> String {
-    crate::repository::shown(address)
 }

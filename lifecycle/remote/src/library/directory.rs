@@ -1,6 +1,5 @@
 //! The directory `.git`: what git would have written, without anything that differs from one checkout to the next.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
@@ -52,16 +51,15 @@ impl Directory {
             "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n".to_owned();
         if !self.path.starts_with(here) {
             let tree = relative(here, &self.path);
-            let _ = writeln!(config, "\tworktree = {}", quoted(&tree));
+            config.push_str(&format!("\tworktree = {}\n", quoted(&tree)));
             let own = relative(&self.path, here);
             let link = here.join(".git");
             fs::write(&link, format!("gitdir: {own}\n")).map_err(RemoteError::io("write", &link))?;
         }
         let url = quoted(&order.address.url);
-        let _ = write!(
-            config,
+        config.push_str(&format!(
             "[remote \"origin\"]\n\turl = {url}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
-        );
+        ));
         self.put("config", &config)
     }
 

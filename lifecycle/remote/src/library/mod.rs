@@ -10,8 +10,9 @@ mod directory;
 mod submodules;
 mod tree;
 
+use std::io::{Read, Write};
 use std::num::NonZeroU32;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fs_err as fs;
@@ -51,7 +52,7 @@ struct Fetched {
 
 /// A server that has said what it can do.
 struct Server {
-    connection: Connection<Box<dyn std::io::Read>, Box<dyn std::io::Write>>,
+    connection: Connection<Box<dyn Read>, Box<dyn Write>>,
     handshake: gix::protocol::Handshake,
     /// Where HTTP's errors are.
     hand: Option<Hand>,
@@ -60,7 +61,7 @@ struct Server {
 impl<'a> Library<'a> {
     pub(crate) fn new(order: &'a Order<'a>, web: &Web) -> Result<Self, RemoteError> {
         let settings = order.settings;
-        let read = |path: &std::path::PathBuf| {
+        let read = |path: &PathBuf| {
             let text = fs::read(path).map_err(RemoteError::io("read", path))?;
             let origin = path.display().to_string();
             Ok::<_, RemoteError>(Pem { origin, text })
@@ -177,12 +178,16 @@ impl<'a> Library<'a> {
 
     fn object(&self, name: &str) -> Result<ObjectId, RemoteError> {
         if name.len() == 64 {
-            return Err(self.needs_program(
-                "its objects are named by SHA-256",
-                "for the library that takes its place knows SHA-1 alone",
-            ));
+            return Err(self.names_too_long());
         }
         ObjectId::from_hex(name.as_bytes()).map_err(|error| self.failed(error))
+    }
+
+    fn names_too_long(&self) -> RemoteError {
+        self.needs_program(
+            "its objects are named by SHA-256",
+            "for the library that takes its place knows SHA-1 alone",
+        )
     }
 
     /// Begins to speak to the server.
@@ -200,7 +205,7 @@ impl<'a> Library<'a> {
         let format = handshake.capabilities.capability("object-format");
         let format = format.and_then(|format| format.value().map(ToString::to_string));
         if format.is_some_and(|format| format != "sha1") {
-            self.object(&"0".repeat(64))?;
+            return Err(self.names_too_long());
         }
         Ok(Server {
             connection,
@@ -212,13 +217,7 @@ impl<'a> Library<'a> {
     fn connect(
         &self,
         scratch: &Path,
-    ) -> Result<
-        (
-            Connection<Box<dyn std::io::Read>, Box<dyn std::io::Write>>,
-            Option<Hand>,
-        ),
-        RemoteError,
-    > {
+    ) -> Result<(Connection<Box<dyn Read>, Box<dyn Write>>, Option<Hand>), RemoteError> {
         let url = self.order.address.url.as_str();
         match url.split_once("://").map(|(scheme, _)| scheme) {
             Some("http" | "https") => {
@@ -242,7 +241,7 @@ impl<'a> Library<'a> {
                 let url = Url::parse(url).map_err(|error| fault(error.to_string()))?;
                 let host = url.host_str().ok_or_else(|| fault("it has no host".to_owned()))?;
                 let patience = Duration::from_secs(self.order.settings.patience.into());
-                let line = Line::connect(host.trim_matches(['[', ']']), url.port(), patience);
+                let line = Line::connect(&self.web.addresses(host)?, url.port(), patience);
                 let parts = line.and_then(|line| Ok((line.writer()?, line)));
                 let (writer, line) = parts.map_err(|error| self.failed(error))?;
                 let connection = Connection::new(
