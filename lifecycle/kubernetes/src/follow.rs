@@ -9,6 +9,8 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event as Notice, Pod};
 use kube::api::{ListParams, ObjectList, WatchEvent, WatchParams};
 use tokio::sync::{mpsc, watch};
+use tokio::time::error::Elapsed;
+use tokio::time::timeout;
 
 use crate::cluster::{Cluster, Server, is_passing};
 use crate::error::ClusterError;
@@ -137,7 +139,7 @@ impl Build {
         examine(&self.job, &pods, notices)
     }
 
-    fn hear(&mut self, change: Option<Change>, tell: &mut (dyn FnMut(Event) + Send)) -> Heard {
+    fn hear(&mut self, change: Option<Change>) -> Heard {
         match change {
             Some(Change::Job(event)) => match *event {
                 WatchEvent::Added(job) | WatchEvent::Modified(job) => self.job = job,
@@ -151,10 +153,7 @@ impl Build {
                 }
                 WatchEvent::Bookmark(_) => {}
                 WatchEvent::Deleted(pod) => {
-                    let gone = pod.metadata.name.unwrap_or_default();
-                    if self.pods.remove(&gone).is_some() {
-                        tell(Event::Note(format!("the pod {gone} is gone")));
-                    }
+                    self.pods.remove(&pod.metadata.name.unwrap_or_default());
                 }
                 // Too old (410): lists tell where to go on.
                 WatchEvent::Error(_) => return Heard::Anew,
@@ -188,7 +187,9 @@ impl Server {
             let mut changes = self.watch(&build).await;
             let mut heard = Instant::now();
             loop {
-                pump.follow(self, &build.pods);
+                for gone in pump.follow(self, &build.pods) {
+                    tell(Event::Note(format!("the pod {gone} is gone")));
+                }
                 let state = build.state(&notices);
                 if let State::Finished(mut outcome) = state {
                     // The watch of Jobs may be ahead of that of pods, which know how it ended.
@@ -216,7 +217,7 @@ impl Server {
                 tokio::select! {
                     biased;
                     Some(line) = said.recv() => tell_line(line, tell),
-                    change = changes.next() => match build.hear(change, tell) {
+                    change = changes.next() => match build.hear(change) {
                         Heard::News => {
                             heard = Instant::now();
                             pause = self.patience.pause;
@@ -294,14 +295,18 @@ impl Server {
     async fn watch(&self, build: &Build) -> SelectAll<BoxStream<'static, Change>> {
         fn changes<K: 'static + Send>(
             watch: Result<
-                impl futures_util::Stream<Item = Result<WatchEvent<K>, kube::Error>> + Send + 'static,
-                kube::Error,
+                Result<
+                    impl futures_util::Stream<Item = Result<WatchEvent<K>, kube::Error>> + Send + 'static,
+                    kube::Error,
+                >,
+                Elapsed,
             >,
             wrap: fn(Box<WatchEvent<K>>) -> Change,
         ) -> BoxStream<'static, Change> {
             match watch {
-                Err(error) => futures_util::stream::iter([Change::Broken(Some(error))]).boxed(),
-                Ok(events) => events
+                Err(_) => futures_util::stream::iter([Change::Broken(None)]).boxed(),
+                Ok(Err(error)) => futures_util::stream::iter([Change::Broken(Some(error))]).boxed(),
+                Ok(Ok(events)) => events
                     .map(move |event| match event {
                         Ok(event) => wrap(Box::new(event)),
                         Err(error) => Change::Broken(Some(error)),
@@ -314,8 +319,11 @@ impl Server {
         let jobs = WatchParams::default().fields(&format!("metadata.name={id}"));
         let pods = WatchParams::default().labels(&format!("{}={id}", names::ID));
         let [job_version, pod_version] = &build.versions;
-        let jobs = self.all::<Job>().watch(&jobs, job_version).await;
-        let pods = self.all::<Pod>().watch(&pods, pod_version).await;
+        // A server answers at once, also when nothing happens.
+        let silence = self.patience.silence;
+        let (all_jobs, all_pods) = (self.all::<Job>(), self.all::<Pod>());
+        let jobs = timeout(silence, all_jobs.watch(&jobs, job_version)).await;
+        let pods = timeout(silence, all_pods.watch(&pods, pod_version)).await;
         let mut all = SelectAll::new();
         all.push(changes(jobs, Change::Job));
         all.push(changes(pods, Change::Pod));
@@ -342,7 +350,7 @@ impl Server {
     /// Ends a build whose user waits for that.
     async fn end(&self, id: &str) -> Result<(), ClusterError> {
         const SHORT: Duration = Duration::from_secs(15);
-        let ended = tokio::time::timeout(SHORT, self.delete(id)).await;
+        let ended = timeout(SHORT, self.delete(id)).await;
         ended.unwrap_or_else(|_| {
             Err(ClusterError::Unreachable(format!(
                 "the build {id} still runs; `lifecycle jobs delete {id}` ends it"
@@ -396,7 +404,7 @@ async fn drain(said: &mut mpsc::Receiver<Line>, tell: &mut (dyn FnMut(Event) + S
     let until = Instant::now() + REST;
     loop {
         let left = until.saturating_duration_since(Instant::now());
-        match tokio::time::timeout(left, said.recv()).await {
+        match timeout(left, said.recv()).await {
             Ok(Some(line)) => tell_line(line, tell),
             Ok(None) => return,
             Err(_) => return tell(Event::Note("the rest of the log does not come".to_owned())),

@@ -43,9 +43,16 @@ impl Pump {
         }
     }
 
-    /// Tells the readers how their pods are now, and begins to read new ones.
-    pub(crate) fn follow(&mut self, server: &Arc<Server>, pods: &BTreeMap<String, Pod>) {
+    /// Tells the readers how their pods are now, and begins to read new ones. Gives the names of those that are gone: a
+    /// watch tells of them, or a list does not know them any more.
+    pub(crate) fn follow(&mut self, server: &Arc<Server>, pods: &BTreeMap<String, Pod>) -> Vec<String> {
         // A pod that is gone says no more.
+        let gone: Vec<String> = self
+            .pods
+            .keys()
+            .filter(|name| !pods.contains_key(*name))
+            .cloned()
+            .collect();
         self.pods.retain(|name, _| pods.contains_key(name));
         let mut new: Vec<&Pod> = Vec::new();
         for (name, pod) in pods {
@@ -56,7 +63,7 @@ impl Pump {
         }
         new.sort_by_key(|pod| pod.metadata.creation_timestamp.clone());
         for pod in new {
-            let Some(lines) = self.lines.clone() else { return };
+            let Some(lines) = self.lines.clone() else { break };
             let name = pod.metadata.name.clone().unwrap_or_default();
             let (sender, changes) = watch::channel(pod.clone());
             self.pods.insert(name.clone(), sender);
@@ -76,6 +83,7 @@ impl Pump {
                 reader.read().await;
             }));
         }
+        gone
     }
 
     /// No further pods come. The channel ends with the last line.

@@ -8,6 +8,9 @@ use serde_json::json;
 use crate::fake_cluster::{Fault, World};
 use crate::samples::{Following, ID, Site, Story, submission};
 
+/// Shorter than what stalls here.
+const SILENCE: Duration = Duration::from_millis(500);
+
 /// The last step ends, and the Job with it.
 fn succeed(world: &mut World, pod: &str) {
     for step in ["source", "build"] {
@@ -63,12 +66,12 @@ fn follow_through(site: &Site, following: Following, expected: &[String]) -> Sto
 
 #[test]
 fn no_line_is_lost_or_doubled_when_log_streams_are_cut_jc_20() {
-    let site = Site::new();
+    let site = Site::with_silence(SILENCE);
     for bytes in [1, 40, 41, 400, 0, 777] {
         site.server.fault("GET", "container=build", Fault::Cut(bytes));
     }
     site.server.fault("GET", "container=build", Fault::Drop);
-    let stall = Fault::Stall(Duration::from_millis(800));
+    let stall = Fault::Stall(Duration::from_hours(1));
     site.server.fault("GET", "container=build", stall);
     for status in [429, 500, 503] {
         let fault = Fault::Answer(status, "X", "not now".to_owned());
@@ -119,12 +122,12 @@ fn a_watch_that_is_cut_stalls_or_is_too_old_misses_nothing() {
     for fault in [
         Fault::Cut(10),
         Fault::Drop,
-        Fault::Stall(Duration::from_millis(900)),
+        Fault::Stall(Duration::from_hours(1)),
         Fault::Answer(410, "Expired", "too old resource version".to_owned()),
         Fault::Answer(429, "TooManyRequests", "slow down".to_owned()),
         Fault::Answer(500, "InternalError", "etcd".to_owned()),
     ] {
-        let site = Site::new();
+        let site = Site::with_silence(SILENCE);
         for of in ["/jobs?&watch=true", "/pods?&watch=true"] {
             site.server.fault("GET", of, fault.clone());
         }

@@ -42,17 +42,25 @@ pub(crate) fn submission() -> Submission {
     }
 }
 
-/// A server, and a client with little patience.
+/// A server, and clients that do not wait for what never heals.
 pub(crate) struct Site {
     pub(crate) server: FakeCluster,
     directory: tempfile::TempDir,
+    silence: Duration,
 }
 
 impl Site {
     pub(crate) fn new() -> Self {
+        Self::with_silence(Duration::from_mins(1))
+    }
+
+    /// A site whose clients look after a connection on which nothing has come for so long: on a busy machine that may be one
+    /// on which something would have come.
+    pub(crate) fn with_silence(silence: Duration) -> Self {
         Self {
             server: FakeCluster::start(),
             directory: tempfile::tempdir().unwrap(),
+            silence,
         }
     }
 
@@ -71,9 +79,9 @@ impl Site {
             context: None,
             namespace: namespace.map(str::to_owned),
             patience: Patience {
-                outage: Duration::from_secs(10),
+                outage: Duration::from_mins(1),
                 refusal: Duration::from_millis(300),
-                silence: Duration::from_millis(500),
+                silence: self.silence,
                 pause: Duration::from_millis(20),
             },
         })
@@ -123,7 +131,7 @@ pub(crate) struct Story {
 impl Following {
     /// Waits until something was told.
     pub(crate) fn wait_for(&self, wanted: impl Fn(&Event) -> bool) {
-        for _ in 0..3000 {
+        for _ in 0..30_000 {
             if self.seen.lock().unwrap().iter().any(&wanted) {
                 return;
             }

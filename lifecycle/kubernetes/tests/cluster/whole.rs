@@ -137,7 +137,7 @@ fn a_source_goes_into_the_waiting_pod_whole() {
     site.server
         .fault("GET", "/exec", crate::fake_cluster::Fault::Cut(bytes.len()));
     client
-        .send_source(ID, "/lifecycle", &mut source, Duration::from_secs(30))
+        .send_source(ID, "/lifecycle", &mut source, Duration::from_mins(5))
         .unwrap();
     let world = site.server.world();
     assert_eq!(world.uploads().len(), 1);
