@@ -2,10 +2,19 @@
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use super::*;
 use crate::testing::{APP_IMAGE, World, world_with_layers};
 use crate::{CacheOptions, Cancellation, CreateError, CreateReport, Reporter, Restored};
+
+/// An inode with its time of birth, where the file system tells: numbers of inodes are given out again.
+type FileId = (u64, Option<SystemTime>);
+
+fn file_at(path: &Path) -> FileId {
+    let found = fs::metadata(path).unwrap();
+    (found.ino(), found.created().ok())
+}
 
 /// A world whose layers belong to whoever runs the tests.
 struct Kept {
@@ -49,8 +58,8 @@ impl Kept {
             .tree(&label.buildpacks[0].layers[layer].sha.parse().unwrap())
     }
 
-    fn inode(&self, layer: &str) -> u64 {
-        fs::metadata(self.tree(layer).join("made")).unwrap().ino()
+    fn file(&self, layer: &str) -> FileId {
+        file_at(&self.tree(layer).join("made"))
     }
 
     /// Makes the tars useless, so that what comes back was not in them.
@@ -69,9 +78,9 @@ fn cached_layers_are_moved_out_and_back_and_not_read() {
     // The app holds what its buildpack found, so that two builds are the same only from the second on.
     kept.build().unwrap();
     kept.build().unwrap();
-    let (digest, inodes) = (
+    let (digest, files) = (
         kept.digest(),
-        ["bc", "bcl", "c", "cl"].map(|layer| kept.inode(layer)),
+        ["bc", "bcl", "c", "cl"].map(|layer| kept.file(layer)),
     );
     assert!(!kept.world.path("layers/acme_a/bcl").exists() && kept.world.path("layers/acme_a/b").exists());
     kept.spoil_tars();
@@ -85,7 +94,7 @@ fn cached_layers_are_moved_out_and_back_and_not_read() {
             .all(|layer| found.contains(layer)),
         "{found}"
     );
-    assert_eq!(["bc", "bcl", "c", "cl"].map(|layer| kept.inode(layer)), inodes);
+    assert_eq!(["bc", "bcl", "c", "cl"].map(|layer| kept.file(layer)), files);
     assert_eq!(kept.digest(), digest);
     assert!(kept.world.recorder.has("info: Reusing layer 'acme/a:bcl'"));
     assert!(kept.world.recorder.has("info: Reusing cache layer 'acme/a:c'"));
@@ -101,7 +110,7 @@ fn what_comes_back_moved_is_what_comes_back_unpacked() {
     let looks = [true, false].map(|moved| {
         let mut kept = Kept::new();
         kept.build().unwrap();
-        let inode = kept.inode("c");
+        let before = kept.file("c");
         if !moved {
             // What was not flushed is not believed after the machine was started anew.
             kept.unpacked.boot = "another".to_owned();
@@ -109,10 +118,8 @@ fn what_comes_back_moved_is_what_comes_back_unpacked() {
         // The next buildpack run fails, so that the layers stay where they are.
         kept.world.script("buildpacks/acme_a/1/bin/build", "exit 1");
         kept.build().unwrap_err();
-        let now = fs::metadata(kept.world.path("layers/acme_a/c/made"))
-            .unwrap()
-            .ino();
-        assert_eq!(now == inode, moved);
+        let now = file_at(&kept.world.path("layers/acme_a/c/made"));
+        assert_eq!(now == before, moved);
         look(&kept)
     });
     assert_eq!(looks[0], looks[1]);
