@@ -7,7 +7,7 @@ use lifecycle_image::{
     TransferErrorKind,
 };
 
-use super::samples::{blob_path, files, image_of, linux, pack, read, reference, write};
+use super::samples::{alone, blob_path, files, image_of, linux, pack, read, reference, write};
 use crate::{Expected, Record, Sharing, Store, StoreError};
 
 #[test]
@@ -111,6 +111,7 @@ fn records_are_found_while_their_blobs_are_there() {
 
 #[test]
 fn caches_are_shared_locked_or_private() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(directory.path()).unwrap();
     let one = store.cache("pip", Sharing::Shared).unwrap();

@@ -3,11 +3,12 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::samples::make_old;
+use super::samples::{alone, make_old};
 use crate::Store;
 
 #[test]
 fn the_next_process_removes_what_dead_ones_left_and_nothing_of_the_living() {
+    let _alone = alone();
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("s");
     let abandoned = {
