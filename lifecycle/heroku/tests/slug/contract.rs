@@ -127,7 +127,7 @@ fn build_before(console: &dyn Console, f: &Fixture, buildpack: &str) -> Result<(
     };
     // Whoever holds lines back keeps the script waiting until this is over.
     let options = BuildOptions {
-        limit: Some(Duration::from_mins(1)),
+        limit: Some(Duration::from_mins(10)),
         ..f.options(&[buildpack])
     };
     build(options, surroundings).map(drop)
