@@ -378,8 +378,8 @@ fn a_registry_that_takes_nothing_more_is_given_up_but_a_slow_maker_is_not() {
     let (settings, _) = settings();
     let registry = Registry::new(Settings {
         timeouts: Timeouts {
-            idle: Duration::from_secs(2),
-            commit: Duration::from_secs(3),
+            idle: Duration::from_secs(5),
+            commit: Duration::from_secs(6),
             ..Timeouts::default()
         },
         retry: Retry {
@@ -395,14 +395,14 @@ fn a_registry_that_takes_nothing_more_is_given_up_but_a_slow_maker_is_not() {
     let mut upload = registry.begin(std::slice::from_ref(&name)).unwrap();
     upload.layer(Arc::clone(&made));
     making.write(b"begin");
-    thread::sleep(Duration::from_secs(4));
+    thread::sleep(Duration::from_secs(7));
     making.write(b"end");
     making.finish();
     upload.finish(&image_of(&[made])).unwrap();
     fake.rule("PUT", "uploads", 1000, Action::Delay(Duration::from_hours(1)));
     let error = push(&registry, &image(&[b"x"]), &[&format!("{}/a:u", fake.address())]).unwrap_err();
     assert_eq!(error.kind, TransferErrorKind::Unavailable);
-    assert!(chain(&error).contains("no answer for 3 s"), "{}", chain(&error));
+    assert!(chain(&error).contains("no answer for 6 s"), "{}", chain(&error));
 }
 
 #[test]

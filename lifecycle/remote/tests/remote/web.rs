@@ -235,7 +235,8 @@ fn who_drips_is_left_kaniko_5_2() {
         server.once("GET /f", Action::Drip(Duration::from_millis(20)));
     }
     let timeouts = Timeouts {
-        idle: Duration::from_millis(300),
+        // Long enough for a first byte on a busy machine.
+        idle: Duration::from_secs(2),
         ..Timeouts::default()
     };
     let mut into = tempfile::tempfile().unwrap();
