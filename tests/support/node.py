@@ -33,6 +33,8 @@ class Node(http.server.BaseHTTPRequestHandler):
         while True:
             is_over = query.get("follow") != "true" or os.path.exists(log + ".ended")
             lines = open(log + ".log").readlines() if os.path.exists(log + ".log") else []
+            # The last one may still be written.
+            lines = [line for line in lines if line.endswith("\n")]
             for line in lines[sent:]:
                 moment, text = line.split(" ", 1)
                 if moment[:19] >= since:
