@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::support::executable::copy_program;
 use crate::support::images::{RUN, buildpack};
 use crate::support::{Finished, Machine, Registry, peers};
 
@@ -499,7 +500,7 @@ fn project_toml_chooses_files_buildpacks_and_variables() {
 fn a_build_goes_on_when_its_program_is_replaced() {
     let machine = Machine::with_builder();
     let program = machine.path("lifecycle");
-    fs::copy(env!("CARGO_BIN_EXE_lifecycle"), &program).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_lifecycle"), &program);
     let build = machine.build(&machine.app(), &["--tag", "build/replaced"]);
     let running = build.program(&program).start();
     let other = machine.path("other");

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::real::{Server, app, machine};
 use crate::slugs::content;
+use crate::support::executable::copy_program;
 use crate::support::file_server::{Action, FileServer, Signer};
 use crate::support::{BuilderRoot, Machine};
 
@@ -128,11 +129,10 @@ fn a_failing_compile_leaves_the_cache_of_the_last_good_build_cs_06() {
 /// A builder's root with what a container of herokuish has, and the program under the names of old.
 fn container(machine: &Machine) -> BuilderRoot {
     let root = BuilderRoot::unpack(machine);
-    fs::copy(
+    copy_program(
         env!("CARGO_BIN_EXE_lifecycle"),
         root.at("/cnb/lifecycle/lifecycle"),
-    )
-    .unwrap();
+    );
     root.prepare(
         "for name in herokuish slugbuilder slugrunner; do ln -s /cnb/lifecycle/lifecycle /bin/$name; done
          mkdir -p /app /tmp/buildpacks/01_http/bin /tmp/app/.hidden /tmp/env

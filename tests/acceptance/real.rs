@@ -2,12 +2,12 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::images::buildpack;
-use crate::support::{Machine, Running};
+use crate::support::{Machine, Port, Running};
 
 /// The store of these tests lies below target and stays, because its stack takes minutes to make. One that was made of
 /// another definition of the stack is not used.
@@ -38,7 +38,7 @@ pub(super) fn app(name: &str) -> PathBuf {
 /// An image that runs, with the port that it listens on.
 pub(super) struct Server {
     process: Running,
-    port: u16,
+    port: Port,
 }
 
 impl Server {
@@ -51,12 +51,8 @@ impl Server {
 
     /// Starts the program with words that name the port.
     pub(super) fn with_port(machine: &Machine, words: impl FnOnce(String) -> Vec<String>) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        let words = words(port.to_string());
+        let port = Port::reserve();
+        let words = words(port.number().to_string());
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let process = machine.lifecycle(&words).start();
         Self { process, port }
@@ -79,7 +75,7 @@ impl Server {
     }
 
     fn try_page(&self, path: &str) -> Option<String> {
-        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port.number())).ok()?;
         write!(connection, "GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").ok()?;
         let mut answer = Vec::new();
         connection.read_to_end(&mut answer).ok()?;

@@ -1,11 +1,10 @@
 //! Registries that want a password, that speak TLS, that are not there, and that lie.
 
 use std::fs;
-use std::net::TcpListener;
 
 use crate::support::fake_registry::{Action, FakeRegistry};
 use crate::support::images::{self, RUN};
-use crate::support::{Access, Machine, PASSWORD, Registry};
+use crate::support::{Access, Machine, PASSWORD, Port, Registry};
 
 #[test]
 fn a_password_opens_and_a_wrong_one_is_told() {
@@ -136,20 +135,11 @@ fn a_push_from_the_store_mounts_what_its_registry_has() {
 #[test]
 fn a_registry_that_is_not_there_is_named() {
     let machine = Machine::with_builder();
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let name = format!("127.0.0.1:{port}/app");
-    machine
-        .lifecycle(&["push", RUN, &name])
-        .fails(1)
-        .says(&format!("127.0.0.1:{port}"));
-    machine
-        .lifecycle(&["pull", &name])
-        .fails(1)
-        .says(&format!("127.0.0.1:{port}"));
+    let port = Port::reserve();
+    let host = format!("127.0.0.1:{}", port.number());
+    let name = format!("{host}/app");
+    machine.lifecycle(&["push", RUN, &name]).fails(1).says(&host);
+    machine.lifecycle(&["pull", &name]).fails(1).says(&host);
     machine
         .lifecycle(&["pull", "registry.invalid/app"])
         .fails(1)

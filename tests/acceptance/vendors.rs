@@ -1,14 +1,13 @@
 //! Builders as others make them are accepted by `lifecycle build --builder`: what their labels, files and users look like
 //! differs (platforms.md 1.8, 1.10, cnb.md 4.2).
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use lifecycle_image::layout::Layout;
 use lifecycle_image::{Image, Platform, Sink, Source, mutate};
 
 use crate::support::Machine;
+use crate::support::executable::write_program;
 use crate::support::images::{self, BUILDER, RUN, buildpack};
 
 const METADATA: &str = "io.buildpacks.builder.metadata";
@@ -241,23 +240,12 @@ fn a_builder_with_extensions_extends_both_images_ext_01_ext_03() {
         .succeeds()
         .says("Extensions 1")
         .says("fx-ext@1.0.0");
-    machine.files(
-        "looks",
-        &[
-            (
-                "buildpack.toml",
-                "api = \"0.10\"\n[buildpack]\nid = \"looks\"\nversion = \"1\"\n",
-            ),
-            ("bin/detect", "#!/bin/sh\n"),
-            (
-                "bin/build",
-                "#!/bin/sh\necho \"looks: version $(cat /opt/fx-version), user $(id -u)\"\n",
-            ),
-        ],
-    );
-    for program in ["detect", "build"] {
+    let about = "api = \"0.10\"\n[buildpack]\nid = \"looks\"\nversion = \"1\"\n";
+    machine.files("looks", &[("buildpack.toml", about)]);
+    let says = "echo \"looks: version $(cat /opt/fx-version), user $(id -u)\"";
+    for (program, script) in [("detect", ""), ("build", says)] {
         let path = machine.path(&format!("looks/bin/{program}"));
-        fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+        write_program(&path, &format!("#!/bin/sh\n{script}\n"));
     }
     let built = build(&["--post-buildpack", "looks"]).succeeds();
     built

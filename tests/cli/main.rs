@@ -3,6 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod creator;
+#[path = "../support/executable.rs"]
+#[expect(dead_code, reason = "shared with tests that copy programs")]
+mod executable;
 mod phases;
 
 use std::path::Path;

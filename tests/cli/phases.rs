@@ -1,12 +1,12 @@
 //! The phases as their programs: names, flags, errors, exit codes.
 
-use std::fs::Permissions;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 
 use snapbox::cmd::{Command, cargo_bin};
 use snapbox::str;
 
+use crate::executable::write_program;
 use crate::{lifecycle, scratch};
 
 /// The program under the name of a phase.
@@ -272,16 +272,11 @@ fn a_daemon_on_another_machine_is_asked_through_the_ssh_on_the_path() {
         directory.path().join("bin/ssh"),
         directory.path().join("arguments"),
     );
-    fs_err::create_dir(directory.path().join("bin")).unwrap();
-    fs_err::write(
-        &program,
-        format!(
-            "#!/bin/sh\necho \"$@\" >{}\necho no route >&2\nexit 255\n",
-            arguments.display()
-        ),
-    )
-    .unwrap();
-    fs_err::set_permissions(&program, Permissions::from_mode(0o755)).unwrap();
+    let script = format!(
+        "#!/bin/sh\necho \"$@\" >{}\necho no route >&2\nexit 255\n",
+        arguments.display()
+    );
+    write_program(&program, &script);
     let path = format!("{}/bin:/usr/bin:/bin", directory.path().display());
     // What ssh says on its own behalf is for people to read.
     phase("analyzer", directory.path())

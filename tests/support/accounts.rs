@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
+use super::executable::copy_program;
 use super::{Invocation, Machine};
 
 /// The account that tests make for themselves when root runs them. It is reused, never removed.
@@ -90,7 +91,7 @@ impl Account {
     pub(crate) fn machine(&self) -> (Machine, PathBuf) {
         let machine = Machine::new();
         let program = machine.path("lifecycle");
-        fs::copy(env!("CARGO_BIN_EXE_lifecycle"), &program).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_lifecycle"), &program);
         let builder = format!("oci:{}", machine.path("images").display());
         let shared = Machine::with_builder();
         for name in [super::images::BUILDER, super::images::RUN] {

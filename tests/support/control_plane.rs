@@ -2,7 +2,6 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -12,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::Invocation;
 use super::peers::{find, peer};
+use super::port::Port;
 
 /// Longer than it takes to start, also on a busy machine.
 const LIMIT: Duration = Duration::from_mins(3);
@@ -23,8 +23,11 @@ pub(crate) const NAMESPACE: &str = "builds";
 #[derive(Debug)]
 pub(crate) struct ControlPlane {
     directory: tempfile::TempDir,
-    etcd: u16,
-    port: u16,
+    etcd: Port,
+    /// Of the API server.
+    port: Port,
+    /// Of etcd for its like, and of the node.
+    others: [Port; 2],
     processes: Vec<Child>,
     api_server: Option<Child>,
 }
@@ -44,8 +47,9 @@ impl ControlPlane {
         }
         let mut plane = Self {
             directory: tempfile::tempdir().unwrap(),
-            etcd: free_port(),
-            port: free_port(),
+            etcd: Port::reserve(),
+            port: Port::reserve(),
+            others: [Port::reserve(), Port::reserve()],
             processes: Vec::new(),
             api_server: None,
         };
@@ -85,8 +89,8 @@ impl ControlPlane {
     }
 
     fn start_etcd(&mut self) {
-        let client = format!("http://127.0.0.1:{}", self.etcd);
-        let peers = format!("http://127.0.0.1:{}", free_port());
+        let client = format!("http://127.0.0.1:{}", self.etcd.number());
+        let peers = format!("http://127.0.0.1:{}", self.others[0].number());
         let etcd = self.spawn(
             "etcd",
             &[
@@ -107,8 +111,8 @@ impl ControlPlane {
         let server = self.spawn(
             "kube-apiserver",
             &[
-                format!("--etcd-servers=http://127.0.0.1:{}", self.etcd),
-                format!("--secure-port={}", self.port),
+                format!("--etcd-servers=http://127.0.0.1:{}", self.etcd.number()),
+                format!("--secure-port={}", self.port.number()),
                 "--bind-address=127.0.0.1".to_owned(),
                 "--advertise-address=192.0.2.1".to_owned(),
                 format!("--cert-dir={}", self.text("certificates")),
@@ -140,7 +144,7 @@ impl ControlPlane {
 
     fn write_kubeconfig(&self, user: &str) {
         let certificate = self.text("certificates/apiserver.crt");
-        let server = format!("https://127.0.0.1:{}", self.port);
+        let server = format!("https://127.0.0.1:{}", self.port.number());
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "x",
             "clusters": [{"name": "c", "cluster": {"server": server, "certificate-authority": certificate}}],
@@ -188,7 +192,7 @@ impl ControlPlane {
     }
 
     fn start_node(&mut self) {
-        let port = free_port();
+        let port = self.others[1].number();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/node.py");
         fs::create_dir(self.path("logs")).unwrap();
         let node = self.spawn(
@@ -235,7 +239,7 @@ impl ControlPlane {
     /// Changes the status of the object at a path of the API: `kubectl` can do that only since 1.24, which distributions may
     /// not have.
     pub(crate) fn patch_status(&self, path: &str, change: &Value) {
-        let url = format!("https://127.0.0.1:{}{path}/status", self.port);
+        let url = format!("https://127.0.0.1:{}{path}/status", self.port.number());
         let change = change.to_string();
         let words = [
             "--silent",
@@ -310,11 +314,6 @@ fn end(mut process: Child) {
     // It may have ended already.
     drop(process.kill());
     drop(process.wait());
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
 }
 
 fn tail(log: &Path) -> String {

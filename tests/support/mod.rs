@@ -13,6 +13,7 @@ pub(crate) mod accounts;
 mod certificates;
 pub(crate) mod control_plane;
 pub(crate) mod daemon;
+pub(crate) mod executable;
 #[expect(
     dead_code,
     reason = "shared with the cluster's own tests, which use other parts of it"
@@ -35,6 +36,7 @@ pub(crate) mod kubelet;
 mod machine;
 pub(crate) mod peers;
 pub(crate) mod pod;
+mod port;
 mod program;
 pub(crate) mod reference;
 mod registry;
@@ -44,6 +46,7 @@ mod wire;
 
 pub(crate) use machine::Machine;
 pub(crate) use pod::Pod;
+pub(crate) use port::Port;
 pub(crate) use program::{Finished, Invocation, Running};
 pub(crate) use registry::{Access, PASSWORD, Registry, Request};
 pub(crate) use root::{BuilderRoot, ExecutorRoot, as_root};

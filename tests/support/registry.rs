@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::io::Read;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::certificates::make_certificates;
+use super::port::Port;
 
 /// Who may use a registry, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +31,7 @@ pub(crate) const PASSWORD: &str = "correct horse";
 pub(crate) struct Registry {
     directory: tempfile::TempDir,
     process: Child,
-    port: u16,
+    port: Port,
 }
 
 /// A request that a registry answered, from its access log.
@@ -56,28 +57,19 @@ impl Registry {
             .prefix("lifecycle-registry-")
             .tempdir()
             .unwrap();
-        // Another process may take the port between the look for a free one and its use.
-        for _ in 0..10 {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
-            configure(directory.path(), port, access);
-            let mut process = spawn(directory.path());
-            if answers(&mut process, port) {
-                return Self {
-                    directory,
-                    process,
-                    port,
-                };
-            }
-            drop(process.wait());
-        }
-        panic!(
+        let port = Port::reserve();
+        configure(directory.path(), port.number(), access);
+        let mut process = spawn(directory.path());
+        assert!(
+            answers(&mut process, port.number()),
             "docker-registry does not start:\n{}",
             read(&directory.path().join("log"))
         );
+        Self {
+            directory,
+            process,
+            port,
+        }
     }
 
     /// It goes away, and keeps what it has.
@@ -90,14 +82,15 @@ impl Registry {
     pub(crate) fn start_again(&mut self) {
         self.process = spawn(self.directory.path());
         assert!(
-            answers(&mut self.process, self.port),
-            "docker-registry does not come back"
+            answers(&mut self.process, self.port.number()),
+            "docker-registry does not come back:\n{}",
+            read(&self.directory.path().join("log"))
         );
     }
 
     /// `127.0.0.1:PORT`.
     pub(crate) fn host(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        format!("127.0.0.1:{}", self.port.number())
     }
 
     /// The name of an image in it.

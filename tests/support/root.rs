@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::accounts::is_root;
+use super::executable::copy_program;
 use super::{Invocation, Machine, images};
 
 /// The root file system of the small builder, unpacked.
@@ -124,7 +125,7 @@ impl ExecutorRoot {
         ] {
             fs::create_dir_all(path.join(directory)).unwrap();
         }
-        fs::copy(env!("CARGO_BIN_EXE_lifecycle"), path.join("kaniko/executor")).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_lifecycle"), path.join("kaniko/executor"));
         fs::write(path.join("etc/passwd"), "root:x:0:0:root:/root:/sbin/nologin\n").unwrap();
         Self { path }
     }

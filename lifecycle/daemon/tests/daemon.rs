@@ -1,6 +1,9 @@
 //! A daemon as source and sink, against a small fake of its interface that can be told to be difficult.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "tests")]
 
+#[path = "../../../tests/support/executable.rs"]
+#[expect(dead_code, reason = "shared with tests that copy programs")]
+mod executable;
 mod fake;
 mod remote;
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::{contains, content, executor, push_shell, read, to_layout};
+use crate::support::executable::write_program;
 use crate::support::{Access, ExecutorRoot, Invocation, Machine, PASSWORD, Registry};
 
 const DOCKERFILE: &str = "FROM scratch\nLABEL a=b\n";
@@ -44,15 +45,9 @@ fn credentials_lie_where_kaniko_looks_for_them_1_9() {
     };
     gitlab(job(&[])).succeeds();
     // A helper that the file names, in PATH.
-    let helpers = machine.files(
-        "helpers",
-        &[(
-            "docker-credential-ours",
-            &format!("#!/bin/sh\necho '{{\"Username\":\"somebody\",\"Secret\":\"{PASSWORD}\"}}'\n"),
-        )],
-    );
-    let mode = fs::Permissions::from_mode(0o755);
-    fs::set_permissions(helpers.join("docker-credential-ours"), mode).unwrap();
+    let helpers = machine.path("helpers");
+    let says = format!("#!/bin/sh\necho '{{\"Username\":\"somebody\",\"Secret\":\"{PASSWORD}\"}}'\n");
+    write_program(&helpers.join("docker-credential-ours"), &says);
     let named = machine.files("named", &[("config.json", r#"{"credsStore": "ours"}"#)]);
     let path = format!("{}:/usr/bin:/bin", helpers.display());
     job(&[]).env("DOCKER_CONFIG", &named).env("PATH", path).succeeds();
@@ -192,12 +187,8 @@ fn helpers_of_an_image_are_never_started_5_3() {
     job().fails(1).does_not_say(PASSWORD);
     assert!(!canary.exists(), "a helper of the image was started");
     // This machine's own helper of that name is.
-    let own = machine.files("own", &[("docker-credential-planted", &helper)]);
-    fs::set_permissions(
-        own.join("docker-credential-planted"),
-        fs::Permissions::from_mode(0o755),
-    )
-    .unwrap();
+    let own = machine.path("own");
+    write_program(&own.join("docker-credential-planted"), &helper);
     job()
         .env("PATH", format!("{}:/usr/bin:/bin", own.display()))
         .succeeds();

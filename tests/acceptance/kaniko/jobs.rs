@@ -5,6 +5,7 @@ use std::fs;
 
 use super::{contains, content, executor, push_shell, read, to_layout};
 use crate::support::accounts::{Account, is_root};
+use crate::support::executable::copy_program;
 use crate::support::peers::{judge, skopeo_digest};
 use crate::support::{ExecutorRoot, Machine, Registry};
 
@@ -136,7 +137,7 @@ fn jobs_run_in_pods_and_for_ordinary_users_2_2_4() {
     let account = Account::ordinary();
     let machine = Machine::new();
     let program = machine.path("executor");
-    fs::copy(env!("CARGO_BIN_EXE_lifecycle"), &program).unwrap();
+    copy_program(env!("CARGO_BIN_EXE_lifecycle"), &program);
     let context = machine.files(
         "context",
         &[("file", "content\n"), ("Dockerfile", &dockerfile(&shell))],

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::support::executable::copy_program;
 use crate::support::kubelet::{Ended, Imposed, Kubelet};
 use crate::support::{BuilderRoot, Finished, Invocation, Machine, Registry, images};
 
@@ -79,7 +80,7 @@ impl Site {
         for directory in ["kaniko", "etc", "tmp"] {
             fs::create_dir_all(root.join(directory)).unwrap();
         }
-        fs::copy(env!("CARGO_BIN_EXE_lifecycle"), root.join("kaniko/lifecycle")).unwrap();
+        copy_program(env!("CARGO_BIN_EXE_lifecycle"), root.join("kaniko/lifecycle"));
         fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/sbin/nologin\n").unwrap();
         let directory = self.machine.path(&format!("{pod}-pod"));
         let kubelet = Kubelet::new(&directory, imposed).image(EXECUTOR, &root);

@@ -1,7 +1,6 @@
 //! Daemons on other machines: TLS with certificates on both sides, and ssh.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -13,6 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 
+use super::executable::write_program;
 use super::fake::{FakeDaemon, Manner};
 use super::{image, read, write};
 
@@ -127,8 +127,7 @@ while data := daemon.recv(65536):
         directory.display(),
         socket.display()
     );
-    fs::write(&program, script).unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&program, &script);
     program
 }
 
@@ -153,7 +152,7 @@ fn ssh_runs_the_docker_client_of_the_other_machine() {
     assert_eq!(arguments.lines().collect::<Vec<_>>().join(" "), expected);
 
     // A name is no option of ssh, and a machine that is not there is no daemon.
-    fs::write(&program, "#!/bin/sh\nexit 255\n").unwrap();
+    write_program(&program, "#!/bin/sh\nexit 255\n");
     let error = through("ssh://-oProxyCommand=x").unwrap_err();
     assert!(matches!(error, DaemonError::Unreachable { .. }), "{error}");
 }

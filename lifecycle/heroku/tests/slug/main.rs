@@ -5,6 +5,9 @@
 mod building;
 mod classic;
 mod contract;
+#[path = "../../../../tests/support/executable.rs"]
+#[expect(dead_code, reason = "shared with tests that write programs")]
+mod executable;
 mod fronts;
 mod running;
 mod slugs;

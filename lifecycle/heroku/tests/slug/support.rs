@@ -12,6 +12,8 @@ use lifecycle_heroku::{
 use lifecycle_sandbox::{Isolation, UserNamespace};
 use lifecycle_store::Store;
 
+use crate::executable::copy_program;
+
 const BUSYBOX: &str = "/bin/busybox";
 /// Programs that the scripts need.
 const APPLETS: [&str; 26] = [
@@ -82,7 +84,7 @@ impl Fixture {
             Path::new(BUSYBOX).exists(),
             "{BUSYBOX} is missing: apt-get install busybox-static"
         );
-        std::fs::copy(BUSYBOX, root.join("bin/busybox")).unwrap();
+        copy_program(BUSYBOX, root.join("bin/busybox"));
         for applet in APPLETS {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }

@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::fs;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use tempfile::TempDir;
+
+use crate::executable::write_program;
 
 /// An app image: layers, app, and links to the launcher.
 pub(crate) struct Image {
@@ -63,9 +65,8 @@ impl Image {
     }
 
     pub(crate) fn program(self, path: &str, script: &str) -> Self {
-        let image = self.file(path, script);
-        fs::set_permissions(image.path(path), fs::Permissions::from_mode(0o755)).unwrap();
-        image
+        write_program(&self.path(path), script);
+        self
     }
 
     pub(crate) fn directory(self, path: &str) -> Self {

@@ -4,6 +4,9 @@
 
 mod environment;
 mod exec_d;
+#[path = "../../../../tests/support/executable.rs"]
+#[expect(dead_code, reason = "shared with tests that copy programs")]
+mod executable;
 mod image;
 mod processes;
 mod refusals;

@@ -1,9 +1,13 @@
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 
 use proptest::prelude::*;
 
+use self::executable::write_program;
 use super::*;
+
+#[path = "../../../../tests/support/executable.rs"]
+#[expect(dead_code, reason = "shared with tests that copy programs")]
+mod executable;
 
 fn basic(username: &str, password: &str) -> Credential {
     Credential::Basic {
@@ -134,8 +138,7 @@ fn files_that_are_missing_unreadable_or_broken_kb_09() {
 
 fn install(directory: &Path, name: &str, script: &str) {
     let path = directory.join(format!("docker-credential-{name}"));
-    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(&path, &format!("#!/bin/sh\n{script}\n"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use lifecycle_image::{Layer, TransferErrorKind};
 use lifecycle_registry::{Credential, Keychain, Registry, Secret, Settings};
 
+use crate::executable::write_program;
 use crate::fake_registry::{Action, Auth, FakeRegistry, Options, Tokens};
 use crate::samples::{
     FromElsewhere, QuickClock, chain, image, image_of, layer, pull, push, reference, settings, stock,
@@ -291,8 +292,7 @@ fn credentials_can_be_looked_up_before_they_are_needed_auth_04() {
     let directory = tempfile::tempdir().unwrap();
     let helper = directory.path().join("docker-credential-once");
     let script = "#!/bin/sh\ncat >/dev/null\necho '{\"ServerURL\":\"s\",\"Username\":\"me\",\"Secret\":\"hunter22\"}'\n";
-    std::fs::write(&helper, script).unwrap();
-    std::fs::set_permissions(&helper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    write_program(&helper, script);
     let fake = guarded(Tokens {
         anonymous: false,
         ..tokens()
@@ -301,7 +301,7 @@ fn credentials_can_be_looked_up_before_they_are_needed_auth_04() {
     let keychain = Keychain::default()
         .with_file_text("config.json", r#"{"credsStore": "once"}"#)
         .unwrap()
-        .with_helpers(vec![directory.path().to_owned()], Duration::from_secs(10));
+        .with_helpers(vec![directory.path().to_owned()], Duration::from_mins(5));
     let (settings, _) = settings();
     let registry = Registry::new(Settings { keychain, ..settings }).unwrap();
     let name = reference(&format!("{}/a:t", fake.address()));
@@ -319,8 +319,7 @@ fn install_helper(directory: &std::path::Path, name: &str, username: &str, secre
         "#!/bin/sh\nread server\necho \"{name} $1 $server\" >>\"${{0%/*}}/asked\"\n\
          printf '{{\"ServerURL\":\"%s\",\"Username\":\"{username}\",\"Secret\":\"{secret}\"}}' \"$server\"\n"
     );
-    std::fs::write(&path, script).unwrap();
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    write_program(&path, &script);
 }
 
 /// From the file of a Docker client to the wire: helpers of one registry, the store of all others, identity tokens.
@@ -352,7 +351,7 @@ fn what_a_helper_gives_opens_its_own_registry_auth_02() {
     let keychain = Keychain::default()
         .with_file_text("config.json", &json.to_string())
         .unwrap()
-        .with_helpers(vec![directory.path().to_owned()], Duration::from_secs(10));
+        .with_helpers(vec![directory.path().to_owned()], Duration::from_mins(5));
     let registry = Registry::new(Settings {
         keychain,
         ..settings().0

@@ -5,6 +5,10 @@
 #[path = "../../../../tests/support/certificates.rs"]
 mod certificates;
 #[cfg(test)]
+#[path = "../../../../tests/support/executable.rs"]
+#[expect(dead_code, reason = "shared with tests that copy programs")]
+mod executable;
+#[cfg(test)]
 #[path = "../../../../tests/support/fake_registry/mod.rs"]
 #[expect(
     dead_code,
@@ -12,6 +16,9 @@ mod certificates;
 )]
 #[expect(unreachable_pub, reason = "a module file that several test programs include")]
 mod fake_registry;
+#[cfg(test)]
+#[path = "../../../../tests/support/port.rs"]
+mod port;
 #[cfg(test)]
 #[path = "../../../../tests/support/proxy.rs"]
 mod proxy;

@@ -1,7 +1,7 @@
 //! Debian's docker-registry, and other people's clients.
 
 use std::fs;
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use lifecycle_registry::{
 use tempfile::TempDir;
 
 use crate::certificates::make_certificates;
+use crate::port::Port;
 use crate::samples::{
     FromElsewhere, Making, MakingLayer, chain, image, image_of, layer, noise, pull, push, read_layer,
     reference, registry,
@@ -24,17 +25,15 @@ use crate::samples::{
 struct Real {
     child: Child,
     address: String,
+    _port: Port,
     directory: TempDir,
 }
 
 impl Real {
     fn start(configure: impl FnOnce(&Path) -> String) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let address = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .to_string();
+        let port = Port::reserve();
+        let address = format!("127.0.0.1:{}", port.number());
         let root = directory.path().join("data");
         let more = configure(directory.path());
         let config = format!(
@@ -45,17 +44,17 @@ impl Real {
         let path = directory.path().join("config.yml");
         fs::write(&path, config).unwrap();
         let log = fs::File::create(directory.path().join("log")).unwrap();
-        let child = Command::new("docker-registry")
+        let mut child = Command::new("docker-registry")
             .arg("serve")
             .arg(&path)
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .expect("docker-registry is not installed: apt-get install docker-registry");
-        let deadline = Instant::now() + Duration::from_secs(20);
+        let deadline = Instant::now() + Duration::from_mins(5);
         while TcpStream::connect(&address).is_err() {
             assert!(
-                Instant::now() < deadline,
+                child.try_wait().unwrap().is_none() && Instant::now() < deadline,
                 "{}",
                 fs::read_to_string(directory.path().join("log")).unwrap()
             );
@@ -64,6 +63,7 @@ impl Real {
         Self {
             child,
             address,
+            _port: port,
             directory,
         }
     }

@@ -5,6 +5,8 @@
 #![expect(clippy::print_stdout, reason = "a test says what it skips")]
 
 mod command;
+#[path = "../../../../tests/support/executable.rs"]
+mod executable;
 mod owners;
 mod rungs;
 mod security;

@@ -8,6 +8,7 @@ use rustix::fs::{CWD, FileType, makedev, mknodat};
 
 use lifecycle_sandbox::{BindSource, Content, Identity, Isolation, Mount, SandboxError, UserNamespace};
 
+use crate::executable::write_program;
 use crate::support::{Fixture, collect};
 
 /// A file and a directory outside the root; checked when dropped.
@@ -188,12 +189,7 @@ fn this_program_cannot_be_reached_or_overwritten_cve_2019_5736() {
     // Its command line is the caller's: wiped.
     assert_eq!(f.output("cat /proc/1/cmdline | tr -d '\\000' | wc -c"), "0\n");
     // As the program itself, as its interpreter, and through links: /proc is not there yet.
-    std::fs::write(f.root.join("bin/script"), "#!/proc/self/exe\n").unwrap();
-    std::fs::set_permissions(
-        f.root.join("bin/script"),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
+    write_program(&f.root.join("bin/script"), "#!/proc/self/exe\n");
     symlink("/proc/self/exe", f.root.join("bin/link")).unwrap();
     for program in ["/proc/self/exe", "/bin/script", "/bin/link", "/proc/1/exe"] {
         let error = collect(f.run(&[program])).unwrap_err();

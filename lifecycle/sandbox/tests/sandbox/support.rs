@@ -7,6 +7,8 @@ use lifecycle_sandbox::{
     Content, Exit, Isolation, Mount, Root, Run, SandboxError, Stdio, Streams, UserNamespace,
 };
 
+use crate::executable::copy_program;
+
 const BUSYBOX: &str = "/bin/busybox";
 
 pub(crate) struct Fixture {
@@ -38,7 +40,7 @@ impl Fixture {
         for directory in ["bin", "etc", "tmp", "root", "dev", "proc", "sys", "home"] {
             std::fs::create_dir_all(root.join(directory)).unwrap();
         }
-        copy(BUSYBOX.as_ref(), &root.join("bin/busybox"));
+        copy_program(BUSYBOX, root.join("bin/busybox"));
         for applet in [
             "sh", "cat", "ls", "id", "env", "true", "sleep", "mount", "umount", "unshare", "mkdir", "touch",
             "rm", "ln", "mv", "hostname", "readlink", "stat", "kill", "mknod", "chmod", "chown", "grep",
@@ -167,7 +169,7 @@ pub(crate) fn as_ordinary_user(uid: u32, arguments: &[&str]) -> Outcome {
     let directory = tempfile::tempdir().unwrap();
     std::fs::set_permissions(directory.path(), PermissionsExt::from_mode(0o755)).unwrap();
     let copy = directory.path().join("sandboxed");
-    self::copy(&example(), &copy);
+    copy_program(example(), &copy);
     let id = uid.to_string();
     let mut all = vec![
         "--reuid",
@@ -195,7 +197,7 @@ impl Fixture {
         .unwrap();
         std::fs::write(etc.join("group"), format!("root:x:0:\nann:x:{uid}:\n")).unwrap();
         let program = etc.join("sandboxed");
-        copy(&example(), &program);
+        copy_program(example(), &program);
         for path in [self.temporary.path(), &etc] {
             std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         }
@@ -223,21 +225,8 @@ impl Fixture {
     pub(crate) fn install_calls(&self) {
         let mut calls = example();
         calls.set_file_name("calls");
-        copy(&calls, &self.root.join("bin/calls"));
+        copy_program(calls, self.root.join("bin/calls"));
     }
-}
-
-/// Copies a program by another process: a descriptor open for writing here could be inherited by a run that
-/// another test starts at this moment, and the copy would be "text file busy".
-fn copy(from: &Path, to: &Path) {
-    assert!(
-        std::process::Command::new("cp")
-            .arg(from)
-            .arg(to)
-            .status()
-            .unwrap()
-            .success()
-    );
 }
 
 pub(crate) fn mount(target: &str, content: Content) -> Mount {
