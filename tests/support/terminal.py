@@ -24,7 +24,8 @@ while True:
         break
     os.write(1, read)
     seen += read.decode(errors="replace")
-    if talk and talk[0][0] in seen:
+    # Two of them may come at once.
+    while talk and talk[0][0] in seen:
         seen = seen[seen.index(talk[0][0]) + len(talk[0][0]):]
         os.write(terminal, talk.pop(0)[1].encode())
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
