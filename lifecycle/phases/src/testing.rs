@@ -13,9 +13,9 @@ use lifecycle_spec::{Environment, ExecEnv, ExperimentalMode, PlatformApi};
 use lifecycle_store::{Expected, Store};
 
 use crate::{
-    AnalyzeOptions, BaseImages, BuildOptions, CacheOptions, Cancellation, CreateError, CreateOptions,
-    CreateReport, DetectOptions, ExportOptions, ExtendKind, ExtendOptions, Identifiers, ImageIds, Images,
-    Phase, Place, RebaseOptions, Reporter, RestoreOptions, Surroundings,
+    AnalyzeOptions, BaseImages, BuildOptions, CacheImage, CacheOptions, Cancellation, CreateError,
+    CreateOptions, CreateReport, DetectOptions, ExportOptions, ExtendKind, ExtendOptions, Identifiers,
+    ImageIds, Images, Phase, Place, RebaseOptions, Reporter, RestoreOptions, Restored, Surroundings,
 };
 
 /// Keeps what it is told.
@@ -117,6 +117,14 @@ impl World {
         world
     }
 
+    /// A world whose order has one buildpack, `a`, which fits everything and builds with a script.
+    pub(crate) fn of_script(build: &str) -> Self {
+        let world = Self::new();
+        world.builds("a", build);
+        world.order(&["a"]);
+        world
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
@@ -144,6 +152,11 @@ impl World {
         self.write(&format!("{root}/buildpack.toml"), &toml);
         self.script(&format!("{root}/bin/detect"), detect);
         self.script(&format!("{root}/bin/build"), build);
+    }
+
+    /// A buildpack that fits everything.
+    pub(crate) fn builds(&self, id: &str, build: &str) {
+        self.buildpack(id, "0.10", "", "", build);
     }
 
     /// A composite buildpack.
@@ -378,17 +391,31 @@ impl World {
     }
 
     pub(crate) fn create_with(&self, options: &CreateOptions) -> Result<CreateReport, CreateError> {
+        self.create_among(options, &self.images(), &self.cache())
+    }
+
+    /// The same with other images or caches.
+    pub(crate) fn create_among(
+        &self,
+        options: &CreateOptions,
+        images: &Images<'_>,
+        cache: &CacheOptions<'_>,
+    ) -> Result<CreateReport, CreateError> {
         fs::remove_dir_all(self.path("layers")).unwrap();
         fs::create_dir_all(self.path("layers")).unwrap();
-        let reporter: Arc<dyn Reporter> = Arc::clone(&self.recorder) as Arc<dyn Reporter>;
-        crate::create(
-            options,
-            &self.images(),
-            &self.cache(),
-            &self.store,
-            &Cancellation::default(),
-            &reporter,
-        )
+        let (store, reporter) = (&self.store, self.reporter());
+        crate::create(options, images, cache, store, &Cancellation::default(), &reporter)
+    }
+
+    /// An image of this registry as a cache.
+    pub(crate) fn cache_image(&self, name: &str) -> CacheImage<'_> {
+        CacheImage {
+            reference: reference(name),
+            source: &self.store,
+            sink: &self.store,
+            access: None,
+            platform: &self.platform,
+        }
     }
 
     pub(crate) fn cache(&self) -> CacheOptions<'_> {
@@ -413,6 +440,14 @@ impl World {
             shown: "/layers".into(),
         }
     }
+}
+
+/// How many layers came back with what is in them.
+pub(crate) fn count_contents(report: &CreateReport) -> usize {
+    let layers = report.restored.layers.iter();
+    layers
+        .filter(|layer| layer.restored == Restored::Contents)
+        .count()
 }
 
 /// A daemon that calls images by the digest of their configuration.

@@ -194,8 +194,8 @@ fn credentials_that_are_over_for_good_are_named() {
     assert!(matches!(error, ClusterError::Unauthorized(_)), "{error}");
 }
 
-#[test]
-fn an_evicted_pod_is_followed_by_another_jc_20() {
+/// A build whose first pod is lost in some way, and whose second one gets to the end.
+fn try_twice(lose: impl FnOnce(&mut World)) -> Story {
     let site = Site::new();
     let following = site.build();
     begin(&site);
@@ -203,53 +203,38 @@ fn an_evicted_pod_is_followed_by_another_jc_20() {
         .change(|world| world.say("app-1", "build", "first try"));
     following.wait_for_line("first try");
     site.server.change(|world| {
+        lose(world);
+        world.pod(ID, "app-2");
+        world.end("app-2", "source", 0, "Completed", "");
+        world.run("app-2", "build");
+        world.say("app-2", "build", "second try");
+    });
+    following.wait_for_line("second try");
+    site.server.change(|world| succeed(world, "app-2"));
+    let story = following.end();
+    succeeds(&story);
+    story
+}
+
+#[test]
+fn an_evicted_pod_is_followed_by_another_jc_20() {
+    let story = try_twice(|world| {
         world.end("app-1", "build", 137, "Error", "");
         world.set_pod("app-1", &json!({
             "phase": "Failed",
             "conditions": [{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler", "message": "preempted"}],
         }));
-        world.pod(ID, "app-2");
-        world.end("app-2", "source", 0, "Completed", "");
-        world.run("app-2", "build");
-        world.say("app-2", "build", "second try");
     });
-    following.wait_for_line("second try");
-    site.server.change(|world| succeed(world, "app-2"));
-    let story = following.end();
-    succeeds(&story);
     assert_eq!(story.lines(), ["first try", "second try"]);
-    assert!(
-        story
-            .events
-            .iter()
-            .any(|event| matches!(event, Event::State(State::Running { attempt: 2, .. })))
-    );
+    let is_second = |event: &Event| matches!(event, Event::State(State::Running { attempt: 2, .. }));
+    assert!(story.events.iter().any(is_second));
 }
 
 #[test]
 fn a_lost_node_takes_its_log_with_it_and_the_build_goes_on() {
-    let site = Site::new();
-    let following = site.build();
-    begin(&site);
-    site.server
-        .change(|world| world.say("app-1", "build", "first try"));
-    following.wait_for_line("first try");
-    site.server.change(|world| {
-        world.remove("pods", "app-1");
-        world.pod(ID, "app-2");
-        world.end("app-2", "source", 0, "Completed", "");
-        world.run("app-2", "build");
-        world.say("app-2", "build", "second try");
-    });
-    following.wait_for_line("second try");
-    site.server.change(|world| succeed(world, "app-2"));
-    let story = following.end();
-    succeeds(&story);
-    assert!(
-        story
-            .events
-            .contains(&Event::Note("the pod app-1 is gone".to_owned()))
-    );
+    let story = try_twice(|world| drop(world.remove("pods", "app-1")));
+    let gone = Event::Note("the pod app-1 is gone".to_owned());
+    assert!(story.events.contains(&gone));
 }
 
 #[test]

@@ -5,8 +5,8 @@ use lifecycle_image::{DiffId, Layer};
 use lifecycle_spec::label;
 
 use super::*;
-use crate::testing::{World, world_with_layers};
-use crate::{Cancellation, Restored, create};
+use crate::Restored;
+use crate::testing::{World, count_contents, world_with_layers};
 
 #[test]
 fn a_corrupt_cache_costs_a_warning_res_09_lyr_02() {
@@ -73,28 +73,12 @@ fn a_cache_image_is_read_and_written_cache_02_cache_03() {
     let world = world_with_layers();
     let cache = CacheOptions {
         directory: None,
-        image: Some(CacheImage {
-            reference: "registry.example/cache".parse().unwrap(),
-            source: &world.store,
-            sink: &world.store,
-            access: None,
-            platform: &world.platform,
-        }),
+        image: Some(world.cache_image("registry.example/cache")),
         unpacked: None,
     };
     let run = || {
-        fs::remove_dir_all(world.path("layers")).unwrap();
-        fs::create_dir_all(world.path("layers")).unwrap();
-        let options = world.create_options();
-        create(
-            &options,
-            &world.images(),
-            &cache,
-            &world.store,
-            &Cancellation::default(),
-            &world.reporter(),
-        )
-        .unwrap()
+        let created = world.create_among(&world.create_options(), &world.images(), &cache);
+        created.unwrap()
     };
     run();
     let image = world.image("registry.example/cache");
@@ -113,15 +97,7 @@ fn a_cache_image_is_read_and_written_cache_02_cache_03() {
     diff_ids.dedup();
     assert_eq!(diff_ids.len(), 5);
     let report = run();
-    assert!(
-        report
-            .restored
-            .layers
-            .iter()
-            .filter(|layer| layer.restored == Restored::Contents)
-            .count()
-            == 4
-    );
+    assert_eq!(count_contents(&report), 4);
     assert_eq!(
         world.image("registry.example/cache").digest().unwrap(),
         image.digest().unwrap()
@@ -130,30 +106,14 @@ fn a_cache_image_is_read_and_written_cache_02_cache_03() {
 
 #[test]
 fn an_empty_cache_image_has_one_empty_layer_lifecycle_1_9() {
-    let world = World::new();
-    world.buildpack("a", "0.10", "", "", "");
-    world.order(&["a"]);
+    let world = World::of_script("");
     let cache = CacheOptions {
         directory: Some(world.path("cache")),
-        image: Some(CacheImage {
-            reference: "registry.example/cache".parse().unwrap(),
-            source: &world.store,
-            sink: &world.store,
-            access: None,
-            platform: &world.platform,
-        }),
+        image: Some(world.cache_image("registry.example/cache")),
         unpacked: None,
     };
-    let options = world.create_options();
-    create(
-        &options,
-        &world.images(),
-        &cache,
-        &world.store,
-        &Cancellation::default(),
-        &world.reporter(),
-    )
-    .unwrap();
+    let created = world.create_among(&world.create_options(), &world.images(), &cache);
+    created.unwrap();
     let image = world.image("registry.example/cache");
     let layer: &dyn Layer = &*image.layers()[0];
     assert_eq!(

@@ -14,7 +14,7 @@ use lifecycle_spec::{ExitCode, PlatformApi};
 use super::*;
 use crate::LayerOrigin::{self, Base, Built, Reused};
 use crate::Restored::{Contents, Metadata};
-use crate::testing::{APP_IMAGE, CYCLONE, LAYERS, RUN_IMAGE, World, world_with_layers};
+use crate::testing::{APP_IMAGE, CYCLONE, LAYERS, RUN_IMAGE, World, count_contents, world_with_layers};
 use crate::{ExportError, Identifiers};
 
 /// All phases but the last.

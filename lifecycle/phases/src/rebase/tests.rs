@@ -17,15 +17,7 @@ const DEBIAN: [(&str, &str); 3] = [
 
 /// A world with an app image, and a newer run image under the old name.
 fn world() -> World {
-    let mut world = World::new();
-    world.buildpack(
-        "a",
-        "0.10",
-        "",
-        "",
-        "mkdir $1/l; printf '[types]\\nlaunch = true\\n' > $1/l.toml",
-    );
-    world.order(&["a"]);
+    let mut world = World::of_script("mkdir $1/l; printf '[types]\\nlaunch = true\\n' > $1/l.toml");
     world.create().unwrap();
     world.push_run_image(RUN_IMAGE, "patched\n", &DEBIAN);
     world
@@ -337,7 +329,6 @@ fn the_time_is_constant_and_the_report_written_reb_11() {
 
 #[test]
 fn labels_of_the_old_base_go_reb_07() {
-    let mut world = World::new();
     let old = [
         (BASE_DISTRO_NAME, "debian"),
         (BASE_DISTRO_VERSION, "12"),
@@ -345,9 +336,8 @@ fn labels_of_the_old_base_go_reb_07() {
         ("io.buildpacks.stack.description", "old"),
         ("io.buildpacks.other", "stays"),
     ];
+    let mut world = World::of_script("exit 0");
     world.push_run_image(RUN_IMAGE, "base\n", &old);
-    world.buildpack("a", "0.10", "", "", "exit 0");
-    world.order(&["a"]);
     world.create().unwrap();
     world.push_run_image(RUN_IMAGE, "patched\n", &DEBIAN);
     run(&world, &world.rebase_options(None)).unwrap();

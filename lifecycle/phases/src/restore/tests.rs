@@ -154,10 +154,8 @@ fn a_run_image_that_an_extension_chose_is_looked_at_res_05_res_06() {
 
 #[test]
 fn a_link_in_the_place_of_a_layer_is_replaced() {
-    let mut world = World::new();
     let script = "mkdir -p $1/x; echo y > $1/x/f; printf '[types]\\ncache = true\\n' > $1/x.toml";
-    world.buildpack("a", "0.10", "", "", script);
-    world.order(&["a"]);
+    let mut world = World::of_script(script);
     world.create().unwrap();
     fs::remove_dir_all(world.path("layers/a/x")).unwrap();
     world.write("outside/keep", "me");
@@ -177,10 +175,8 @@ fn a_link_in_the_place_of_a_layer_is_replaced() {
 
 #[test]
 fn an_interrupted_commit_of_the_cache_is_undone_cache_04() {
-    let mut world = World::new();
     let script = "mkdir -p $1/x; echo y > $1/x/f; printf '[types]\\ncache = true\\n' > $1/x.toml";
-    world.buildpack("a", "0.10", "", "", script);
-    world.order(&["a"]);
+    let mut world = World::of_script(script);
     world.create().unwrap();
     fs::rename(
         world.path("cache/committed"),

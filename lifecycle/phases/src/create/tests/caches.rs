@@ -119,15 +119,7 @@ fn a_layout_gets_the_base_as_well_lay_03() {
         sink: &layout,
         ..world.images()
     };
-    let options = world.create_options();
-    let report = create(
-        &options,
-        &images,
-        &world.cache(),
-        &world.store,
-        &Cancellation::default(),
-        &world.reporter(),
-    );
+    let report = world.create_among(&world.create_options(), &images, &world.cache());
     let report = report.unwrap().exported;
     let image = layout
         .image(&APP_IMAGE.parse().unwrap(), &world.platform)
@@ -198,63 +190,30 @@ mkdir -p "$1/l"; echo new > "$1/l/made"; printf '[types]\nlaunch = true\n' > "$1
 #[test]
 fn with_both_caches_the_image_is_read_and_both_are_written_cache_02_pk_30() {
     let mut world = world_with_layers();
-    let reference = || "registry.example/cache".parse().unwrap();
+    let name = "registry.example/cache";
     let create_with_both = |world: &World| {
-        fs::remove_dir_all(world.path("layers")).unwrap();
-        fs::create_dir_all(world.path("layers")).unwrap();
         let cache = CacheOptions {
             directory: Some(world.path("cache")),
             unpacked: None,
-            image: Some(crate::CacheImage {
-                reference: reference(),
-                source: &world.store,
-                sink: &world.store,
-                access: None,
-                platform: &world.platform,
-            }),
+            image: Some(world.cache_image(name)),
         };
-        let options = world.create_options();
-        let images = world.images();
-        create(
-            &options,
-            &images,
-            &cache,
-            &world.store,
-            &Cancellation::default(),
-            &world.reporter(),
-        )
-        .unwrap()
+        let created = world.create_among(&world.create_options(), &world.images(), &cache);
+        created.unwrap()
     };
     create_with_both(&world);
     let metadata = "cache/committed/io.buildpacks.lifecycle.cache.metadata";
     let written = world.read(metadata);
-    let image = world.image("registry.example/cache");
+    let image = world.image(name);
     assert_eq!(image.config().label(label::CACHE).unwrap(), written.trim_end());
     // Only the image has something now.
     fs::remove_dir_all(world.path("cache")).unwrap();
     world.new_recorder();
     let report = create_with_both(&world);
-    assert_eq!(
-        report
-            .restored
-            .layers
-            .iter()
-            .filter(|layer| layer.restored == Contents)
-            .count(),
-        4
-    );
+    assert_eq!(count_contents(&report), 4);
     assert_eq!(world.read(metadata), written);
     // And only the directory: the image counts.
-    world.store.remove(&reference()).unwrap();
+    world.store.remove(&name.parse().unwrap()).unwrap();
     let report = create_with_both(&world);
-    assert_eq!(
-        report
-            .restored
-            .layers
-            .iter()
-            .filter(|layer| layer.restored == Contents)
-            .count(),
-        0
-    );
+    assert_eq!(count_contents(&report), 0);
     assert_eq!(world.read(metadata), written);
 }

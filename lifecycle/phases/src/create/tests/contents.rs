@@ -98,8 +98,8 @@ fn the_last_label_of_a_key_is_the_images_exp_10_lch_03() {
         format!("printf '[[labels]]\\nkey = \"{key}\"\\nvalue = \"{value}\"\\n' >> $1/launch.toml\n")
     };
     let first = label("both", "first") + &label("only", "first");
-    world.buildpack("a", "0.10", "", "", &first);
-    world.buildpack("b", "0.10", "", "", &label("both", "second"));
+    world.builds("a", &first);
+    world.builds("b", &label("both", "second"));
     world.order(&["a b"]);
     world.create().unwrap();
     let image = world.image(APP_IMAGE);

@@ -100,15 +100,9 @@ fn labels_and_configuration_lifecycle_3_4_3_5() {
 
 #[test]
 fn launcher_and_process_types_are_the_golden_layers_lifecycle_3_3() {
-    let mut world = World::new();
-    world.buildpack(
-        "a",
-        "0.10",
-        "",
-        "",
+    let mut world = World::of_script(
         "printf '[[processes]]\\ntype = \"web\"\\ncommand = [\"a\"]\\n[[processes]]\\ntype = \"worker\"\\ncommand = [\"b\"]\\n' > $1/launch.toml",
     );
-    world.order(&["a"]);
     world.create().unwrap();
     let label = world.label(APP_IMAGE);
     assert_eq!(
@@ -135,11 +129,11 @@ fn launcher_and_process_types_are_the_golden_layers_lifecycle_3_3() {
 
 #[test]
 fn slices_are_layers_of_their_own_slc_02_slc_04_lbl_01() {
-    let mut world = World::new();
+    let mut world = World::of_script(
+        "printf '[[slices]]\\npaths = [\"static/*.css\"]\\n[[slices]]\\npaths = [\"none\"]\\n' > $1/launch.toml",
+    );
     world.write("app/static/a.css", "a");
     world.write("app/static/b.js", "b");
-    world.buildpack("a", "0.10", "", "", "printf '[[slices]]\\npaths = [\"static/*.css\"]\\n[[slices]]\\npaths = [\"none\"]\\n' > $1/launch.toml");
-    world.order(&["a"]);
     let report = world.create().unwrap();
     let names: Vec<_> = report
         .exported

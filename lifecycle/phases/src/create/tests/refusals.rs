@@ -19,15 +19,7 @@ fn a_process_that_does_not_exist_fails_and_names_those_that_do_kb_06() {
 
 #[test]
 fn a_launch_layer_without_contents_needs_the_previous_image_exp_19() {
-    let mut world = World::new();
-    world.buildpack(
-        "a",
-        "0.10",
-        "",
-        "",
-        "printf '[types]\\nlaunch = true\\n' > $1/x.toml",
-    );
-    world.order(&["a"]);
+    let mut world = World::of_script("printf '[types]\\nlaunch = true\\n' > $1/x.toml");
     let error = world.create().unwrap_err();
     assert!(
         matches!(&error, CreateError::Export(ExportError::NoContents { layer, .. }) if layer == "a:x"),
@@ -37,9 +29,9 @@ fn a_launch_layer_without_contents_needs_the_previous_image_exp_19() {
     // The previous image has it now, but the cache cannot hold what is not there.
     let types =
         |more: &str, make: &str| format!("{make}; printf '[types]\\nlaunch = true\\n{more}' > $1/x.toml");
-    world.buildpack("a", "0.10", "", "", &types("", "mkdir $1/x"));
+    world.builds("a", &types("", "mkdir $1/x"));
     world.create().unwrap();
-    world.buildpack("a", "0.10", "", "", &types("cache = true\\n", "rm -rf $1/x"));
+    world.builds("a", &types("cache = true\\n", "rm -rf $1/x"));
     let error = world.create().unwrap_err();
     assert!(
         matches!(&error, CreateError::Export(ExportError::NoContents { layer, .. }) if layer == "a:x"),
