@@ -1,6 +1,7 @@
 //! Unpacks a layer into a directory.
 //!
-//! One thread decompresses, one hashes where a diff ID is expected, and the calling thread reads entries and makes files.
+//! One thread decompresses, one hashes where a diff ID is expected, and the calling thread reads entries and makes files; or
+//! the calling thread does all of that, where other layers keep the other cores busy.
 //! Nothing is ever resolved as a path string that the archive made up: an entry's parent is opened name by name beneath the
 //! root, the entry itself is made in that directory under a single name that did not exist before. So whatever
 //! links an archive brings, its files stay below the root (see `hostile.rs` for the attacks this answers).
@@ -10,6 +11,7 @@
 
 mod cached;
 mod directories;
+mod make;
 mod place;
 mod stream;
 mod through;
@@ -25,8 +27,7 @@ use std::io::{self, BufRead as _, Read};
 use std::os::fd::BorrowedFd;
 use std::thread;
 
-use crossbeam_channel::Receiver;
-use lifecycle_image::{Compression, DiffId, Meter};
+use lifecycle_image::{Compression, DiffId, Hasher, Meter};
 
 pub use self::cached::{CachedLayer, restore};
 pub use self::stream::decoder;
@@ -35,7 +36,7 @@ pub use self::through::{ThroughError, write_through};
 pub(crate) use self::place::times;
 
 use self::place::Placer;
-use self::stream::{BlockReader, Piece, decompress};
+use self::stream::{BlockReader, Blocks, Piece, hand_out};
 use crate::blocks::{Pool, hash_blocks};
 use crate::pack::join;
 use crate::{FormatError, IdMap, Owner, OwnerTable, TarReader};
@@ -60,6 +61,19 @@ pub struct ExtractOptions<'a> {
     /// it are passed over, anything else is an error. This is how a cached buildpack layer, whose names are
     /// paths of the image, becomes the layer's directory again.
     pub below: &'a [u8],
+    /// Who does the work.
+    pub threads: Threads,
+}
+
+/// Who does the work on a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Threads {
+    /// Several threads, so that one layer is there soon.
+    #[default]
+    Several,
+    /// The calling thread, which has in its core's cache what it reads, hashes and writes. So many layers are there
+    /// soonest if each core has one of its own.
+    One,
 }
 
 /// What a whiteout does (OCI image specification, "Whiteouts").
@@ -267,18 +281,10 @@ pub fn extract(
     meter: &dyn Meter,
 ) -> Result<Extracted, ExtractError> {
     let mut placer = Placer::new(into, options)?;
-    let (to_parser, blocks) = crossbeam_channel::unbounded();
-    let (to_hash, hashed) = crossbeam_channel::unbounded();
-    let to_hash = options.expected.map(|_| to_hash);
-    let diff_id = thread::scope(|scope| {
-        let pool = Pool::new(BLOCKS, BLOCK);
-        scope.spawn(move || decompress(stored, compression, pool, &to_parser, to_hash.as_ref(), meter));
-        let hasher = scope.spawn(move || hash_blocks(&hashed));
-        // The blocks are dropped by the end of it, so a decompressor that is not done ends.
-        let placed = place_all(blocks, &mut placer);
-        let (diff_id, _) = join(hasher);
-        placed.map(|()| diff_id)
-    })?;
+    let diff_id = match options.threads {
+        Threads::Several => on_several_threads(stored, compression, &mut placer, meter)?,
+        Threads::One => on_this_thread(stored, compression, &mut placer, meter)?,
+    };
     let extracted = placer.finish()?;
     match options.expected {
         Some(expected) if *expected != diff_id => Err(ExtractError::DiffId {
@@ -289,20 +295,59 @@ pub fn extract(
     }
 }
 
+fn on_several_threads(
+    stored: impl Read + Send,
+    compression: Option<Compression>,
+    placer: &mut Placer<'_>,
+    meter: &dyn Meter,
+) -> Result<DiffId, ExtractError> {
+    let (to_parser, blocks) = crossbeam_channel::unbounded();
+    let (to_hash, hashed) = crossbeam_channel::unbounded();
+    let to_hash = placer.options.expected.map(|_| to_hash);
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let blocks = Blocks::new(stored, compression, Pool::new(BLOCKS, BLOCK), meter);
+            hand_out(blocks, &to_parser, to_hash.as_ref());
+        });
+        let hasher = scope.spawn(move || hash_blocks(&hashed));
+        // The blocks are dropped by the end of it, so a decompressor that is not done ends.
+        let placed = place_all(blocks, placer);
+        let (diff_id, _) = join(hasher);
+        placed.map(|()| diff_id)
+    })
+}
+
+fn on_this_thread(
+    stored: impl Read,
+    compression: Option<Compression>,
+    placer: &mut Placer<'_>,
+    meter: &dyn Meter,
+) -> Result<DiffId, ExtractError> {
+    let mut hasher = placer.options.expected.map(|_| Hasher::default());
+    let blocks = Blocks::new(stored, compression, Pool::new(1, BLOCK), meter);
+    let blocks = blocks.map_err(|error| stream::error(FormatError::Read(error)))?;
+    let hashed = blocks.inspect(|piece| {
+        if let (Some(hasher), Ok(block)) = (&mut hasher, piece) {
+            hasher.update(block);
+        }
+    });
+    place_all(hashed, placer)?;
+    Ok(DiffId(hasher.unwrap_or_default().finish()))
+}
+
 /// Places all entries of an archive that comes in blocks, and reads it to its end.
-fn place_all(blocks: Receiver<Piece>, placer: &mut Placer<'_>) -> Result<(), ExtractError> {
+fn place_all(blocks: impl IntoIterator<Item = Piece>, placer: &mut Placer<'_>) -> Result<(), ExtractError> {
+    let blocks = blocks.into_iter();
     let mut reader = TarReader::new(BlockReader::new(blocks, placer.options.limits.bytes));
     loop {
         match reader.next_entry() {
             Ok(Some(entry)) => placer.place(entry, &mut reader)?,
-            Ok(None) => return drain(reader.into_inner()),
+            Ok(None) => break,
             Err(error) => return Err(stream::error(error)),
         }
     }
-}
-
-/// Reads what follows the end of the archive: it belongs to the diff ID too.
-fn drain(mut input: BlockReader) -> Result<(), ExtractError> {
+    // What follows the end of the archive belongs to the diff ID too.
+    let mut input = reader.into_inner();
     loop {
         let bytes = input
             .fill_buf()

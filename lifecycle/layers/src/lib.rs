@@ -44,7 +44,7 @@ pub use contents::{
 pub use entry::{Device, Entry, Kind, Owner, Xattr};
 pub use extract::{
     CachedLayer, Devices, ExtractError, ExtractOptions, Extracted, Limits, OpaqueXattr, Ownership, Refused,
-    Skipped, ThroughError, Whiteouts, decoder, extract, restore, write_through,
+    Skipped, Threads, ThroughError, Whiteouts, decoder, extract, restore, write_through,
 };
 pub use flatten::{FlattenError, MergedLayer, flatten};
 pub use memory::{MemoryGroup, MemoryWatch};

@@ -165,6 +165,12 @@ impl Cache {
         }
     }
 
+    /// How many bytes a layer takes in the cache, as far as that is known.
+    pub(crate) fn size(&self, sha: &str) -> u64 {
+        let known = self.layer(sha).ok().and_then(|layer| layer.known());
+        known.map_or(0, |known| known.size)
+    }
+
     /// Takes a damaged layer away, so that the next export writes it anew instead of keeping it.
     pub(crate) fn discard(&self, sha: &str) {
         if let (Contents::Directory(directory), Ok(diff_id)) = (&self.contents, sha.parse()) {

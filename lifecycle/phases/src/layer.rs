@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use fs_err as fs;
 use lifecycle_image::{DiffId, Image, Layer, Outcome, Step};
-use lifecycle_layers::{CachedLayer, ExtractError, Ownership};
+use lifecycle_layers::{CachedLayer, ExtractError, Ownership, Threads};
 
 use crate::{Place, Reporter};
 
@@ -48,6 +48,7 @@ pub(crate) fn unpack(
     place: &Place,
     diff_id: &DiffId,
     name: &str,
+    threads: Threads,
     reporter: &dyn Reporter,
 ) -> Result<(), UnpackError> {
     let meter = reporter.begin(Step::Extract, name, layer.known().map(|known| known.size));
@@ -60,6 +61,7 @@ pub(crate) fn unpack(
         at: &place.shown,
         diff_id,
         compression: None,
+        threads,
     };
     lifecycle_layers::restore(
         layer.open(0)?,
@@ -81,5 +83,6 @@ pub(crate) fn unpack_tree(
     reporter: &dyn Reporter,
 ) -> Result<(), UnpackError> {
     let diff_id = layer.diff_id()?;
-    unpack(layer, &layers.join("sbom").join(tree), &diff_id, "SBOM", reporter)
+    let place = layers.join("sbom").join(tree);
+    unpack(layer, &place, &diff_id, "SBOM", Threads::One, reporter)
 }

@@ -4,10 +4,15 @@ use std::panic;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+/// How many processors this process may use.
+pub(crate) fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// How many scripts or archives are worked on at the same time: they wait for files and other processes, so it
 /// pays to have a few more than cores.
 pub(crate) fn limit() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get().min(16)) + 2
+    cores().min(16) + 2
 }
 
 /// Does `work` for every item and gives the results in the order of the items.

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use lifecycle_image::{Image, Outcome, Reference, Step};
+use lifecycle_layers::Threads;
 use lifecycle_spec::{
     AnalyzedToml, BuildImage, GroupModule, GroupToml, LayerName, LayerToml, RunToml, ValueTable,
 };
@@ -251,6 +252,18 @@ fn wanted<'a>(
     wanted
 }
 
+/// Who works on which layer. One that is more than its share of all would be the last one and leave the other cores with
+/// nothing to do.
+fn shares<'a, 'b>(wanted: &'a [Wanted<'b>], cache: &Cache) -> Vec<(&'a Wanted<'b>, Threads)> {
+    let size = |wanted: &Wanted<'_>| wanted.contents.as_ref().map_or(0, |sha| cache.size(sha));
+    let share = wanted.iter().map(size).sum::<u64>() / parallel::cores() as u64;
+    let threads = |wanted| match size(wanted) {
+        size if size > share => Threads::Several,
+        _ => Threads::One,
+    };
+    wanted.iter().map(|wanted| (wanted, threads(wanted))).collect()
+}
+
 /// Unpacks what has contents, a few at a time; metadata comes after, so that it is there only with its contents
 /// (LYR-02).
 fn bring_back(
@@ -259,7 +272,7 @@ fn bring_back(
     cache: &Cache,
     reporter: &dyn Reporter,
 ) -> Result<Vec<RestoredLayer>, RestoreError> {
-    let unpack = |wanted: &Wanted<'_>| -> Result<(), UnpackError> {
+    let unpack = |(wanted, threads): &(&Wanted<'_>, Threads)| -> Result<(), UnpackError> {
         let Some(sha) = &wanted.contents else {
             return Ok(());
         };
@@ -268,7 +281,7 @@ fn bring_back(
             reporter.begin(Step::Extract, &name, None).finish(Outcome::Reused);
             return Ok(());
         }
-        layer::unpack(&*cache.layer(sha)?, &place, &diff_id, &name, reporter)
+        layer::unpack(&*cache.layer(sha)?, &place, &diff_id, &name, *threads, reporter)
     };
     let has_sbom = options.api.has_sbom_layers() && !cache.label.sbom.sha.is_empty();
     if has_sbom {
@@ -282,7 +295,7 @@ fn bring_back(
             ));
         }
     }
-    let results = parallel::for_each(wanted, unpack);
+    let results = parallel::for_each(&shares(wanted, cache), unpack);
     let mut layers = Vec::new();
     for (wanted, result) in wanted.iter().zip(results) {
         let toml = wanted.toml(&options.layers);

@@ -10,7 +10,7 @@ use lifecycle_image::{Compression, DiffId, Meter};
 use rustix::fs::{Mode, RenameFlags, fchmod, mkdirat, openat, renameat, renameat_with};
 use rustix::io::Errno;
 
-use super::{ExtractError, ExtractOptions, Extracted, Ownership, Refused, Whiteouts, extract};
+use super::{ExtractError, ExtractOptions, Extracted, Ownership, Refused, Threads, Whiteouts, extract};
 use crate::contents::image_path;
 use crate::descent::DIRECTORY;
 use crate::tree::remove_name;
@@ -24,6 +24,8 @@ pub struct CachedLayer<'a> {
     pub diff_id: &'a DiffId,
     /// How it is compressed; without it, that is told from the first bytes.
     pub compression: Option<Compression>,
+    /// Who does the work.
+    pub threads: Threads,
 }
 
 /// Unpacks a cached layer as `name` into `directory`, and verifies on the way that it is the layer it should be.
@@ -58,6 +60,7 @@ pub fn restore(
             refused: Refused::Fail,
             expected: Some(layer.diff_id),
             below: &image_path(layer.at),
+            threads: layer.threads,
             ..ExtractOptions::default()
         };
         let extracted = extract(stored, layer.compression, handle.as_fd(), &options, meter)?;

@@ -328,20 +328,23 @@ fn bombs_end_at_the_limit_cve_2017_14992() {
         };
         let mut bomb = Vec::new();
         crate::pack(&Zeros, &packing, &mut bomb, &NoProgress).unwrap();
-        let into = tempfile::tempdir().unwrap();
-        let handle = File::open(into.path()).unwrap();
-        let options = ExtractOptions {
-            ownership: Ownership::Squash,
-            limits: Limits {
-                bytes: Some(10 << 20),
-                entries: None,
-            },
-            ..ExtractOptions::default()
-        };
-        let result = extract(bomb.as_slice(), None, handle.as_fd(), &options, &NoProgress);
-        assert!(matches!(result, Err(ExtractError::Limit { what: "bytes", .. })));
-        let size = crate::tree::size(handle.as_fd()).unwrap();
-        assert!(size.bytes <= 10 << 20);
+        for threads in [Threads::Several, Threads::One] {
+            let into = tempfile::tempdir().unwrap();
+            let handle = File::open(into.path()).unwrap();
+            let options = ExtractOptions {
+                ownership: Ownership::Squash,
+                limits: Limits {
+                    bytes: Some(10 << 20),
+                    entries: None,
+                },
+                threads,
+                ..ExtractOptions::default()
+            };
+            let result = extract(bomb.as_slice(), None, handle.as_fd(), &options, &NoProgress);
+            assert!(matches!(result, Err(ExtractError::Limit { what: "bytes", .. })));
+            let size = crate::tree::size(handle.as_fd()).unwrap();
+            assert!(size.bytes <= 10 << 20);
+        }
     }
     let many: Vec<Item> = (0..100).map(|at| file(&format!("f{at}"))).collect();
     let into = tempfile::tempdir().unwrap();

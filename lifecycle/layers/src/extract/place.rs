@@ -1,29 +1,23 @@
-//! Makes files of entries.
+//! Puts entries into a tree: where each belongs, what was there before, whose it is.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{CStr, CString};
-use std::fs::File;
-use std::io::{self, BufRead, Seek as _, SeekFrom, Write as _};
+use std::io::{self, BufRead};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, chmodat, chownat, fchmod,
-    fchown, futimens, linkat, mkdirat, mknodat, openat, statat, symlinkat, unlinkat, utimensat,
+    AtFlags, FileType, Gid, Timespec, Timestamps, UTIME_OMIT, Uid, chownat, fchown, statat, unlinkat,
 };
 use rustix::io::Errno;
 
 use super::directories::Finish;
 use super::whiteout::WHITEOUT;
-use super::{
-    Devices, ExtractError, ExtractOptions, Extracted, Ownership, Refused, Skipped, Whiteouts, stream,
-};
-use crate::descent::Identity;
+use super::{ExtractError, ExtractOptions, Extracted, Ownership, Refused, Skipped, Whiteouts};
 use crate::entry::{ancestors, show, split};
 use crate::root::Root;
 use crate::tree::remove_name;
-use crate::walk::is_whiteout;
-use crate::{Device, Entry, Kind, Owner, OwnerTable, ReadEntry, TarReader, Xattr, xattrs};
+use crate::{Entry, Kind, Owner, OwnerTable, ReadEntry, TarReader, Xattr, xattrs};
 
 /// Puts entries into a tree.
 pub(super) struct Placer<'a> {
@@ -38,15 +32,15 @@ pub(super) struct Placer<'a> {
     /// Directories that were made and that the archive has not described so far; the root among them.
     pub(super) implied: BTreeSet<Vec<u8>>,
     entries: u64,
-    bytes: u64,
+    pub(super) bytes: u64,
     owners: OwnerTable,
     skipped: Vec<Skipped>,
-    devices: Vec<Entry<'static>>,
+    pub(super) devices: Vec<Entry<'static>>,
     pub(super) privileged: bool,
 }
 
 /// Where an entry belongs.
-enum Place {
+pub(super) enum Place {
     Root,
     /// Above the part of the archive that is wanted.
     Above,
@@ -131,7 +125,7 @@ impl<'a> Placer<'a> {
 
     /// Where a name of the archive belongs. `..` is refused rather than resolved: no honest writer makes it,
     /// and what it means behind a link depends on who is asked (CVE-2026-28406).
-    fn locate(&self, raw: &[u8]) -> Result<Place, ExtractError> {
+    pub(super) fn locate(&self, raw: &[u8]) -> Result<Place, ExtractError> {
         let outside = || ExtractError::Outside { path: show(raw) };
         let mut path = Vec::with_capacity(raw.len());
         for name in raw.split(|&byte| byte == b'/') {
@@ -173,177 +167,6 @@ impl<'a> Placer<'a> {
         self.implied.remove(&b""[..]);
         self.directories.insert(Vec::new(), Finish::of(entry));
         Ok(())
-    }
-
-    fn file<R: BufRead>(
-        &mut self,
-        at: &At<'_>,
-        size: u64,
-        entry: &ReadEntry,
-        reader: &mut TarReader<R>,
-    ) -> Result<(), ExtractError> {
-        self.bytes = self.bytes.saturating_add(size);
-        check_limit("bytes", self.bytes, self.options.limits.bytes)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let open = || openat(at.directory, at.name, flags, Mode::RUSR | Mode::WUSR);
-        let mut file = File::from(self.make(at, open)?);
-        let fail = |cause| ExtractError::Io {
-            path: show(at.path),
-            cause,
-        };
-        match &entry.sparse {
-            None => copy(reader, &mut file, u64::MAX, at.path)?,
-            Some(segments) => {
-                file.set_len(size).map_err(fail)?;
-                for segment in segments {
-                    file.seek(SeekFrom::Start(segment.offset)).map_err(fail)?;
-                    copy(reader, &mut file, segment.length, at.path)?;
-                }
-            }
-        }
-        if let Some(owner) = self.owner(at.path, entry.owner)? {
-            let (user, group) = ids(owner);
-            fchown(&file, user, group).map_err(|error| at.error(error))?;
-        }
-        fchmod(&file, Mode::from_raw_mode(entry.mode)).map_err(|error| at.error(error))?;
-        for xattr in traveling(&entry.xattrs) {
-            let result = xattrs::set(file.as_fd(), &xattr.name, &xattr.value);
-            self.allow(at.path, &show(&xattr.name), result)?;
-        }
-        futimens(&file, &times(timespec(entry.mtime))).map_err(|error| at.error(error))
-    }
-
-    fn directory(&mut self, at: &At<'_>, entry: &ReadEntry) -> Result<(), ExtractError> {
-        match mkdirat(at.directory, at.name, Mode::RWXU) {
-            Ok(()) => {}
-            Err(Errno::EXIST) => {
-                let existing = at.stat()?;
-                if FileType::from_raw_mode(existing.st_mode) != FileType::Directory {
-                    // A link to a directory is replaced too, never followed (CVE-2021-32760).
-                    self.clear(at)?;
-                    mkdirat(at.directory, at.name, Mode::RWXU).map_err(|error| at.error(error))?;
-                    if let Whiteouts::Overlay(_) = self.options.whiteouts
-                        && is_whiteout(&existing)
-                    {
-                        self.make_opaque(at)?;
-                    }
-                }
-            }
-            Err(error) => return Err(at.error(error)),
-        }
-        self.give(at, entry.owner)?;
-        self.implied.remove(at.path);
-        self.directories
-            .insert(at.path.to_vec(), Finish::of(entry.clone()));
-        Ok(())
-    }
-
-    fn symlink(&mut self, at: &At<'_>, target: &[u8], entry: &ReadEntry) -> Result<(), ExtractError> {
-        self.make(at, || symlinkat(target, at.directory, at.name))?;
-        self.give(at, entry.owner)?;
-        self.finish_node(at, entry)
-    }
-
-    /// Makes another name for a file of this tree. The target's directory is found beneath the root like any
-    /// other, so neither the working directory nor links outside matter (CVE-2026-50163).
-    fn hard_link(&mut self, at: &At<'_>, raw: &[u8]) -> Result<(), ExtractError> {
-        let fail = |cause: io::Error| ExtractError::HardLink {
-            path: show(at.path),
-            target: show(raw),
-            cause,
-        };
-        let Place::Path(target) = self.locate(raw)? else {
-            return Err(fail(Errno::ISDIR.into()));
-        };
-        let (above, name) = split(&target);
-        let name = c_name(&target, name)?;
-        let missing = || fail(io::ErrorKind::NotFound.into());
-        let directory = self.find_directory(above)?.ok_or_else(missing)?;
-        let link = || {
-            linkat(
-                &*directory,
-                name.as_c_str(),
-                at.directory,
-                at.name,
-                AtFlags::empty(),
-            )
-        };
-        match link() {
-            Err(Errno::EXIST) => {}
-            other => return other.map_err(|error| fail(error.into())),
-        }
-        let target = statat(&*directory, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| fail(error.into()))?;
-        if Identity::of(&target) == Identity::of(&at.stat()?) {
-            return Ok(());
-        }
-        self.clear(at)?;
-        link().map_err(|error| fail(error.into()))
-    }
-
-    /// Makes a pipe or a device.
-    fn node(
-        &mut self,
-        at: &At<'_>,
-        kind: FileType,
-        device: Option<Device>,
-        entry: &ReadEntry,
-    ) -> Result<(), ExtractError> {
-        if device.is_some() && self.options.devices == Devices::Refuse {
-            return Err(ExtractError::Device { path: show(at.path) });
-        }
-        let number = device.unwrap_or(Device { major: 0, minor: 0 });
-        let node = device.map(|device| match kind {
-            FileType::BlockDevice => Kind::BlockDevice(device),
-            _ => Kind::CharDevice(device),
-        });
-        if kind == FileType::CharacterDevice && number == (Device { major: 0, minor: 0 }) {
-            return Err(ExtractError::WhiteoutDevice { path: show(at.path) });
-        }
-        let number = rustix::fs::makedev(number.major, number.minor);
-        let mode = Mode::from_raw_mode(entry.mode);
-        match self.make(at, || mknodat(at.directory, at.name, kind, mode, number)) {
-            Err(ExtractError::Io { cause, .. }) if is_refusal(&cause) && node.is_some() => {
-                self.allow(at.path, "device", Err(cause))?;
-                self.devices.extend(node.map(|kind| Entry {
-                    path: at.path.to_vec().into(),
-                    kind,
-                    mode: entry.mode,
-                    owner: entry.owner,
-                    mtime: entry.mtime,
-                    xattrs: Vec::new(),
-                }));
-                return Ok(());
-            }
-            other => other?,
-        }
-        self.give(at, entry.owner)?;
-        // It was made a moment ago and is no link, so this changes it and nothing else. The mask of the
-        // process and the change of owner may have taken bits away.
-        chmodat(at.directory, at.name, mode, AtFlags::empty()).map_err(|error| at.error(error))?;
-        self.finish_node(at, entry)
-    }
-
-    /// Gives what cannot be opened its attributes and time.
-    fn finish_node(&mut self, at: &At<'_>, entry: &ReadEntry) -> Result<(), ExtractError> {
-        for xattr in traveling(&entry.xattrs) {
-            let result = xattrs::set_at(at.directory, at.name, &xattr.name, &xattr.value);
-            self.allow(at.path, &show(&xattr.name), result)?;
-        }
-        let times = times(timespec(entry.mtime));
-        utimensat(at.directory, at.name, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(|error| at.error(error))
-    }
-
-    /// Makes something under a name that must be free, and frees the name when it is not.
-    fn make<T>(&mut self, at: &At<'_>, call: impl Fn() -> rustix::io::Result<T>) -> Result<T, ExtractError> {
-        match call() {
-            Err(Errno::EXIST) => {
-                self.clear(at)?;
-                call()
-            }
-            other => other,
-        }
-        .map_err(|error| at.error(error))
     }
 
     /// Removes what has the name, with everything below it.
@@ -451,37 +274,12 @@ impl At<'_> {
     }
 }
 
-/// Copies at most `most` bytes of the current entry straight from the decompressed block.
-fn copy<R: BufRead>(
-    reader: &mut TarReader<R>,
-    file: &mut File,
-    most: u64,
-    path: &[u8],
-) -> Result<(), ExtractError> {
-    let mut left = most;
-    while left > 0 {
-        let chunk = reader.chunk().map_err(stream::error)?;
-        if chunk.is_empty() {
-            return Ok(());
-        }
-        let count = usize::try_from(left).map_or(chunk.len(), |left| left.min(chunk.len()));
-        file.write_all(&chunk[..count])
-            .map_err(|cause| ExtractError::Io {
-                path: show(path),
-                cause,
-            })?;
-        reader.consume(count);
-        left -= count as u64;
-    }
-    Ok(())
-}
-
-fn traveling(all: &[Xattr]) -> impl Iterator<Item = &Xattr> {
+pub(super) fn traveling(all: &[Xattr]) -> impl Iterator<Item = &Xattr> {
     all.iter().filter(|xattr| xattrs::travels(&xattr.name))
 }
 
 /// Whether the system has no place for something or does not let this user do it.
-fn is_refusal(error: &io::Error) -> bool {
+pub(super) fn is_refusal(error: &io::Error) -> bool {
     [
         Errno::PERM,
         Errno::ACCESS,
@@ -494,14 +292,14 @@ fn is_refusal(error: &io::Error) -> bool {
     .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
-fn check_limit(what: &'static str, value: u64, limit: Option<u64>) -> Result<(), ExtractError> {
+pub(super) fn check_limit(what: &'static str, value: u64, limit: Option<u64>) -> Result<(), ExtractError> {
     match limit {
         Some(limit) if value > limit => Err(ExtractError::Limit { what, limit }),
         _ => Ok(()),
     }
 }
 
-fn ids(owner: Owner) -> (Option<Uid>, Option<Gid>) {
+pub(super) fn ids(owner: Owner) -> (Option<Uid>, Option<Gid>) {
     (Some(Uid::from_raw(owner.uid)), Some(Gid::from_raw(owner.gid)))
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
 use flate2::bufread::MultiGzDecoder;
 use lifecycle_image::{Compression, Meter};
 
@@ -15,30 +15,54 @@ use crate::blocks::{Block, Pool};
 /// A block, or why there is none.
 pub(super) type Piece = Result<Arc<Block>, io::Error>;
 
-/// Decompresses `stored` into blocks, for the parser and for a hasher if there is one, until the end or until the
-/// parser wants no more.
-pub(super) fn decompress(
-    stored: impl Read,
-    compression: Option<Compression>,
-    mut pool: Pool,
+/// The blocks of the tar in what is stored.
+pub(super) struct Blocks<'a> {
+    plain: Box<dyn Read + 'a>,
+    pool: Pool,
+}
+
+impl<'a> Blocks<'a> {
+    pub(super) fn new(
+        stored: impl Read + 'a,
+        compression: Option<Compression>,
+        pool: Pool,
+        meter: &'a dyn Meter,
+    ) -> io::Result<Self> {
+        let plain = decoder(Metered { stored, meter }, compression)?;
+        Ok(Self { plain, pool })
+    }
+}
+
+impl Iterator for Blocks<'_> {
+    type Item = Piece;
+
+    fn next(&mut self) -> Option<Piece> {
+        let mut bytes = self.pool.take();
+        match fill(&mut *self.plain, &mut bytes) {
+            Ok(0) => None,
+            Ok(length) => Some(Ok(self.pool.fill(bytes, length))),
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+/// Hands blocks to the parser, and to a hasher if there is one, until the end or until the parser wants no more.
+pub(super) fn hand_out(
+    blocks: io::Result<Blocks<'_>>,
     to_parser: &Sender<Piece>,
     to_hash: Option<&Sender<Arc<Block>>>,
-    meter: &dyn Meter,
 ) {
-    let mut plain = match decoder(Metered { stored, meter }, compression) {
-        Ok(plain) => plain,
+    let blocks = match blocks {
+        Ok(blocks) => blocks,
         Err(error) => return drop(to_parser.send(Err(error))),
     };
-    loop {
-        let mut bytes = pool.take();
-        let length = match fill(&mut *plain, &mut bytes) {
-            Ok(0) => return,
-            Ok(length) => length,
-            Err(error) => return drop(to_parser.send(Err(error))),
+    for piece in blocks {
+        let is_last = piece.is_err();
+        let is_hashed = match (to_hash, &piece) {
+            (Some(to_hash), Ok(block)) => to_hash.send(Arc::clone(block)).is_ok(),
+            _ => true,
         };
-        let block = pool.fill(bytes, length);
-        let is_hashed = to_hash.is_none_or(|to_hash| to_hash.send(Arc::clone(&block)).is_ok());
-        if !is_hashed || to_parser.send(Ok(block)).is_err() {
+        if !is_hashed || to_parser.send(piece).is_err() || is_last {
             return;
         }
     }
@@ -150,19 +174,19 @@ impl<R: Read> Read for Metered<'_, R> {
     }
 }
 
-/// Reads the blocks that another thread makes.
+/// Reads blocks one after the other.
 #[derive(Debug)]
-pub(super) struct BlockReader {
-    blocks: Receiver<Piece>,
+pub(super) struct BlockReader<I> {
+    blocks: I,
     current: Option<Arc<Block>>,
     position: usize,
     left: Option<u64>,
     limit: u64,
 }
 
-impl BlockReader {
+impl<I: Iterator<Item = Piece>> BlockReader<I> {
     /// Reads at most `limit` bytes; more are an error.
-    pub(super) fn new(blocks: Receiver<Piece>, limit: Option<u64>) -> Self {
+    pub(super) fn new(blocks: I, limit: Option<u64>) -> Self {
         Self {
             blocks,
             current: None,
@@ -173,7 +197,7 @@ impl BlockReader {
     }
 }
 
-impl BufRead for BlockReader {
+impl<I: Iterator<Item = Piece>> BufRead for BlockReader<I> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let spent = self
             .current
@@ -183,10 +207,9 @@ impl BufRead for BlockReader {
             // The memory goes back before the next block is waited for.
             self.current = None;
             self.position = 0;
-            let Ok(next) = self.blocks.recv() else {
+            let Some(next) = self.blocks.next().transpose()? else {
                 return Ok(&[]);
             };
-            let next = next?;
             if let Some(left) = &mut self.left {
                 *left = left
                     .checked_sub(next.len() as u64)
@@ -202,7 +225,7 @@ impl BufRead for BlockReader {
     }
 }
 
-impl Read for BlockReader {
+impl<I: Iterator<Item = Piece>> Read for BlockReader<I> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let bytes = self.fill_buf()?;
         let count = bytes.len().min(buffer.len());

@@ -18,6 +18,7 @@ use crate::{
 };
 
 const OCI: Style = Style::Oci { latest: None };
+const THREADS: [Threads; 2] = [Threads::Several, Threads::One];
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -105,11 +106,12 @@ fn a_tree_survives_pack_and_extract_in_every_compression() {
         };
         let mut stored = Vec::new();
         let packed = pack(&tree(from.path()), &packing, &mut stored, &NoProgress).unwrap();
-        for given in [None, Some(compression)] {
+        for (given, threads) in [None, Some(compression)].into_iter().zip(THREADS) {
             let to = tempfile::tempdir().unwrap();
             let handle = File::open(to.path()).unwrap();
             let options = ExtractOptions {
                 expected: Some(&packed.diff_id),
+                threads,
                 ..options()
             };
             let extracted = extract(stored.as_slice(), given, handle.as_fd(), &options, &NoProgress).unwrap();
@@ -156,26 +158,32 @@ fn gnu_tar_unpacks_what_is_packed() {
 #[test]
 fn another_layer_than_expected_is_an_error() {
     let expected = DiffId(lifecycle_image::Digest::of(b"another"));
-    let to = tempfile::tempdir().unwrap();
-    let options = ExtractOptions {
-        expected: Some(&expected),
-        ..options()
-    };
-    let result = unpack(&tar_of(&layer().file("f", 0o644, *b"x")), to.path(), &options);
-    assert!(matches!(result, Err(ExtractError::DiffId { .. })));
+    for threads in THREADS {
+        let to = tempfile::tempdir().unwrap();
+        let options = ExtractOptions {
+            expected: Some(&expected),
+            threads,
+            ..options()
+        };
+        let result = unpack(&tar_of(&layer().file("f", 0o644, *b"x")), to.path(), &options);
+        assert!(matches!(result, Err(ExtractError::DiffId { .. })));
+    }
 }
 
 #[test]
 fn what_follows_the_archive_counts_for_the_diff_id() {
     let mut tar = tar_of(&layer().file("f", 0o644, *b"x"));
     tar.extend_from_slice(&[0; 10_240]);
-    let to = tempfile::tempdir().unwrap();
     let whole = DiffId(lifecycle_image::Digest::of(&tar));
-    let options = ExtractOptions {
-        expected: Some(&whole),
-        ..options()
-    };
-    unpack(&tar, to.path(), &options).unwrap();
+    for threads in THREADS {
+        let to = tempfile::tempdir().unwrap();
+        let options = ExtractOptions {
+            expected: Some(&whole),
+            threads,
+            ..options()
+        };
+        unpack(&tar, to.path(), &options).unwrap();
+    }
 }
 
 #[test]
@@ -183,12 +191,15 @@ fn a_stream_that_breaks_off_is_an_error() {
     let mut stored = Vec::new();
     let contents = layer().file("f", 0o644, vec![1; 5_000_000]);
     pack(&contents, &Packing::default(), &mut stored, &NoProgress).unwrap();
-    for length in [1, stored.len() / 2, stored.len() - 1] {
+    let lengths = [1, stored.len() / 2, stored.len() - 1];
+    for (length, threads) in lengths
+        .into_iter()
+        .flat_map(|length| THREADS.map(|threads| (length, threads)))
+    {
         let to = tempfile::tempdir().unwrap();
-        assert!(
-            unpack(&stored[..length], to.path(), &options()).is_err(),
-            "{length}"
-        );
+        let options = ExtractOptions { threads, ..options() };
+        let result = unpack(&stored[..length], to.path(), &options);
+        assert!(result.is_err(), "{length}, {threads:?}");
     }
 }
 

@@ -17,13 +17,20 @@ fn cached() -> (Vec<u8>, DiffId) {
     (stored, packed.diff_id)
 }
 
-fn restore_at(stored: &[u8], at: &str, into: &Path, expected: &DiffId) -> Result<Extracted, ExtractError> {
+fn restore_at(
+    stored: &[u8],
+    at: &str,
+    into: &Path,
+    expected: &DiffId,
+    threads: Threads,
+) -> Result<Extracted, ExtractError> {
     let handle = File::open(into).unwrap();
     let name = "lay".as_ref();
     let layer = CachedLayer {
         at: at.as_ref(),
         diff_id: expected,
         compression: None,
+        threads,
     };
     restore(stored, layer, handle.as_fd(), name, ownership(), &NoProgress)
 }
@@ -42,10 +49,10 @@ fn cached_layers_take_the_place_of_anything() {
             fs::write(path.join("old"), "x").unwrap();
         }),
     ];
-    for (what, prepare) in prepare {
+    for ((what, prepare), threads) in prepare.into_iter().zip(THREADS.into_iter().cycle()) {
         let to = tempfile::tempdir().unwrap();
         prepare(&to.path().join("lay"));
-        restore_at(&stored, "/layers/bp_x/lay", to.path(), &diff_id).unwrap();
+        restore_at(&stored, "/layers/bp_x/lay", to.path(), &diff_id, threads).unwrap();
         assert_eq!(
             fs::read(to.path().join("lay/bin/tool")).unwrap(),
             b"tool",
@@ -64,19 +71,16 @@ fn cached_layers_that_fail_leave_what_was_there() {
     let to = tempfile::tempdir().unwrap();
     fs::create_dir(to.path().join("lay")).unwrap();
     let wrong = DiffId(lifecycle_image::Digest::of(b"other"));
-    let attempts = [
-        restore_at(&stored, "/layers/bp_x/lay", to.path(), &wrong),
-        restore_at(
-            &stored[..stored.len() / 2],
-            "/layers/bp_x/lay",
-            to.path(),
-            &diff_id,
-        ),
+    let half = &stored[..stored.len() / 2];
+    for (stored, at, diff_id) in [
+        (&stored[..], "/layers/bp_x/lay", &wrong),
+        (half, "/layers/bp_x/lay", &diff_id),
         // The layer of somebody else does not end up here.
-        restore_at(&stored, "/layers/bp_y/lay", to.path(), &diff_id),
-    ];
-    for attempt in attempts {
-        assert!(attempt.is_err());
+        (&stored, "/layers/bp_y/lay", &diff_id),
+    ] {
+        for threads in THREADS {
+            assert!(restore_at(stored, at, to.path(), diff_id, threads).is_err());
+        }
     }
     assert_eq!(fs::read_dir(to.path()).unwrap().count(), 1);
     assert_eq!(fs::read_dir(to.path().join("lay")).unwrap().count(), 0);
