@@ -47,7 +47,7 @@ pub(crate) fn examine(
                     items.replace(start + at, item);
                 }
             }
-            items.forget_stamps(start + BATCH);
+            items.forget_marks(start + BATCH);
         }
     }
     Ok(())
@@ -60,7 +60,7 @@ fn look(item: &mut Item, known: &KnownFiles) -> io::Result<Option<Sum>> {
         Data::Memory(bytes) => return Ok(Some(Sha256::digest(bytes).into())),
         Data::File(handle) => handle,
     };
-    if let Some(sum) = item.node.stamp.as_ref().and_then(|stamp| known.get(stamp)) {
+    if let Some(sum) = item.node.mark.as_ref().and_then(|mark| known.get(mark)) {
         return Ok(Some(sum));
     }
     let mut file = handle.open()?;
@@ -81,11 +81,13 @@ fn look(item: &mut Item, known: &KnownFiles) -> io::Result<Option<Sum>> {
     }
     let sum: Sum = hasher.finalize().into();
     // A file with attributes is opened for them anyhow.
-    if let Some(stamp) = item.node.stamp
+    if let Some(before) = item.node.mark
         && item.node.xattrs.is_empty()
-        && stamp == crate::files::stamp(&rustix::fs::fstat(&file)?)
     {
-        known.put(stamp, sum);
+        let stamp = crate::files::stamp(&rustix::fs::fstat(&file)?);
+        if stamp.mark() == before {
+            known.put(stamp, sum);
+        }
     }
     Ok(Some(sum))
 }

@@ -22,8 +22,8 @@ pub(crate) struct Stamp(pub(crate) [i64; 7]);
 /// The SHA-256 of a file's content.
 pub(crate) type Sum = [u8; 32];
 
-/// What stands for a stamp: half a SHA-256.
-type Mark = [u8; 16];
+/// What stands for a stamp: half a SHA-256. Every file of a context has one, a [`Stamp`] would take three times the memory.
+pub(crate) type Mark = [u8; 16];
 
 /// Digits of a mark and a sum.
 const LINE: usize = 2 * (size_of::<Mark>() + size_of::<Sum>());
@@ -38,7 +38,7 @@ const TICK: Duration = Duration::from_millis(50);
 const COARSE_TICK: Duration = Duration::from_secs(3);
 
 impl Stamp {
-    fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         let mut hasher = Sha256::new();
         for number in self.0 {
             hasher.update(number.to_le_bytes());
@@ -113,9 +113,9 @@ impl KnownFiles {
         Ok(())
     }
 
-    pub(crate) fn get(&self, stamp: &Stamp) -> Option<Sum> {
+    pub(crate) fn get(&self, mark: &Mark) -> Option<Sum> {
         let before = self.before.read().unwrap_or_else(PoisonError::into_inner);
-        let known = before.as_ref()?.get(&stamp.mark())?;
+        let known = before.as_ref()?.get(mark)?;
         if !known.is_seen.swap(true, Ordering::Relaxed) {
             self.count.fetch_add(1, Ordering::Relaxed);
         }
@@ -187,16 +187,16 @@ mod tests {
         let sum = [7; 32];
         let first = KnownFiles::new(&store, Some(context));
         first.load().unwrap();
-        assert_eq!(first.get(&old), None);
+        assert_eq!(first.get(&old.mark()), None);
         first.put(old, sum);
         first.put(fresh, sum);
         first.save().unwrap();
         let second = KnownFiles::new(&store, Some(context));
         second.load().unwrap();
-        assert_eq!(second.get(&old), Some(sum));
-        assert_eq!(second.get(&fresh), None);
+        assert_eq!(second.get(&old.mark()), Some(sum));
+        assert_eq!(second.get(&fresh.mark()), None);
         let other = KnownFiles::new(&store, None);
         other.load().unwrap();
-        assert_eq!(other.get(&old), None);
+        assert_eq!(other.get(&old.mark()), None);
     }
 }

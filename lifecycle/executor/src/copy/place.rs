@@ -170,7 +170,7 @@ impl<'a> Canvas<'a> {
         if node.kind == NodeKind::Socket {
             node.kind = NodeKind::File { size: 0 };
         }
-        node.stamp = None;
+        node.mark = None;
         self.placed.insert(Item::new(path, node, item.data));
         Ok(())
     }

@@ -143,7 +143,7 @@ impl DiskFiles {
             },
             mtime: stat.st_mtime,
             identity: shared.then_some((stat.st_dev, stat.st_ino)),
-            stamp: matches!(self.owners, DiskOwners::Root).then(|| stamp(stat)),
+            mark: matches!(self.owners, DiskOwners::Root).then(|| stamp(stat).mark()),
             xattrs: Vec::new(),
         })
     }

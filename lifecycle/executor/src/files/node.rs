@@ -2,7 +2,7 @@
 
 use lifecycle_layers::{Device, Entry, Kind, Owner, Xattr};
 
-use crate::copy::known::Stamp;
+use crate::copy::known::Mark;
 
 /// An entry of a view.
 #[derive(Debug, Clone)]
@@ -16,7 +16,7 @@ pub(crate) struct Node {
     /// For a file with several names: which file it is.
     pub(crate) identity: Option<(u64, u64)>,
     /// For a file of a local source: what changes whenever the file does.
-    pub(crate) stamp: Option<Stamp>,
+    pub(crate) mark: Option<Mark>,
     /// Known only where the entry comes from an index; else they are read with the content.
     pub(crate) xattrs: Vec<Xattr>,
 }
@@ -30,7 +30,7 @@ impl Node {
             owner: entry.owner,
             mtime: entry.mtime,
             identity: None,
-            stamp: None,
+            mark: None,
             xattrs: entry.xattrs.clone(),
         }
     }
@@ -43,7 +43,7 @@ impl Node {
             owner: Owner::ROOT,
             mtime: 0,
             identity: None,
-            stamp: None,
+            mark: None,
             xattrs: Vec::new(),
         }
     }

@@ -311,7 +311,7 @@ impl StageRunner<'_> {
             owner: Owner::ROOT,
             mtime: download.last_modified.unwrap_or(0),
             identity: None,
-            stamp: None,
+            mark: None,
             xattrs: Vec::new(),
         };
         keeps.push(scratch);
@@ -403,7 +403,7 @@ fn inline(name: &str, content: &[u8], now: i64) -> Selection {
         owner: Owner::ROOT,
         mtime: now,
         identity: None,
-        stamp: None,
+        mark: None,
         xattrs: Vec::new(),
     };
     let item = Item::new(Vec::new(), node, Data::Memory(content.into()));

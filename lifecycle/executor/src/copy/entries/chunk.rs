@@ -7,7 +7,7 @@ use std::sync::Arc;
 use lifecycle_layers::Owner;
 
 use crate::copy::item::{Data, Item};
-use crate::copy::known::Stamp;
+use crate::copy::known::Mark;
 use crate::files::{FileHandle, Node, NodeKind, join};
 
 /// As many share a chunk.
@@ -21,11 +21,12 @@ pub(super) struct Chunk {
     above: Vec<u8>,
     /// Where files are read: an opened root, and the directory in it that stands for `above`.
     sources: Vec<(Arc<OwnedFd>, Vec<u8>)>,
+    owners: Vec<Owner>,
     rows: Vec<Row>,
     /// The paths below `above`, and the targets of links.
     texts: Vec<u8>,
     /// One for each row, or none at all.
-    stamps: Vec<RowStamp>,
+    marks: Vec<Mark>,
     /// Rows that a row does not hold.
     rare: BTreeMap<usize, Item>,
 }
@@ -35,7 +36,6 @@ pub(super) struct Chunk {
 struct Row {
     size: u64,
     mtime: i64,
-    owner: Owner,
     /// The end of its text.
     end: u32,
     /// The length of its path; what follows is the target of a link.
@@ -44,8 +44,13 @@ struct Row {
     kind: RowKind,
     /// One more than the number of its source; 0 for none.
     source: u8,
+    /// The number of its owner.
+    owner: u8,
     implied: bool,
 }
+
+// A million of them are in memory at a time.
+const _: () = assert!(size_of::<Row>() == 32);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum RowKind {
@@ -55,16 +60,6 @@ enum RowKind {
     Fifo,
     Socket,
     Rare,
-}
-
-/// What of a [`Stamp`] the row does not say.
-#[derive(Debug, Clone, Copy)]
-struct RowStamp {
-    device: i64,
-    inode: i64,
-    changed: i64,
-    modified_nanoseconds: u32,
-    changed_nanoseconds: u32,
 }
 
 impl Chunk {
@@ -81,9 +76,10 @@ impl Chunk {
             first,
             above,
             sources,
+            owners: Vec::new(),
             rows: Vec::new(),
             texts: Vec::new(),
-            stamps: Vec::new(),
+            marks: Vec::new(),
             rare: BTreeMap::new(),
         }
     }
@@ -92,7 +88,7 @@ impl Chunk {
     pub(super) fn shrink(&mut self) {
         self.rows.shrink_to_fit();
         self.texts.shrink_to_fit();
-        self.stamps.shrink_to_fit();
+        self.marks.shrink_to_fit();
     }
 
     /// How many entries it has.
@@ -103,7 +99,7 @@ impl Chunk {
     /// Takes an entry, or gives it back when another chunk has to take it.
     pub(super) fn push(&mut self, item: Item) -> Option<Item> {
         let number = self.rows.len();
-        let is_like_others = number == 0 || item.node.stamp.is_some() != self.stamps.is_empty();
+        let is_like_others = number == 0 || item.node.mark.is_some() != self.marks.is_empty();
         if number == MOST || !is_like_others {
             return Some(item);
         }
@@ -114,6 +110,9 @@ impl Chunk {
             return Some(item);
         };
         let node = &item.node;
+        let Some(owner) = self.number_of(node.owner) else {
+            return Some(item);
+        };
         let (kind, size, target) = match &node.kind {
             NodeKind::File { size } => (RowKind::File, *size, &b""[..]),
             NodeKind::Directory => (RowKind::Directory, 0, &b""[..]),
@@ -138,15 +137,15 @@ impl Chunk {
         self.rows.push(Row {
             size,
             mtime: node.mtime,
-            owner: node.owner,
             end,
             path: length,
             mode,
             kind: if is_plain { kind } else { RowKind::Rare },
             source,
+            owner,
             implied: item.implied,
         });
-        self.stamps.extend(node.stamp.as_ref().map(RowStamp::of));
+        self.marks.extend(node.mark);
         if !is_plain {
             self.rare.insert(number, item);
         }
@@ -158,12 +157,12 @@ impl Chunk {
         self.rows.push(Row {
             size: 0,
             mtime: 0,
-            owner: Owner::ROOT,
             end: 0,
             path: 0,
             mode: 0,
             kind: RowKind::Rare,
             source: 0,
+            owner: 0,
             implied: false,
         });
         self.rare.insert(self.rows.len() - 1, item);
@@ -184,6 +183,19 @@ impl Chunk {
         u8::try_from(at + 1).ok()
     }
 
+    /// The number of an owner; nothing when there is no place for another one.
+    fn number_of(&mut self, owner: Owner) -> Option<u8> {
+        let at = self
+            .owners
+            .iter()
+            .position(|known| *known == owner)
+            .unwrap_or_else(|| {
+                self.owners.push(owner);
+                self.owners.len() - 1
+            });
+        u8::try_from(at).ok()
+    }
+
     /// Puts another entry of the same path in the place of one.
     pub(super) fn replace(&mut self, row: usize, item: Item) {
         self.rows[row].kind = RowKind::Rare;
@@ -191,8 +203,8 @@ impl Chunk {
     }
 
     /// Forgets what tells whether files have changed.
-    pub(super) fn forget_stamps(&mut self) {
-        self.stamps = Vec::new();
+    pub(super) fn forget_marks(&mut self) {
+        self.marks = Vec::new();
     }
 
     fn text(&self, row: usize) -> (&[u8], &[u8]) {
@@ -238,11 +250,15 @@ impl Chunk {
                 RowKind::Socket => NodeKind::Socket,
             },
             mode: row.mode.into(),
-            owner: row.owner,
+            owner: self
+                .owners
+                .get(usize::from(row.owner))
+                .copied()
+                .unwrap_or(Owner::ROOT),
             mtime: row.mtime,
             identity: None,
-            stamp: match row.kind {
-                RowKind::File => self.stamps.get(number).map(|stamp| stamp.whole(row)),
+            mark: match row.kind {
+                RowKind::File => self.marks.get(number).copied(),
                 _ => None,
             },
             xattrs: Vec::new(),
@@ -254,44 +270,10 @@ impl Chunk {
 
     pub(super) fn truncate(&mut self, length: usize) {
         self.rows.truncate(length);
-        self.stamps.truncate(length);
+        self.marks.truncate(length);
         self.rare.split_off(&length);
         self.texts
             .truncate(self.rows.last().map_or(0, |row| row.end as usize));
-    }
-}
-
-impl RowStamp {
-    fn of(stamp: &Stamp) -> Self {
-        let [
-            device,
-            inode,
-            _,
-            _,
-            modified_nanoseconds,
-            changed,
-            changed_nanoseconds,
-        ] = stamp.0;
-        let nanoseconds = |number: i64| u32::try_from(number).unwrap_or(0);
-        Self {
-            device,
-            inode,
-            changed,
-            modified_nanoseconds: nanoseconds(modified_nanoseconds),
-            changed_nanoseconds: nanoseconds(changed_nanoseconds),
-        }
-    }
-
-    fn whole(&self, row: &Row) -> Stamp {
-        Stamp([
-            self.device,
-            self.inode,
-            row.size.cast_signed(),
-            row.mtime,
-            self.modified_nanoseconds.into(),
-            self.changed,
-            self.changed_nanoseconds.into(),
-        ])
     }
 }
 
