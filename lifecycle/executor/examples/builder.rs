@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use lifecycle_dockerfile::{Platform as Target, Platforms};
 use lifecycle_executor::{
-    BuildContext, ExecutorError, IsolationMode, Offline, Options, Reporter, StepName, build,
+    BuildContext, ExecutorError, IsolationMode, Offline, Options, Reporter, StepName, Surroundings, build,
 };
 use lifecycle_image::{
     Compression, History, Image, Layer, NoProgress, Platform, Reference, Sink as _, mutate,
@@ -85,7 +85,13 @@ fn main() -> Result<(), Error> {
     };
     let store = Store::open(Path::new(store))?;
     put_busybox(&store)?;
-    match build(&options, &store, &Offline, &store, &Plain) {
+    let surroundings = Surroundings {
+        images: &store,
+        remote: &Offline,
+        store: &store,
+        reporter: &Plain,
+    };
+    match build(&options, surroundings) {
         Ok(report) => list(&report.finish()?),
         Err(error) => {
             show(&error);

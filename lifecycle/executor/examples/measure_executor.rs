@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lifecycle_dockerfile::{Platform as Target, Platforms};
-use lifecycle_executor::{BuildContext, NoCache, Offline, Options, Silent, build};
+use lifecycle_executor::{BuildContext, NoCache, Offline, Options, Silent, Surroundings, build};
 use lifecycle_image::{History, Image, NoProgress, Platform, Reference, Sink as _, mutate};
 use lifecycle_layers::{FilesLayer, Packing, Style};
 use lifecycle_store::{Expected, Store};
@@ -81,7 +81,13 @@ fn measure(store: &Store, context: &Path, dockerfile: &str) -> Result<Duration, 
     );
     options.no_cache = NoCache::Off;
     let start = Instant::now();
-    let report = build(&options, store, &Offline, store, &Silent)?;
+    let surroundings = Surroundings {
+        images: store,
+        remote: &Offline,
+        store,
+        reporter: &Silent,
+    };
+    let report = build(&options, surroundings)?;
     let image = report.finish()?;
     image.digest()?;
     Ok(start.elapsed())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use lifecycle_diagnostics::{Diagnostic, Severity};
 use lifecycle_dockerfile::{Dockerfile, Platform, Platforms, StageBase};
-use lifecycle_image::{Image, Layer, Progress, Source, mutate};
+use lifecycle_image::{Image, Layer, Progress, mutate};
 use lifecycle_layers::RepackedLayer;
 use lifecycle_sandbox::Rung;
 use lifecycle_store::{Expected, Scratch, Store};
@@ -31,27 +31,21 @@ use crate::sharing::SharedSteps;
 use crate::slots::Slots;
 use crate::stack::{LayerTree, Roots};
 use crate::stage::{StageResult, StageRunner};
+use crate::surroundings::Surroundings;
 
 /// The most stages at work at the same time; each has a thread.
 const MOST_STAGES: usize = 64;
 
 /// Builds the image for the platform that the options name.
 ///
-/// `images` gives base images, `remote` what ADD names on the network. The store keeps layers, extracted trees, build
-/// caches and results. A cache elsewhere that turns out to be broken is left out, and the build begins anew.
+/// A cache elsewhere that turns out to be broken is left out, and the build begins anew.
 ///
 /// # Errors
 /// [`ExecutorError::Invalid`] before anything was done, the others from the first step that failed; what was done by
 /// then is remembered for the next build.
-pub fn build(
-    options: &Options,
-    images: &dyn Source,
-    remote: &dyn Remote,
-    store: &Store,
-    reporter: &dyn Reporter,
-) -> Result<BuildReport, ExecutorError> {
+pub fn build(options: &Options, surroundings: Surroundings<'_>) -> Result<BuildReport, ExecutorError> {
     let target = std::slice::from_ref(&options.platforms.target);
-    let mut reports = build_all(options, target, images, remote, store, reporter)?;
+    let mut reports = build_all(options, target, surroundings)?;
     reports.pop().ok_or(ExecutorError::Cancelled)
 }
 
@@ -63,18 +57,16 @@ pub fn build(
 pub fn build_all(
     options: &Options,
     targets: &[Platform],
-    images: &dyn Source,
-    remote: &dyn Remote,
-    store: &Store,
-    reporter: &dyn Reporter,
+    surroundings: Surroundings<'_>,
 ) -> Result<Vec<BuildReport>, ExecutorError> {
+    let reporter = surroundings.reporter;
     // What was done in place cannot be done again.
     let sources = match options.live_root {
         None => options.imports.as_slice(),
         Some(_) => &[],
     };
     let imports = Arc::new(Imports::begin(sources, options.now));
-    let result = build_with(&imports, options, targets, images, remote, store, reporter);
+    let result = build_with(&imports, options, targets, surroundings);
     imports.report(reporter);
     let Some((name, reason)) = imports.spoiled() else {
         return result;
@@ -90,18 +82,21 @@ pub fn build_all(
     reporter.warn(&Diagnostic::new(Severity::Warning, "cache", message));
     drop(result);
     let none = Arc::new(Imports::none());
-    build_with(&none, options, targets, images, remote, store, reporter)
+    build_with(&none, options, targets, surroundings)
 }
 
 fn build_with(
     imports: &Arc<Imports>,
     options: &Options,
     targets: &[Platform],
-    images: &dyn Source,
-    remote: &dyn Remote,
-    store: &Store,
-    reporter: &dyn Reporter,
+    surroundings: Surroundings<'_>,
 ) -> Result<Vec<BuildReport>, ExecutorError> {
+    let Surroundings {
+        images,
+        remote,
+        store,
+        reporter,
+    } = surroundings;
     let dockerfile = Dockerfile::parse(options.name.clone(), options.dockerfile.clone())
         .map_err(ExecutorError::Invalid)?;
     let powers = Powers::look();

@@ -1,7 +1,7 @@
 //! Builds an image from a Dockerfile.
 //!
-//! [`build()`] takes [`Options`], a source of images, a [`Remote`] for what lies on the network, a store and a
-//! [`Reporter`], and gives a [`BuildReport`] with the image. It knows no terminal, environment or network.
+//! [`build()`] takes [`Options`] and [`Surroundings`]: a source of images, a [`Remote`] for what lies on the network, a
+//! store and a [`Reporter`]. It gives a [`BuildReport`] with the image, and knows no terminal, environment or network.
 //!
 //! A build goes through these steps:
 //!
@@ -40,6 +40,7 @@ mod sharing;
 mod slots;
 mod stack;
 mod stage;
+mod surroundings;
 
 pub use build::{build, build_all};
 pub use copy::archive::is_archive;
@@ -53,3 +54,4 @@ pub use origin::unpack_context;
 pub use remote::{Checkout, Download, Offline, Remote, RemoteError};
 pub use report::{BuildReport, Ingredient};
 pub use reporter::{Reporter, Silent, StepName, StepOutcome};
+pub use surroundings::Surroundings;

@@ -19,7 +19,7 @@ mod tests;
 use std::sync::Arc;
 
 use lifecycle_dockerfile::Platforms;
-use lifecycle_executor::{BuildContext, LiveRoot, Offline, Options as BuildOptions};
+use lifecycle_executor::{BuildContext, LiveRoot, Offline, Options as BuildOptions, Surroundings};
 use lifecycle_image::layout::Layout;
 use lifecycle_image::{History, Image, Reference, Sink, mutate};
 use lifecycle_spec::label;
@@ -147,7 +147,13 @@ impl Extension {
         });
         let base = BaseImage::new(image, &self.reference, &build.dockerfile);
         let watcher = Watcher(Arc::clone(reporter));
-        let report = lifecycle_executor::build(&build, &base, &Offline, store, &watcher).map_err(failed)?;
+        let surroundings = Surroundings {
+            images: &base,
+            remote: &Offline,
+            store,
+            reporter: &watcher,
+        };
+        let report = lifecycle_executor::build(&build, surroundings).map_err(failed)?;
         self.executed += report.executed;
         self.cached += report.cached;
         let extended = report.finish().map_err(|cause| failed(cause.into()))?;

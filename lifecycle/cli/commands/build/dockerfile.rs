@@ -1,30 +1,27 @@
 //! `lifecycle build` of a Dockerfile.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Instant, SystemTime};
 
-use lifecycle_dockerfile::{BuildArgs, Dockerfile, LintOptions, Platform as Target, Platforms, lint};
+use lifecycle_dockerfile::{Dockerfile, LintOptions, Platform as Target, Platforms, lint};
 use lifecycle_executor::{
-    BuildContext, BuildReport, Cancellation, DeviceEntitlement, Entitlements, ExecutorError, IgnoreFile,
-    NamedContext, NetworkMode, NoCache, Options, Secret,
+    BuildContext, BuildReport, Cancellation, ExecutorError, IgnoreFile, Options, Surroundings,
 };
 use lifecycle_image::{Platform, Reference, Source};
 
 use super::watcher::Watcher;
 use super::writing::Writing;
-use super::{confinement, stack, zipped};
-use crate::arguments::{BuildArguments, DockerfileArguments, NetworkArgument, Power};
+use super::{confinement, given, stack, zipped};
+use crate::arguments::{BuildArguments, DockerfileArguments};
 use crate::attestations::{Attestations, Sources, now};
 use crate::caches::{self, Keeping};
 use crate::console::{Console, human_duration, human_size};
-use crate::context::{Context, FoundDockerfile, LayoutImage, Location, shown};
+use crate::context::{Context, FoundDockerfile, Location};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::remote::Named;
 use crate::session::Session;
-use crate::variables;
 
 /// The usual names, in the order in which they are looked for (J8).
 const NAMES: [&str; 2] = ["Dockerfile", "dockerfile"];
@@ -88,7 +85,7 @@ pub(super) fn run(
     session.interruption.listen(&session.console)?;
     let context = source.open(session)?;
     let mut fetched = Vec::new();
-    let mut options = options(arguments, file, &context, session, &mut fetched)?;
+    let mut options = given::options(arguments, file, &context, session, &mut fetched)?;
     if arguments.dockerfile.check {
         return check(&options, &session.console);
     }
@@ -216,14 +213,13 @@ pub(crate) fn build<T>(
     write: &dyn Fn(&[BuildReport]) -> Result<T, Failure>,
 ) -> Result<(Vec<BuildReport>, T), Failure> {
     let agent = options.ssh.get("default").cloned();
-    let reports = lifecycle_executor::build_all(
-        options,
-        targets,
+    let surroundings = Surroundings {
         images,
-        &Named::new(session.remote()?, &options.secrets, agent),
-        session.store()?,
-        &Watcher::new(&session.console),
-    );
+        remote: &Named::new(session.remote()?, &options.secrets, agent),
+        store: session.store()?,
+        reporter: &Watcher::new(&session.console),
+    };
+    let reports = lifecycle_executor::build_all(options, targets, surroundings);
     let reports = reports.map_err(|error| failure_of(&error, &session.console))?;
     let failure = match write(&reports) {
         Ok(written) => return Ok((reports, written)),
@@ -241,66 +237,6 @@ pub(crate) fn build<T>(
     };
     drop(reports);
     build(&without, targets, images, session, write)
-}
-
-fn options(
-    arguments: &BuildArguments,
-    file: Option<&Path>,
-    context: &Context,
-    session: &Session,
-    fetched: &mut Vec<Context>,
-) -> Result<Options, Failure> {
-    let given = &arguments.dockerfile;
-    let mut dockerfile = find(file, context)?;
-    dockerfile.ignore.get_or_insert_with(|| context.ignore());
-    let platform = arguments
-        .platforms
-        .first()
-        .cloned()
-        .unwrap_or_else(Platform::host);
-    let epoch = super::created(arguments, session)?;
-    let mut options = usual_options(dockerfile, context.files(), &platform, epoch);
-    options.build_args = build_args(&given.build_args, session)?;
-    options.target.clone_from(&given.target);
-    options.labels.clone_from(&given.labels);
-    options.contexts = contexts(given, session, fetched)?;
-    options.secrets = secrets(&given.secrets, session)?;
-    options.ssh = agents(given, session)?;
-    options.network = match given.network {
-        NetworkArgument::Default => NetworkMode::Shared,
-        NetworkArgument::None => NetworkMode::None,
-    };
-    options.allow = entitlements(&given.allow);
-    if !given.cdi_spec_dir.is_empty() {
-        options.device_specifications.clone_from(&given.cdi_spec_dir);
-    }
-    options.no_cache = match &given.no_cache {
-        None => NoCache::Off,
-        Some(stages) if stages.iter().all(String::is_empty) => NoCache::All,
-        Some(stages) => NoCache::Stages(stages.iter().map(|stage| stage.to_lowercase()).collect()),
-    };
-    options.imports = given
-        .cache_from
-        .iter()
-        .map(|text| caches::source(text, session))
-        .collect::<Result<_, _>>()?;
-    Ok(options)
-}
-
-fn entitlements(allow: &[Power]) -> Entitlements {
-    let names = allow.iter().filter_map(|power| match power {
-        Power::Device(name) => name.clone(),
-        Power::NetworkHost | Power::SecurityInsecure => None,
-    });
-    Entitlements {
-        network_host: allow.contains(&Power::NetworkHost),
-        security_insecure: allow.contains(&Power::SecurityInsecure),
-        devices: if allow.contains(&Power::Device(None)) {
-            DeviceEntitlement::All
-        } else {
-            DeviceEntitlement::These(names.collect())
-        },
-    }
 }
 
 /// The options of a build that nobody asked anything of but a platform and a time.
@@ -339,7 +275,7 @@ pub(crate) fn dockerfile_platform(platform: &Platform) -> Target {
 
 /// The named Dockerfile: of this machine, else of the context. Without a name, the context itself when it is one, else
 /// `Dockerfile` or `dockerfile` in it (J8).
-fn find(file: Option<&Path>, context: &Context) -> Result<FoundDockerfile, Failure> {
+pub(super) fn find(file: Option<&Path>, context: &Context) -> Result<FoundDockerfile, Failure> {
     let found = match file {
         Some(file) if file == Path::new("-") => Some(FoundDockerfile::of_input()?),
         Some(file) => match FoundDockerfile::at(file)? {
@@ -362,128 +298,6 @@ fn find(file: Option<&Path>, context: &Context) -> Result<FoundDockerfile, Failu
         )
         .help("name the Dockerfile with --dockerfile FILE")
     })
-}
-
-/// `NAME=VALUE`, or `NAME` for the variable of that name; the proxies of this process go before them.
-pub(crate) fn build_args(given: &[String], session: &Session) -> Result<BuildArgs, Failure> {
-    let mut pairs = variables::Variables::default();
-    for (name, value) in session.environment.proxies() {
-        pairs.set(&name, value.into());
-    }
-    pairs.add(given, &session.environment)?;
-    let mut args = BTreeMap::new();
-    for (name, value) in pairs.into_pairs() {
-        let value = value.into_string().map_err(|_| {
-            Failure::new(
-                "build-arg",
-                format!("the value of the build argument {name} is not UTF-8"),
-            )
-        })?;
-        args.insert(name, value);
-    }
-    Ok(args.into_iter().collect())
-}
-
-/// The named contexts (F9). What was fetched for them is kept in `fetched`.
-fn contexts(
-    given: &DockerfileArguments,
-    session: &Session,
-    fetched: &mut Vec<Context>,
-) -> Result<BTreeMap<String, NamedContext>, Failure> {
-    let mut contexts = BTreeMap::new();
-    for (name, value) in &given.contexts {
-        let named = if let Some(image) = value.strip_prefix("docker-image://") {
-            NamedContext::Image {
-                source: None,
-                reference: image.parse()?,
-            }
-        } else if let Some(layout) = value.strip_prefix("oci-layout://") {
-            LayoutImage::find(layout)?
-        } else {
-            let context = Location::parse(value)?.open(session)?;
-            let path = context.directory().ok_or_else(|| {
-                Failure::new(
-                    "context",
-                    format!(
-                        "the build context {name} has no files: {} is a Dockerfile",
-                        shown(value)
-                    ),
-                )
-            })?;
-            let named = NamedContext::Directory {
-                path: path.to_owned(),
-                ignore: context.ignore(),
-            };
-            fetched.push(context);
-            named
-        };
-        contexts.insert(name.to_lowercase(), named);
-    }
-    Ok(contexts)
-}
-
-/// `id=ID[,src=FILE|,env=NAME][,type=file|env]`; without either, the variable of that name, else the file (I11).
-pub(crate) fn secrets(given: &[String], session: &Session) -> Result<BTreeMap<String, Secret>, Failure> {
-    let mut secrets = BTreeMap::new();
-    for text in given {
-        let wrong = |reason: String| {
-            Failure::new("secret", format!("--secret {text}: {reason}"))
-                .help("write id=ID,src=FILE or id=ID,env=NAME")
-        };
-        let mut fields = BTreeMap::new();
-        for field in text.split(',') {
-            let (key, value) = field
-                .split_once('=')
-                .ok_or_else(|| wrong(format!("{field:?} is no KEY=VALUE")))?;
-            match key {
-                "id" | "src" | "env" | "type" => fields.insert(key, value),
-                "source" => fields.insert("src", value),
-                _ => return Err(wrong(format!("there is no {key}"))),
-            };
-        }
-        let field = |key: &str| fields.get(key).copied();
-        let id = field("id").ok_or_else(|| wrong("it has no id".to_owned()))?;
-        let variable = |name: &str| session.environment.os(name);
-        let (file, name) = match (field("type"), field("src"), field("env")) {
-            (_, Some(_), Some(_)) => return Err(wrong("it has both a file and a variable".to_owned())),
-            (None | Some("env"), None, Some(name)) | (Some("env"), Some(name), None) => (None, Some(name)),
-            (None | Some("file"), Some(file), None) => (Some(file), None),
-            (Some("env"), None, None) => (None, Some(id)),
-            (None, None, None) if variable(id).is_some() => (None, Some(id)),
-            (None | Some("file"), None, None) => (Some(id), None),
-            (Some(kind), ..) => return Err(wrong(format!("it cannot be of the type {kind}"))),
-        };
-        let value = match (file, name) {
-            (Some(file), _) => fs_err::read(file)?,
-            (None, name) => {
-                let name = name.unwrap_or(id);
-                let value = variable(name).ok_or_else(|| wrong(format!("there is no variable {name}")))?;
-                std::os::unix::ffi::OsStrExt::as_bytes(value.as_os_str()).to_vec()
-            }
-        };
-        let secret = Secret::new(value).ok_or_else(|| wrong("it is larger than 500 KiB".to_owned()))?;
-        if secrets.insert(id.to_owned(), secret).is_some() {
-            return Err(wrong("there is another one with this id".to_owned()));
-        }
-    }
-    Ok(secrets)
-}
-
-/// `ID[=SOCKET]`; without a socket, that of the running agent (I12).
-fn agents(given: &DockerfileArguments, session: &Session) -> Result<BTreeMap<String, PathBuf>, Failure> {
-    let mut agents = BTreeMap::new();
-    for text in &given.ssh {
-        let (id, socket) = match text.split_once('=') {
-            Some((id, socket)) => (id, Some(PathBuf::from(socket))),
-            None => (text.as_str(), session.environment.path("SSH_AUTH_SOCK")),
-        };
-        let socket = socket.ok_or_else(|| {
-            Failure::new("ssh", format!("--ssh {text}: no agent is running"))
-                .help("set SSH_AUTH_SOCK, or name a socket: --ssh ID=SOCKET")
-        })?;
-        agents.insert(id.to_owned(), socket);
-    }
-    Ok(agents)
 }
 
 /// Runs the build checks (N1).

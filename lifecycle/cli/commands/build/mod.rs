@@ -4,6 +4,7 @@ mod builder;
 mod buildpacks;
 mod confinement;
 mod dockerfile;
+mod given;
 mod kept;
 mod modules;
 mod previous;
@@ -15,8 +16,9 @@ mod writing;
 mod zipped;
 
 pub(crate) use self::dockerfile::{
-    build as build_dockerfile, build_args, dockerfile_platform, failure_of, secrets, usual_options,
+    build as build_dockerfile, dockerfile_platform, failure_of, usual_options,
 };
+pub(crate) use self::given::{build_args, secrets};
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use lifecycle_executor::{LiveRoot, Offline, Options, build};
+use lifecycle_executor::{LiveRoot, Offline, Options, Surroundings, build};
 use lifecycle_image::layout::Layout;
 use lifecycle_image::{Image, NoProgress, Platform, Reference, Sink, Source};
 use lifecycle_layers::{ExtractOptions, extract};
@@ -75,8 +75,11 @@ impl Container {
 
     fn try_build(&self, options: &Options) -> Result<Built, String> {
         let reporter = Recording::default();
-        let report = build(options, &self.layout, &Offline, &self.bench.store, &reporter)
-            .map_err(|error| tell(&error))?;
+        let surroundings = Surroundings {
+            images: &self.layout,
+            ..self.bench.surroundings(&Offline, &reporter)
+        };
+        let report = build(options, surroundings).map_err(|error| tell(&error))?;
         let (executed, cached) = (report.executed, report.cached);
         Ok(reporter.built(report.finish().unwrap(), executed, cached))
     }

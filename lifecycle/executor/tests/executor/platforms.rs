@@ -12,14 +12,7 @@ fn targets() -> [Target; 2] {
 
 fn try_build(bench: &Bench, options: &Options) -> (Result<Vec<BuildReport>, ExecutorError>, Built) {
     let recording = Recording::default();
-    let reports = build_all(
-        options,
-        &targets(),
-        &bench.store,
-        &Offline,
-        &bench.store,
-        &recording,
-    );
+    let reports = build_all(options, &targets(), bench.surroundings(&Offline, &recording));
     let (executed, cached) = reports.as_ref().map_or((0, 0), |reports| {
         let sum = |count: fn(&BuildReport) -> usize| reports.iter().map(count).sum();
         (sum(|report| report.executed), sum(|report| report.cached))

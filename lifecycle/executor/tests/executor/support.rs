@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use lifecycle_dockerfile::{Platform as Target, Platforms};
 use lifecycle_executor::{
     BuildContext, BuildReport, ExecutorError, Offline, Options, Remote, Reporter, StepName, StepOutcome,
-    build,
+    Surroundings, build,
 };
 use lifecycle_image::{
     Compression, History, Image, ImageConfig, Layer, NoProgress, Platform, Reference, Sink, mutate,
@@ -196,6 +196,19 @@ impl Bench {
         options
     }
 
+    pub(crate) fn surroundings<'a>(
+        &'a self,
+        remote: &'a dyn Remote,
+        reporter: &'a dyn Reporter,
+    ) -> Surroundings<'a> {
+        Surroundings {
+            images: &self.store,
+            remote,
+            store: &self.store,
+            reporter,
+        }
+    }
+
     pub(crate) fn try_build(&self, options: &Options) -> Result<Built, ExecutorError> {
         self.try_build_with(options, &Offline)
     }
@@ -216,7 +229,7 @@ impl Bench {
         then: impl FnOnce(&BuildReport),
     ) -> Result<Built, ExecutorError> {
         let reporter = Recording::default();
-        let report = build(options, &self.store, remote, &self.store, &reporter)?;
+        let report = build(options, self.surroundings(remote, &reporter))?;
         let (executed, cached) = (report.executed, report.cached);
         then(&report);
         Ok(reporter.built(report.finish()?, executed, cached))
