@@ -4,8 +4,11 @@
 //! replaced ([`Expander::text`]), or the words the text splits into *after* replacement ([`Expander::words`], for
 //! EXPOSE and for finding heredocs).
 
+mod words;
+
 use std::collections::BTreeSet;
 
+use self::words::Words;
 use crate::environment::Environment;
 use crate::pattern::{Pattern, PatternError};
 
@@ -475,44 +478,4 @@ fn parse_pattern(offset: usize, text: &str) -> Result<Pattern, Fault> {
             },
         )
     })
-}
-
-/// The words of a text under construction.
-#[derive(Default)]
-struct Words {
-    done: Vec<String>,
-    word: String,
-}
-
-impl Words {
-    /// A plain character: white space ends the word.
-    fn push(&mut self, character: char) {
-        if !character.is_whitespace() {
-            self.word.push(character);
-        } else if !self.word.is_empty() {
-            self.done.push(std::mem::take(&mut self.word));
-        }
-    }
-
-    /// An escaped character never ends the word.
-    fn push_raw(&mut self, character: char) {
-        self.word.push(character);
-    }
-
-    /// A quoted text never ends the word.
-    fn push_whole(&mut self, text: &str) {
-        self.word.push_str(text);
-    }
-
-    /// A variable's value splits like plain text.
-    fn push_splitting(&mut self, text: &str) {
-        text.chars().for_each(|character| self.push(character));
-    }
-
-    fn finish(mut self) -> Vec<String> {
-        if !self.word.is_empty() {
-            self.done.push(self.word);
-        }
-        self.done
-    }
 }

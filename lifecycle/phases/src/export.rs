@@ -18,7 +18,7 @@ mod report;
 use std::sync::Arc;
 use std::thread;
 
-use lifecycle_image::{Image, Layer, Progress, mutate};
+use lifecycle_image::{Image, Layer, Progress, Upload, mutate};
 use lifecycle_spec::label::CacheLabel;
 use lifecycle_spec::{AnalyzedToml, GroupToml, MetadataToml, ProjectMetadataToml, RunImage};
 use lifecycle_store::{Expected, Store};
@@ -61,11 +61,10 @@ pub fn export(
     let before = Cache::read(cache, &Quiet);
     let parts = Parts::find(options, &inputs, &before)?;
 
-    let failed = |cause| ExportError::Write {
-        image: options.name(),
-        cause,
-    };
-    let mut upload = images.sink.begin(&options.images).map_err(failed)?;
+    let mut upload = images
+        .sink
+        .begin(&options.images)
+        .map_err(|cause| ExportError::write(options, cause))?;
     let progress: Arc<dyn Progress> = Arc::clone(reporter) as Arc<dyn Progress>;
     // A registry finds or mounts them meanwhile. Layouts do without those that are not there (LAY-03).
     for layer in inputs.base.layers() {
@@ -75,73 +74,100 @@ pub fn export(
         part,
         layer: make(part, &inputs, store, options, &progress),
     };
-    let made: Vec<Made<'_>> = parts.all.iter().map(make).collect();
-    for made in &made {
+    let making = Making {
+        options,
+        inputs: &inputs,
+        parts: &parts,
+        made: parts.all.iter().map(make).collect(),
+        reporter,
+    };
+    for made in &making.made {
         upload.layer(Arc::clone(&made.layer));
     }
-
-    let fill_caches = || {
-        let contents = cached::contents(
-            options,
-            &parts.buildpacks,
-            &made,
-            &before.label,
-            &parts.intact,
-            &**reporter,
-        );
-        write_caches(&contents, cache, store, options, reporter)
-    };
-    let finish = || -> Result<ExportReport, ExportError> {
-        let labels = labels::of(options, &inputs, &parts.buildpacks, &made)?;
-        let image = assemble(options, &inputs, &made);
-        let created = config::created(options, &**reporter);
-        let image = config::configure(image, options, &labels, &entrypoint, &created);
-        let layers = report::layers(&inputs, &made)?;
-        tell(&layers, &**reporter);
-        let receipt = upload.finish(&image).map_err(failed)?;
-        let image_id = image
-            .encode_config()
-            .map_err(|error| failed(error.into()))?
-            .descriptor
-            .digest;
-        let mut report = images.report(&image, &receipt).map_err(failed)?;
-        report.bom = report::legacy_bom(options, &inputs)?;
-        files::write(&options.report, &report.to_toml(options.api)).map_err(FileError::from)?;
-        if let Some(cache) = &options.launch_cache {
-            launch_cache::keep(&cached::of_image(&made), cache, &**reporter);
-        }
-        let types = inputs
-            .metadata
-            .processes
-            .iter()
-            .map(|process| process.process_type.clone());
-        Ok(ExportReport {
-            receipt,
-            image_id,
-            report,
-            layers,
-            processes: types.collect(),
-            entrypoint: entrypoint.clone(),
-        })
-    };
+    let finish = || making.finish(upload, images, &entrypoint);
+    let fill_caches = || making.fill_caches(cache, &before.label, store);
     if cache.is_none() {
         return finish();
     }
-    if !options.parallel {
-        let finished = finish()?;
-        let label = fill_caches();
-        keep_unpacked(cache, label.as_ref(), options);
-        return Ok(finished);
+    let (finished, label) = if options.parallel {
+        thread::scope(|scope| {
+            let filling = scope.spawn(fill_caches);
+            let finished = finish()?;
+            let label = filling.join();
+            Ok::<_, ExportError>((
+                finished,
+                label.unwrap_or_else(|cause| std::panic::resume_unwind(cause)),
+            ))
+        })?
+    } else {
+        (finish()?, fill_caches())
+    };
+    keep_unpacked(cache, label.as_ref(), options);
+    Ok(finished)
+}
+
+/// An image whose layers are being made.
+struct Making<'a> {
+    options: &'a ExportOptions,
+    inputs: &'a Inputs,
+    parts: &'a Parts,
+    made: Vec<Made<'a>>,
+    reporter: &'a Arc<dyn Reporter>,
+}
+
+impl Making<'_> {
+    /// Completes the image as soon as all layers are known, and writes its manifest, then `report.toml`.
+    fn finish(
+        &self,
+        upload: Box<dyn Upload>,
+        images: &Images<'_>,
+        entrypoint: &str,
+    ) -> Result<ExportReport, ExportError> {
+        let Self { options, inputs, .. } = *self;
+        let failed = |cause| ExportError::write(options, cause);
+        let labels = labels::of(options, inputs, &self.parts.buildpacks, &self.made)?;
+        let image = assemble(options, inputs, &self.made);
+        let created = config::created(options, &**self.reporter);
+        let image = config::configure(image, options, &labels, entrypoint, &created);
+        let layers = report::layers(inputs, &self.made)?;
+        tell(&layers, &**self.reporter);
+        let receipt = upload.finish(&image).map_err(failed)?;
+        let encoded = image.encode_config().map_err(|error| failed(error.into()))?;
+        let mut report = images.report(&image, &receipt).map_err(failed)?;
+        report.bom = report::legacy_bom(options, inputs)?;
+        files::write(&options.report, &report.to_toml(options.api)).map_err(FileError::from)?;
+        if let Some(cache) = &options.launch_cache {
+            launch_cache::keep(&cached::of_image(&self.made), cache, &**self.reporter);
+        }
+        let processes = inputs.metadata.processes.iter();
+        Ok(ExportReport {
+            receipt,
+            image_id: encoded.descriptor.digest,
+            report,
+            layers,
+            processes: processes.map(|process| process.process_type.clone()).collect(),
+            entrypoint: entrypoint.to_owned(),
+        })
     }
-    thread::scope(|scope| {
-        let filling = scope.spawn(fill_caches);
-        let finished = finish()?;
-        let label = filling
-            .join()
-            .unwrap_or_else(|cause| std::panic::resume_unwind(cause));
-        keep_unpacked(cache, label.as_ref(), options);
-        Ok(finished)
-    })
+
+    /// Writes the caches, and says what the cache directory holds now.
+    fn fill_caches(
+        &self,
+        cache: &CacheOptions<'_>,
+        before: &CacheLabel,
+        store: &Store,
+    ) -> Option<CacheLabel> {
+        let Self { options, parts, .. } = *self;
+        let contents = cached::contents(
+            options,
+            &parts.buildpacks,
+            &self.made,
+            before,
+            &parts.intact,
+            &**self.reporter,
+        );
+        write_caches(&contents, cache, store, options, self.reporter)
+    }
 }
 
 /// Keeps unpacked what the cache directory holds, now that nobody reads the layers directory any more.

@@ -56,7 +56,7 @@ pub use host::{Host, Missing, Rung, RungReport};
 pub use idmap::{IdMap, IdMaps, IdRange, SubordinateIds};
 pub use interpreter::Interpreter;
 pub use limits::Limits;
-pub use overlay::{Changes, MAX_LAYERS, Overlay, OverlayError, unmount_at};
+pub use overlay::{Changes, MAX_LAYERS, Overlay, OverlayError};
 pub use process::{Exit, Process, Remote};
 pub use run::{
     BindSource, Content, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Isolation, Mount, Network, Placed,

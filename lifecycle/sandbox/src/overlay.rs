@@ -7,13 +7,13 @@
 
 use std::ffi::CString;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, UnmountFlags, fsconfig_set_fd,
-    fsconfig_set_flag, fsconfig_set_string, fsopen, mount, mount_change, unmount,
+    FsOpenFlags, MountAttrFlags, MountFlags, MountPropagationFlags, fsconfig_set_fd, fsconfig_set_flag,
+    fsconfig_set_string, fsopen, mount, mount_change,
 };
 use rustix::process::chdir;
 use rustix::thread::UnshareFlags;
@@ -250,11 +250,6 @@ fn context_log(context: &OwnedFd) -> String {
         }
     }
     messages.join("; ")
-}
-
-/// Unmounts what is attached at `directory`, now if it is idle, else as soon as it is.
-pub fn unmount_at(directory: &Path) -> std::io::Result<()> {
-    Ok(unmount(directory, UnmountFlags::DETACH | UnmountFlags::NOFOLLOW)?)
 }
 
 #[cfg(test)]

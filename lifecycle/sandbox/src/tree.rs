@@ -5,13 +5,11 @@
 //! check and use (CVE-2024-11218).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
-use rustix::fs::CWD;
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 
 use crate::syscall;
@@ -68,21 +66,6 @@ impl Tree {
     pub(crate) fn create(context: &OwnedFd, flags: MountAttrFlags) -> Result<Self, Errno> {
         fsconfig_create(context)?;
         Ok(Self(fsmount(context, FsMountFlags::FSMOUNT_CLOEXEC, flags)?))
-    }
-
-    /// Attaches the tree at `directory` of this mount namespace, where it stays until it is unmounted.
-    ///
-    /// # Errors
-    /// EPERM without CAP_SYS_ADMIN over the mount namespace, ENOENT or ENOTDIR for the directory.
-    pub fn attach(self, directory: &Path) -> std::io::Result<()> {
-        move_mount(
-            &self.0,
-            c"",
-            CWD,
-            directory,
-            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-        )?;
-        Ok(())
     }
 }
 

@@ -6,6 +6,7 @@ use lifecycle_image::{LayerError, TransferError};
 use lifecycle_layers::PackError;
 use lifecycle_spec::ExitCode;
 
+use super::ExportOptions;
 use crate::FileError;
 use crate::images::ImagesError;
 
@@ -81,6 +82,13 @@ pub enum ExportError {
 }
 
 impl ExportError {
+    pub(super) fn write(options: &ExportOptions, cause: TransferError) -> Self {
+        Self::Write {
+            image: options.name(),
+            cause,
+        }
+    }
+
     /// The number that the phase ends with (cnb.md 1.2, lifecycle.md 1.4).
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {

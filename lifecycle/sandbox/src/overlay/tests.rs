@@ -102,17 +102,3 @@ fn refusals_are_explained() {
         Err(OverlayError::LayerCount { count: 0 })
     ));
 }
-
-#[test]
-fn attached_overlays_can_be_unmounted() {
-    if !may_mount() {
-        return;
-    }
-    let (temporary, overlay) = layers(2);
-    let place = temporary.path().join("place");
-    std::fs::create_dir(&place).unwrap();
-    overlay.mount().unwrap().attach(&place).unwrap();
-    assert!(place.join("same").exists());
-    unmount_at(&place).unwrap();
-    assert!(!place.join("same").exists());
-}
