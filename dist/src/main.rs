@@ -4,14 +4,13 @@
 //! belong to root, there is one time for everything, and our own layers engine compresses. In the order of `make`:
 //!
 //! 1. [`Program`]: what was built, looked at: for which architecture, and really static.
-//! 2. [`sbom`]: which crates are in each program, in three formats.
+//! 2. [`Crates`]: which crates are in each program, in three formats.
 //! 3. [`tarball`]: `lifecycle-v<version>+linux.<arch>.tgz`, as pack and other platforms take it.
 //! 4. [`images`]: the lifecycle as an image, and an image to run builds in.
 
 mod busybox;
 mod images;
 mod program;
-mod sbom;
 mod tarball;
 
 use std::io::{self, Write};
@@ -21,10 +20,10 @@ use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
 use fs_err as fs;
 use lifecycle_image::Digest;
+use lifecycle_sbom::{Crates, Document, Package};
 
 use crate::busybox::Busybox;
 use crate::program::Program;
-use crate::sbom::Crates;
 
 /// The version of the release, that of the workspace.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -97,8 +96,13 @@ impl Make {
             .with_context(|| format!("{} is not a time", self.epoch))?
             .to_string();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-        let sbom = |package| -> Result<Vec<sbom::File>> {
-            Ok(Crates::of(&root, package, &architecture.target())?.documents(&created))
+        let sbom = |name| -> Result<Vec<Document>> {
+            let package = Package {
+                name,
+                target: &architecture.target(),
+                default_features: true,
+            };
+            Ok(Crates::of("cargo", &root, package)?.documents(&created))
         };
         let release = Release {
             lifecycle_sboms: sbom("lifecycle")?,
@@ -146,8 +150,8 @@ impl Make {
 struct Release {
     program: Program,
     launcher: Program,
-    lifecycle_sboms: Vec<sbom::File>,
-    launcher_sboms: Vec<sbom::File>,
+    lifecycle_sboms: Vec<Document>,
+    launcher_sboms: Vec<Document>,
     /// The time of everything, as documents write it.
     created: String,
     /// The same in seconds since 1970.

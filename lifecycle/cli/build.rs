@@ -1,4 +1,4 @@
-//! Builds the launcher that every app image gets, so that the program can carry it.
+//! Builds the launcher that every app image gets, so that the program can carry it, and lists which crates are in both.
 //!
 //! The launcher is a program of its own: small, static, without the rest. Cargo cannot yet make one package's
 //! binary a dependency of another, so this script builds it, in a target directory of its own (cargo holds
@@ -14,6 +14,8 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use lifecycle_sbom::{Crates, Package};
+
 fn main() -> Result<(), Box<dyn Error>> {
     let root = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?);
     let target = env::var("TARGET")?;
@@ -24,7 +26,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     for source in ["lifecycle/launcher", "lifecycle/spec", "Cargo.lock", "Cargo.toml"] {
         println!("cargo:rerun-if-changed={}", root.join(source).display());
     }
-    let built = Command::new(env::var("CARGO")?)
+    let cargo = env::var("CARGO")?;
+    for (name, default_features) in [
+        ("lifecycle", env::var_os("CARGO_FEATURE_KUBERNETES").is_some()),
+        ("lifecycle-launcher", true),
+    ] {
+        let package = Package {
+            name,
+            target: &target,
+            default_features,
+        };
+        let crates = Crates::of(&cargo, &root, package)?;
+        std::fs::write(out.join(format!("{name}.crates.json")), crates.to_text()?)?;
+    }
+    let built = Command::new(cargo)
         .current_dir(&root)
         .args([
             "build",

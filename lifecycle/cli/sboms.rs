@@ -160,7 +160,14 @@ pub(crate) fn merge(files: &[SbomFile], name: &str, version: &str) -> Result<Val
         {
             found.clone_into(&mut spec_version);
         }
-        for component in list(&mut document, "components") {
+        // A package that is described is in the image with what it consists of; a mere directory is not worth a line.
+        let described = document
+            .get_mut("metadata")
+            .and_then(|about| about.get_mut("component"));
+        let described = described
+            .map(Value::take)
+            .filter(|component| component.get("purl").is_some());
+        for component in described.into_iter().chain(list(&mut document, "components")) {
             if seen.insert(identity(&component)) {
                 components.push(component);
             }
@@ -260,6 +267,26 @@ mod tests {
         assert_eq!(merged["dependencies"], json!([{ "ref": "x" }]));
         assert_eq!(merged["metadata"]["component"]["name"], "demo");
         assert_eq!(count_components(&files).unwrap(), 3);
+    }
+
+    #[test]
+    fn a_package_that_is_described_is_a_component_a_directory_is_none() {
+        let files = [
+            file(
+                "a/sbom.cdx.json",
+                r#"{"metadata":{"component":{"name":"a","purl":"pkg:cargo/a@1"}}}"#,
+            ),
+            file(
+                "b/sbom.cdx.json",
+                r#"{"metadata":{"component":{"name":"/"}},"components":[{"name":"b"}]}"#,
+            ),
+            file("c/sbom.cdx.json", r#"{"metadata":1}"#),
+        ];
+        let merged = merge(&files, "demo", "sha256:0").unwrap();
+        assert_eq!(
+            merged["components"],
+            json!([{"name": "a", "purl": "pkg:cargo/a@1"}, {"name": "b"}])
+        );
     }
 
     #[test]

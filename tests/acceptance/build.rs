@@ -342,7 +342,8 @@ fn sboms_come_back_out_of_the_image() {
         .lifecycle(&["sbom", "build/sbom"])
         .succeeds()
         .says("fx-launch")
-        .says("fx-layer");
+        .says("fx-layer")
+        .says("lifecycle-launcher");
     assert_eq!(merged.json()["bomFormat"], "CycloneDX");
     let directory = machine.text("sboms");
     machine
@@ -354,8 +355,8 @@ fn sboms_come_back_out_of_the_image() {
         .unwrap();
     assert_eq!(
         String::from_utf8(find.stdout).unwrap().lines().count(),
-        6,
-        "three formats of launch and of a layer"
+        9,
+        "three formats of launch, of a layer and of the launcher"
     );
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use lifecycle_image::Image;
 use lifecycle_layers::{FilesLayer, Kind as EntryKind, Style, TarReader, decoder};
+use lifecycle_sbom::Document;
 use lifecycle_spec::{Apis, LifecycleToml};
 
 use crate::BuilderError;
@@ -60,6 +61,18 @@ impl Lifecycle {
             apis: Apis::own(),
             files,
         }
+    }
+
+    /// With SBOMs of one of its programs beside it (LCI-04).
+    #[must_use]
+    pub fn with_sboms(mut self, program: &str, sboms: Vec<Document>) -> Self {
+        for sbom in sboms {
+            let name = format!("{program}.sbom.{}", sbom.format.extension());
+            let bytes = sbom.text.into_bytes().into();
+            self.files
+                .insert(name, LifecycleFile::Memory { bytes, mode: 0o644 });
+        }
+        self
     }
 
     /// Reads a lifecycle's archive: `lifecycle.toml` at its root, and what lies exactly one directory deep (LCI-01).

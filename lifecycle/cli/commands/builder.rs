@@ -17,7 +17,7 @@ use crate::commands::stack as stacks;
 use crate::console::{Column, Console, Table};
 use crate::failure::Failure;
 use crate::origins::SessionOrigins;
-use crate::program::own_program;
+use crate::program::{own_program, own_sboms};
 use crate::session::Session;
 use crate::transfer;
 
@@ -71,6 +71,8 @@ fn names_of(group: &str) -> Result<Vec<ModuleName>, Failure> {
 fn own_lifecycle() -> Lifecycle {
     let program = own_program();
     Lifecycle::own(program.version, program.file, program.launcher)
+        .with_sboms("lifecycle", own_sboms())
+        .with_sboms("launcher", program.launcher_sboms)
 }
 
 /// Makes a builder for this machine from its definition. An embedded stack that the store does not have is made first.

@@ -75,8 +75,8 @@ impl<'a> Inputs<'a> {
                     version: options.program.version.clone(),
                     ..LauncherVersion::default()
                 },
-                launcher_sbom: None,
-                launcher_sbom_is_default: true,
+                launcher_sbom: Some(workspace.launcher_sboms()),
+                launcher_sbom_is_default: false,
                 process_type: options.process.clone(),
                 owner,
                 source_date_epoch: options.created.map(|seconds| seconds.to_string()),

@@ -17,6 +17,7 @@ use lifecycle_image::{Image, Reference};
 use lifecycle_layers::{Owner, Packing};
 use lifecycle_phases::{CacheImage, Cancellation, ExportReport, Images, Phase, Reporter, RestoreReport};
 use lifecycle_sandbox::{Identity, Network, Rung};
+use lifecycle_sbom::Document;
 use lifecycle_spec::{ExecEnv, OrderToml, PlatformApi, ProjectMetadataToml, RunToml};
 use lifecycle_store::Store;
 
@@ -116,6 +117,8 @@ pub struct Program {
     pub version: String,
     /// The launcher that goes into app images.
     pub launcher: Arc<[u8]>,
+    /// Its SBOMs, which go there too.
+    pub launcher_sboms: Vec<Document>,
 }
 
 /// How long a phase took.

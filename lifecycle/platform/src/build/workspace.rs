@@ -39,7 +39,14 @@ impl Workspace {
             owner,
             app,
         };
-        for directory in ["workspace", "layers", "platform", "platform/env", "lifecycle"] {
+        for directory in [
+            "workspace",
+            "layers",
+            "platform",
+            "platform/env",
+            "lifecycle",
+            "lifecycle/sbom",
+        ] {
             workspace.directory(directory)?;
         }
         // The extender is root; what is in here is nothing for buildpacks.
@@ -89,6 +96,11 @@ impl Workspace {
     /// The launcher's program.
     pub(super) fn launcher(&self) -> PathBuf {
         self.lifecycle().join("launcher")
+    }
+
+    /// The directory of the launcher's SBOMs, and of nothing else.
+    pub(super) fn launcher_sboms(&self) -> PathBuf {
+        self.lifecycle().join("sbom")
     }
 
     /// A copy of this program, made when it is first asked for.

@@ -2,13 +2,50 @@
 //! numbers, the machine's name) is left out or follows from the content.
 
 use lifecycle_image::Digest;
+use lifecycle_spec::SbomFormat;
 use serde_json::{Value, json};
 
-use super::{Crate, Crates, Identity};
+use crate::{Crate, Crates, Identity};
+
+/// A document in one format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Document {
+    /// The format.
+    pub format: SbomFormat,
+    /// JSON.
+    pub text: String,
+}
+
+impl Crates {
+    /// One document for each format of the specification; `created` is their time.
+    #[must_use]
+    pub fn documents(&self, created: &str) -> Vec<Document> {
+        let document = |format| {
+            let value = match format {
+                SbomFormat::CycloneDx => cyclonedx(self, created),
+                SbomFormat::Spdx => spdx(self, created),
+                SbomFormat::Syft => syft(self),
+            };
+            Document {
+                format,
+                text: format!("{value:#}\n"),
+            }
+        };
+        SbomFormat::ALL.map(document).into()
+    }
+}
+
+impl Identity {
+    /// The package URL.
+    fn purl(&self) -> String {
+        format!("pkg:cargo/{}@{}", self.name, self.version.replace('+', "%2B"))
+    }
+}
 
 /// CycloneDX 1.5.
-pub(super) fn cyclonedx(crates: &Crates, created: &str) -> Value {
-    let component = |identity: &Identity, found: &Crate, kind: &str| {
+fn cyclonedx(crates: &Crates, created: &str) -> Value {
+    let component = |found: &Crate, kind: &str| {
+        let identity = &found.identity;
         let mut value = json!({
             "type": kind,
             "bom-ref": identity.purl(),
@@ -24,28 +61,25 @@ pub(super) fn cyclonedx(crates: &Crates, created: &str) -> Value {
         }
         value
     };
-    let own = crates.all.get_key_value(&crates.root);
-    let used = crates
-        .all
-        .iter()
-        .filter(|(identity, _)| **identity != crates.root);
-    let depends = |(identity, found): (&Identity, &Crate)| json!({"ref": identity.purl(), "dependsOn": found.uses.iter().map(Identity::purl).collect::<Vec<_>>()});
+    let (own, used): (Vec<_>, Vec<_>) = crates.all.iter().partition(|found| found.identity == crates.root);
+    let depends = |found: &Crate| json!({"ref": found.identity.purl(), "dependsOn": found.uses.iter().map(Identity::purl).collect::<Vec<_>>()});
     json!({
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
         "metadata": {
             "timestamp": created,
-            "component": own.map(|(identity, found)| component(identity, found, "application")),
+            "component": own.first().map(|found| component(found, "application")),
         },
-        "components": used.map(|(identity, found)| component(identity, found, "library")).collect::<Vec<_>>(),
+        "components": used.iter().map(|found| component(found, "library")).collect::<Vec<_>>(),
         "dependencies": crates.all.iter().map(depends).collect::<Vec<_>>(),
     })
 }
 
 /// SPDX 2.3.
-pub(super) fn spdx(crates: &Crates, created: &str) -> Value {
-    let package = |(identity, found): (&Identity, &Crate)| {
+fn spdx(crates: &Crates, created: &str) -> Value {
+    let package = |found: &Crate| {
+        let identity = &found.identity;
         let license = found
             .license
             .as_deref()
@@ -76,9 +110,10 @@ pub(super) fn spdx(crates: &Crates, created: &str) -> Value {
         "DESCRIBES",
         &spdx_id(&crates.root),
     )];
-    for (identity, found) in &crates.all {
+    for found in &crates.all {
         let used = found.uses.iter();
-        relationships.extend(used.map(|used| relationship(&spdx_id(identity), "DEPENDS_ON", &spdx_id(used))));
+        relationships
+            .extend(used.map(|used| relationship(&spdx_id(&found.identity), "DEPENDS_ON", &spdx_id(used))));
     }
     let packages: Vec<Value> = crates.all.iter().map(package).collect();
     // A namespace is unique for its content (SPDX 2.3, 6.5).
@@ -96,8 +131,9 @@ pub(super) fn spdx(crates: &Crates, created: &str) -> Value {
 }
 
 /// Syft's own JSON, schema 16.
-pub(super) fn syft(crates: &Crates) -> Value {
-    let artifact = |(identity, found): (&Identity, &Crate)| {
+fn syft(crates: &Crates) -> Value {
+    let artifact = |found: &Crate| {
+        let identity = &found.identity;
         let licenses = found.license.iter().map(|license| {
             let expression = expression(license);
             json!({"value": expression, "spdxExpression": expression, "type": "declared", "urls": [], "locations": []})
@@ -115,10 +151,10 @@ pub(super) fn syft(crates: &Crates) -> Value {
             "purl": identity.purl(),
         })
     };
-    let relationships = crates.all.iter().flat_map(|(identity, found)| {
+    let relationships = crates.all.iter().flat_map(|found| {
         // The arrow of Syft points from what is used to who uses it.
         found.uses.iter().map(|used| {
-            json!({"parent": identifier(used), "child": identifier(identity), "type": "dependency-of"})
+            json!({"parent": identifier(used), "child": identifier(&found.identity), "type": "dependency-of"})
         })
     });
     json!({
