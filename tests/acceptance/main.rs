@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod attestations;
 mod bad_input;
 mod build;
 mod caches;
