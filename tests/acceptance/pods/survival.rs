@@ -1,6 +1,5 @@
 //! What a build survives, and that it leaves one image and nothing else.
 
-use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
@@ -54,46 +53,43 @@ fn a_build_survives_all_of_it_and_leaves_one_image() {
     let (site, server) = (&client.site, &client.server);
     let source = site.small_source();
     let kubelet = site.kubelet("node", imposed(None));
-    let steps = Mutex::new(Vec::new());
-    let finished = thread::scope(|scope| {
-        scope.spawn(|| {
-            let job = server.job();
-            // The log of the first pod is cut in the middle of a line.
-            server.fault("GET", "/log?", Fault::Cut(90));
-            server.change(|world| {
-                world.pod(&job, "pod-1");
-                world.run("pod-1", "source");
-                for line in ["first of all", "then a second line", "and a third"] {
-                    world.say("pod-1", "source", line);
-                }
-            });
-            thread::sleep(Duration::from_millis(500));
-            // The API server is restarted, and takes other tokens than before.
-            server.stop();
-            server.kubeconfig_with_token(&site.machine.path(""), "fresh");
-            server.change(|world| world.require_token("fresh"));
-            thread::sleep(Duration::from_millis(500));
-            server.start_again();
-            // The node is lost with its pod; the Job's controller makes another one.
-            server.change(|world| {
-                world.set_pod("pod-1", &json!({
-                    "phase": "Failed", "reason": "NodeLost",
-                    "conditions": [{
-                        "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "node",
-                    }],
-                }));
-                world.remove("pods", "pod-1");
-                world.pod(&job, "pod-2");
-                world.run("pod-2", "source");
-            });
-            let objects = objects(&server.world(), &job);
-            for ended in kubelet.run(&objects) {
-                server.change(|world| tell(world, &job, "pod-2", &ended));
-                steps.lock().unwrap().push(ended.step);
-            }
-        });
-        client.build(&source, &[]).succeeds()
+    let mut running = client.build(&source, &[]).start();
+    let job = server.job();
+    // The log of the first pod is cut in the middle of a line.
+    server.fault("GET", "/log?", Fault::Cut(90));
+    server.change(|world| {
+        world.pod(&job, "pod-1");
+        world.run("pod-1", "source");
+        for line in ["first of all", "then a second line", "and a third"] {
+            world.say("pod-1", "source", line);
+        }
     });
+    running.wait_until_it_says("and a third");
+    // The API server is restarted, and takes other tokens than before.
+    server.stop();
+    server.kubeconfig_with_token(&site.machine.path(""), "fresh");
+    server.change(|world| world.require_token("fresh"));
+    thread::sleep(Duration::from_millis(500));
+    server.start_again();
+    // The node is lost with its pod; the Job's controller makes another one.
+    server.change(|world| {
+        world.set_pod("pod-1", &json!({
+            "phase": "Failed", "reason": "NodeLost",
+            "conditions": [{
+                "type": "DisruptionTarget", "status": "True", "reason": "DeletionByTaintManager", "message": "node",
+            }],
+        }));
+        world.remove("pods", "pod-1");
+        world.pod(&job, "pod-2");
+        world.run("pod-2", "source");
+    });
+    let mut steps = Vec::new();
+    let objects = objects(&server.world(), &job);
+    for ended in kubelet.run(&objects) {
+        server.change(|world| tell(world, &job, "pod-2", &ended));
+        steps.push(ended.step);
+    }
+    let finished = running.wait().with_code(0);
     let expected = site.local_digest(&source);
     assert!(
         finished.stdout().trim().ends_with(&expected),
@@ -109,7 +105,7 @@ fn a_build_survives_all_of_it_and_leaves_one_image() {
     ] {
         assert_eq!(text.matches(line).count(), 1, "{line:?} in {text}");
     }
-    assert_eq!(*steps.lock().unwrap(), ["source", "build", "result"]);
+    assert_eq!(steps, ["source", "build", "result"]);
     // One image, one push of it, and nothing of the source.
     assert_eq!(tags(site), json!(["1"]));
     assert_eq!(client.registry_requests("PUT", "/v2/app/manifests/1"), 1);
