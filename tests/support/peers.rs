@@ -31,6 +31,15 @@ pub(crate) fn peer(name: &str, arguments: &[&str]) -> Option<Invocation> {
     Some(Invocation::new(program, arguments).env("HOME", "/nonexistent"))
 }
 
+/// A file of other people's; nothing, and a line that says so, when it is not there.
+pub(crate) fn file(name: &str) -> Option<PathBuf> {
+    let found = find(name);
+    if found.is_none() {
+        println!("skipped: {name} not found");
+    }
+    found
+}
+
 /// Runs a peer, which must succeed.
 pub(crate) fn judge(name: &str, arguments: &[&str]) -> Option<Finished> {
     Some(peer(name, arguments)?.succeeds())

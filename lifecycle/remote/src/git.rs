@@ -173,10 +173,8 @@ impl<'a> Git<'a> {
         let listed = self.run(&["ls-remote", "--quiet", "--symref", "--", url, pattern])?;
         let lines: Vec<(&str, &str)> = listed.lines().filter_map(|line| line.split_once('\t')).collect();
         let target = |name: &str| {
-            let links = lines.iter().filter(|(_, link)| *link == name);
-            links
-                .filter_map(|(target, _)| target.strip_prefix("ref: "))
-                .next()
+            let mut links = lines.iter().filter(|(_, link)| *link == name);
+            links.find_map(|(target, _)| target.strip_prefix("ref: "))
         };
         let objects = lines.iter().filter(|(object, _)| !object.starts_with("ref: "));
         let offered = objects.map(|(object, name)| Offered {

@@ -11,8 +11,7 @@ use super::client::submit_logs_digest;
 use super::{EXECUTOR, Site, imposed};
 use crate::support::control_plane::{ControlPlane, NAMESPACE};
 use crate::support::kubelet::{self, Ended};
-use crate::support::peers::find;
-use crate::support::{Finished, Invocation};
+use crate::support::{Finished, Invocation, peers};
 
 /// The control plane's only node.
 struct Node<'a> {
@@ -329,8 +328,7 @@ fn a_real_api_server_takes_what_people_copy_and_its_refusals_are_told_with_their
 
 /// The API server takes the Tasks for Tekton by Tekton's own definition, and none with a field that is not in that.
 fn take_tasks(plane: &ControlPlane, validate: &str) {
-    let Some(definition) = find("tekton-task.yaml") else {
-        println!("skipped: tekton-task.yaml not found");
+    let Some(definition) = peers::file("tekton-task.yaml") else {
         return;
     };
     plane

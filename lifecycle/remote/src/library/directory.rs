@@ -42,42 +42,41 @@ impl Directory {
             .filter(|(name, _)| check_reference(name).is_ok())
             .collect();
         names.sort();
-        let mut packed = "# pack-refs with: sorted \n".to_owned();
-        for (name, object) in names {
-            packed.push_str(&format!("{object} {name}\n"));
-        }
-        self.put("packed-refs", &packed)?;
-        let mut config =
-            "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n\tbare = false\n".to_owned();
+        let lines = names.iter().map(|(name, object)| format!("{object} {name}\n"));
+        let lines: Vec<String> = lines.collect();
+        self.put(
+            "packed-refs",
+            &format!("# pack-refs with: sorted \n{}", lines.concat()),
+        )?;
+        let mut worktree = String::new();
         if !self.path.starts_with(here) {
-            let tree = relative(here, &self.path);
-            config.push_str(&format!("\tworktree = {}\n", quoted(&tree)));
+            worktree = format!("\tworktree = {}\n", quoted(&relative(here, &self.path)));
             let own = relative(&self.path, here);
             let link = here.join(".git");
             fs::write(&link, format!("gitdir: {own}\n")).map_err(RemoteError::io("write", &link))?;
         }
         let url = quoted(&order.address.url);
-        config.push_str(&format!(
-            "[remote \"origin\"]\n\turl = {url}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
-        ));
-        self.put("config", &config)
+        let origin =
+            format!("[remote \"origin\"]\n\turl = {url}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n");
+        self.put("config", &format!("{CORE}{worktree}{origin}"))
     }
 
     /// Takes note of a submodule that was checked out.
     pub(super) fn add_submodule(&self, name: &str, url: &str) -> Result<(), RemoteError> {
         let path = self.path.join("config");
-        let mut config = fs::read_to_string(&path).map_err(RemoteError::io("read", &path))?;
+        let config = fs::read_to_string(&path).map_err(RemoteError::io("read", &path))?;
         let name = name.replace('\\', r"\\").replace('"', "\\\"");
-        config.push_str(&format!(
-            "[submodule \"{name}\"]\n\tactive = true\n\turl = {}\n",
-            quoted(url)
-        ));
-        self.put("config", &config)
+        let url = quoted(url);
+        self.put(
+            "config",
+            &format!("{config}[submodule \"{name}\"]\n\tactive = true\n\turl = {url}\n"),
+        )
     }
 
     /// Where the submodule of this name has its own directory.
     pub(super) fn of_submodule(&self, name: &str) -> PathBuf {
-        self.path.join("modules").join(name)
+        // A name may look like a path from the root, and is none.
+        self.path.join("modules").join(name.trim_start_matches('/'))
     }
 
     fn put(&self, name: &str, text: &str) -> Result<(), RemoteError> {

@@ -50,9 +50,12 @@ struct Fetched {
     names: Vec<(String, ObjectId)>,
 }
 
+/// What is said to a server, and what it says.
+type Stream = Connection<Box<dyn Read>, Box<dyn Write>>;
+
 /// A server that has said what it can do.
 struct Server {
-    connection: Connection<Box<dyn Read>, Box<dyn Write>>,
+    connection: Stream,
     handshake: gix::protocol::Handshake,
     /// Where HTTP's errors are.
     hand: Option<Hand>,
@@ -214,10 +217,7 @@ impl<'a> Library<'a> {
         })
     }
 
-    fn connect(
-        &self,
-        scratch: &Path,
-    ) -> Result<(Connection<Box<dyn Read>, Box<dyn Write>>, Option<Hand>), RemoteError> {
+    fn connect(&self, scratch: &Path) -> Result<(Stream, Option<Hand>), RemoteError> {
         let url = self.order.address.url.as_str();
         match url.split_once("://").map(|(scheme, _)| scheme) {
             Some("http" | "https") => {
@@ -272,16 +272,15 @@ impl<'a> Library<'a> {
 
     /// The names that the server has, of those that begin so.
     fn list(&self, server: &mut Server, prefixes: &[String]) -> Result<Vec<Offered>, RemoteError> {
-        let names = match server.handshake.refs.take() {
-            Some(names) => names,
-            None => {
-                let mut wanted = RefPrefixes::new();
-                wanted.extend(prefixes.iter().map(|prefix| prefix.as_str().into()));
-                let agent = ("agent", Some(AGENT.into()));
-                gix::protocol::LsRefsCommand::new(Some(wanted), &server.handshake.capabilities, agent)
-                    .invoke_blocking(&mut server.connection, &mut gix::progress::Discard, false)
-                    .map_err(|error| self.broken(server.hand.as_ref(), error))?
-            }
+        let names = if let Some(names) = server.handshake.refs.take() {
+            names
+        } else {
+            let mut wanted = RefPrefixes::new();
+            wanted.extend(prefixes.iter().map(|prefix| prefix.as_str().into()));
+            let agent = ("agent", Some(AGENT.into()));
+            gix::protocol::LsRefsCommand::new(Some(wanted), &server.handshake.capabilities, agent)
+                .invoke_blocking(&mut server.connection, &mut gix::progress::Discard, false)
+                .map_err(|error| self.broken(server.hand.as_ref(), error))?
         };
         Ok(names.into_iter().filter_map(offered).collect())
     }

@@ -136,6 +136,8 @@ pub(super) fn commit_of_prefix(repository: &Repository, beginning: &str) -> Resu
     let prefix = gix::hash::Prefix::from_hex(beginning)?;
     let mut found = std::collections::HashSet::new();
     repository.objects.lookup_prefix(prefix, Some(&mut found))?;
+    let mut found: Vec<ObjectId> = found.into_iter().collect();
+    found.sort_unstable();
     let mut commits = Vec::new();
     for object in found {
         if matches!(repository.find_header(object)?.kind(), Kind::Commit | Kind::Tag) {
@@ -163,8 +165,8 @@ pub(super) fn check_out(repository: &Repository, commit: ObjectId, here: &Path) 
     for entry in index.entries() {
         let name = entry.path(&index);
         // Nothing is below a file or a submodule, and what is below a link would be somewhere else.
-        let above = name.find_iter("/").map(|end| name[..end].as_bstr());
-        if let Some(above) = above.filter(|above| index.entry_by_path(above).is_some()).next() {
+        let mut above = name.find_iter("/").map(|end| name[..end].as_bstr());
+        if let Some(above) = above.find(|above| index.entry_by_path(above).is_some()) {
             return Err(format!("{above} is no directory, and has files").into());
         }
         let path = here.join(gix::path::from_bstr(name)?);

@@ -309,8 +309,10 @@ fn submodules_come_along_by_full_and_relative_addresses_h29() {
         "git init -q -b main inner; cd inner; git submodule --quiet add {0} r; git commit -qm inner; cd ..
          git clone -q --mirror inner inner.git
          git init -q -b main s; cd s; git submodule --quiet add --name 'n a/me' {0} deep/sub
-         git -C deep/sub checkout -q v1; git add .; git commit -qm s",
-        bench.server.url("/r.git")
+         git -C deep/sub checkout -q v1; git submodule --quiet add --name '{1}' {0} rooted; git add .; git commit -qm s",
+        bench.server.url("/r.git"),
+        // A name that looks like a path from the root is one below git's own directory all the same.
+        bench.path("canary").display()
     ));
     bench
         .server
@@ -343,6 +345,7 @@ fn submodules_come_along_by_full_and_relative_addresses_h29() {
         ));
     }
     bench.shell("diff status-Program status-Library");
+    assert!(!bench.path("canary").exists());
 }
 
 #[test]
