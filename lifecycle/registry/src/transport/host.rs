@@ -96,9 +96,10 @@ impl Transport {
         let client = self.clients.stranger()?;
         match tokio::time::timeout(PROBE, client.get(secure.clone()).send()).await {
             Ok(Ok(_)) => Ok(secure),
-            // It has TLS, but its certificate is not trusted or it wants one of ours. To go on without TLS would
-            // hide that, and send in clear text what was meant to be secret.
-            Ok(Err(error)) if is_tls_peer(&error) => Ok(secure),
+            // It has TLS, but its certificate is not trusted or it wants one of ours, which may show as a mere reset of
+            // a connection that stood already. To go on without TLS would hide that, and send in clear text what was
+            // meant to be secret.
+            Ok(Err(error)) if is_tls_peer(&error) || !error.is_connect() => Ok(secure),
             // Nobody is there; the next try may find somebody, so nothing is learned.
             Ok(Err(error)) if is_refused(&error) => Err(unreachable(&Method::GET, &plain, error)),
             Ok(Err(_)) | Err(_) => Ok(plain),
