@@ -10,7 +10,7 @@ use lifecycle_registry::{Secret, Timeouts};
 use lifecycle_remote::{GitAuthorization, RemoteError, Repository};
 
 use crate::file_server::{Action, FileServer};
-use crate::repositories::{Bench, Way};
+use crate::repositories::{Bench, Way, names};
 
 /// Git's own server, for as many connections as come. Returns its address.
 fn daemon(bench: &Bench) -> String {
@@ -136,21 +136,23 @@ fn nobody_leads_the_library_to_where_clouds_keep_secrets() {
 
 #[test]
 fn a_host_that_drips_or_breaks_off_does_not_keep_the_library_waiting() {
-    let bench = Bench::new();
     let timeouts = Timeouts {
         idle: Duration::from_millis(200),
         commit: Duration::from_millis(200),
         ..Timeouts::default()
     };
     let remote = crate::remote_with(Way::Library.settings(), timeouts);
-    let into = bench.path("into");
-    std::fs::create_dir(&into).unwrap();
     for part in ["info/refs", "POST /r.git/git-upload-pack"] {
-        for _ in 0..10 {
+        let bench = Bench::new();
+        // However often it is asked again.
+        for _ in 0..20 {
             bench.server.once(part, Action::Drip(Duration::from_millis(20)));
         }
+        let into = bench.path("into");
+        std::fs::create_dir(&into).unwrap();
         let error = remote.check_out(&bench.repository(), &into).unwrap_err();
         assert!(matches!(error, RemoteError::Transfer(_)), "{error}");
+        assert_eq!(names(&into), [] as [&str; 0]);
     }
     // Who breaks off is asked again.
     let bench = Bench::new();

@@ -17,6 +17,8 @@ mod proxy;
 mod tls_front;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod hosts;
 #[cfg(test)]
 mod objects;
