@@ -81,7 +81,7 @@ struct Layers {
 }
 
 impl Overlay {
-    /// Mounts the overlay detached: hand it to a run, or [`Tree::attach`] it.
+    /// Mounts the overlay detached, as a run takes it.
     pub fn mount(&self) -> Result<Tree, OverlayError> {
         let layers = self.open()?;
         match self.mount_by(&layers, LayerArgument::Descriptor) {
