@@ -271,14 +271,7 @@ fn a_real_api_server_takes_what_people_copy_and_its_refusals_are_told_with_their
     };
     for manifest in fs::read_dir(manifests).unwrap() {
         let path = manifest.unwrap().path();
-        let words = [
-            "apply",
-            "--dry-run=server",
-            validate,
-            "-f",
-            path.to_str().unwrap(),
-        ];
-        let finished = plane.kubectl(&words).succeeds();
+        let finished = try_out(&plane, validate, &path).succeeds();
         let text = finished.text();
         // What needs more than a restricted namespace says so in its name.
         let is_free = path.to_str().unwrap().contains("host-users");
@@ -326,6 +319,12 @@ fn a_real_api_server_takes_what_people_copy_and_its_refusals_are_told_with_their
     assert_eq!(left, BTreeSet::new());
 }
 
+/// Has the API server look at a manifest without keeping it.
+fn try_out(plane: &ControlPlane, validate: &str, manifest: &Path) -> Invocation {
+    let manifest = manifest.to_str().unwrap();
+    plane.kubectl(&["apply", "--dry-run=server", validate, "-f", manifest])
+}
+
 /// The API server takes the Tasks for Tekton by Tekton's own definition, and none with a field that is not in that.
 fn take_tasks(plane: &ControlPlane, validate: &str) {
     let Some(definition) = peers::file("tekton-task.yaml") else {
@@ -335,16 +334,7 @@ fn take_tasks(plane: &ControlPlane, validate: &str) {
         .kubectl(&["create", "-f", definition.to_str().unwrap()])
         .succeeds();
     let tasks = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/tekton"));
-    let apply = |path: &Path| {
-        let words = [
-            "apply",
-            "--dry-run=server",
-            validate,
-            "-f",
-            path.to_str().unwrap(),
-        ];
-        plane.kubectl(&words).run()
-    };
+    let apply = |path: &Path| try_out(plane, validate, path).run();
     for task in fs::read_dir(tasks).unwrap() {
         let path = task.unwrap().path();
         plane.wait_for("the definition of Tasks", || apply(&path).status().success());
