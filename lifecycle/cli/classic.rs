@@ -1,12 +1,12 @@
-//! What the commands of the classic Heroku way share: their log, their failures, and how their processes are waited for.
+//! What the commands of the classic Heroku way share: their log, their failures, and how they end.
 
 use std::process::ExitCode;
 
-use lifecycle_heroku::{HerokuError, Running};
+use lifecycle_heroku::HerokuError;
+use lifecycle_sandbox::Exit;
 
 use crate::console::{Console, Event};
 use crate::failure::Failure;
-use crate::signals::Interruption;
 
 /// The log of a build on the console.
 #[derive(Debug)]
@@ -26,16 +26,7 @@ pub(crate) fn failing<T>(result: Result<T, HerokuError>) -> Result<T, Failure> {
     })
 }
 
-/// Waits for processes of a slug; signals are theirs. Says how they ended.
-pub(crate) fn wait(running: Running, interruption: &Interruption, log: &Log) -> Result<ExitCode, Failure> {
-    let remotes = running.remotes();
-    let told = interruption.forwarded(move |signal| {
-        for remote in &remotes {
-            // A process that has ended meanwhile needs no signal.
-            drop(remote.signal(signal));
-        }
-    });
-    let exit = failing(running.wait(log))?;
-    drop(told);
-    Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(1)))
+/// What this process ends with when a process of a slug has ended so.
+pub(crate) fn code(exit: Exit) -> ExitCode {
+    ExitCode::from(u8::try_from(exit.code()).unwrap_or(1))
 }

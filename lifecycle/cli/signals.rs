@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use lifecycle_sandbox::Forwarding;
 use lifecycle_store::LiveScratch;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -51,8 +52,8 @@ impl std::fmt::Debug for State {
 enum Tell {
     /// The first signal; the second one ends the process. Says whether the work will end by itself.
     Once(Box<dyn Fn() -> bool + Send>),
-    /// Every signal: somebody else decides what they mean.
-    Always(Box<dyn Fn(i32) + Send>),
+    /// Every signal: somebody else decides what they mean, and says whether they mean anything to it.
+    Always(Box<dyn Fn(i32) -> bool + Send>),
 }
 
 /// While this lives, a signal is told to the work that it stands for.
@@ -113,8 +114,15 @@ impl Interruption {
         (flag, told)
     }
 
-    /// While the result lives, every signal is passed on by number.
-    pub(crate) fn forwarded(&self, to: impl Fn(i32) + Send + 'static) -> Told {
+    /// While the result lives, every signal is the commands' that are started with `to`; before the first of them, it
+    /// ends the process.
+    pub(crate) fn forwarded(&self, to: Forwarding) -> Told {
+        self.always(move |signal| to.signal(signal))
+    }
+
+    /// While the result lives, every signal is passed on by number. Where `to` says that it means nothing, the process
+    /// ends.
+    pub(crate) fn always(&self, to: impl Fn(i32) -> bool + Send + 'static) -> Told {
         self.state().tell = Some(Tell::Always(Box::new(to)));
         Told(self.clone())
     }
@@ -178,7 +186,7 @@ impl Interruption {
     fn handle(&self, signal: i32, say: &Say) {
         let mut state = self.state();
         match &state.tell {
-            Some(Tell::Always(forward)) => return forward(signal),
+            Some(Tell::Always(forward)) if forward(signal) => return,
             Some(Tell::Once(stop)) if state.told.is_none() => {
                 let ends_itself = stop();
                 state.told = Some(signal);

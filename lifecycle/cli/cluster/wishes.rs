@@ -71,9 +71,12 @@ impl Wishes {
             given,
             console: session.console.clone(),
         });
-        let told = session.interruption.forwarded({
+        let told = session.interruption.always({
             let shared = Arc::clone(&shared);
-            move |signal| shared.hear(signal)
+            move |signal| {
+                shared.hear(signal);
+                true
+            }
         });
         std::mem::forget(told);
         Self(shared)

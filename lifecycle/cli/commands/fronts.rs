@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use lifecycle_heroku::fronts::Variables;
 use lifecycle_heroku::fronts::herokuish::{self, Herokuish, Settings};
@@ -11,10 +12,11 @@ use lifecycle_heroku::fronts::slugrunner::Slugrunner;
 use lifecycle_heroku::fronts::storage::{CREDENTIALS, Storage};
 use lifecycle_heroku::{InPlace, Surroundings};
 use lifecycle_registry::Registry;
+use lifecycle_sandbox::Forwarding;
 use lifecycle_store::Store;
 
 use crate::arguments::RegistryArguments;
-use crate::classic::{Log, failing, wait};
+use crate::classic::{Log, code, failing};
 use crate::console::{Console, Level, LogFormat};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -27,6 +29,17 @@ enum Tool {
     Herokuish(Herokuish),
     Slugbuilder(Box<Slugbuilder>),
     Slugrunner(Slugrunner),
+}
+
+impl Tool {
+    /// Whether it starts a process, whose signals are handed on.
+    fn starts(&self) -> bool {
+        match self {
+            Self::Herokuish(command) => command.starts(),
+            Self::Slugbuilder(_) => false,
+            Self::Slugrunner(_) => true,
+        }
+    }
 }
 
 /// Is the tool whose name the program was called by, if it is one.
@@ -82,7 +95,12 @@ fn work(
 ) -> Result<ExitCode, Failure> {
     interruption.listen(console)?;
     let log = Log(console.clone());
-    let (stop, told) = interruption.raised_flag();
+    let forwarding = Forwarding::default();
+    let (stop, told) = if tool.starts() {
+        (Arc::default(), interruption.forwarded(forwarding.clone()))
+    } else {
+        interruption.raised_flag()
+    };
     let store = Store::temporary(&environment.temporary_directory())?;
     let registry = Registry::new(registry::settings(&RegistryArguments::default(), environment)?)?;
     let remote = remote::everything(registry.web(), environment);
@@ -102,16 +120,18 @@ fn work(
             surroundings,
             stdin,
             &mut stdout,
+            &forwarding,
         ))?,
         Tool::Slugbuilder(builder) => {
             failing(builder.run(surroundings, Box::new(stdin), &mut stdout))?;
             None
         }
-        Tool::Slugrunner(runner) => Some(failing(runner.run(&elsewhere, stdin, &InPlace))?),
+        Tool::Slugrunner(runner) => Some(failing(runner.run(&elsewhere, stdin, &InPlace, &forwarding))?),
+    };
+    let done = match running {
+        Some(running) => code(failing(running.wait(&log))?),
+        None => ExitCode::SUCCESS,
     };
     drop(told);
-    match running {
-        Some(running) => wait(running, interruption, &log),
-        None => Ok(ExitCode::SUCCESS),
-    }
+    Ok(done)
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use lifecycle_image::Platform;
 use lifecycle_platform::RunOptions;
-use lifecycle_sandbox::Streams;
+use lifecycle_sandbox::{Forwarding, Streams};
 
 use crate::arguments::RunArguments;
 use crate::failure::Failure;
@@ -18,7 +18,9 @@ pub(crate) fn run(arguments: &RunArguments, session: &Session) -> Result<ExitCod
     let isolation = isolation::choose(session)?;
     session.interruption.listen(&session.console)?;
     let image = session.find(&arguments.image)?.image(&Platform::host())?;
-    let options = options(arguments, session)?;
+    let forwarding = Forwarding::default();
+    let options = options(arguments, &forwarding, session)?;
+    let told = session.interruption.forwarded(forwarding);
     let process = lifecycle_platform::run(
         &image,
         options,
@@ -26,17 +28,16 @@ pub(crate) fn run(arguments: &RunArguments, session: &Session) -> Result<ExitCod
         &isolation,
         &*session.progress(),
     )?;
-    let remote = process.remote();
-    let told = session.interruption.forwarded(move |signal| {
-        // A process that has ended meanwhile needs no signal.
-        drop(remote.signal(signal));
-    });
     let exit = process.wait()?;
     drop(told);
     Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(1)))
 }
 
-fn options(arguments: &RunArguments, session: &Session) -> Result<RunOptions, Failure> {
+fn options(
+    arguments: &RunArguments,
+    forwarding: &Forwarding,
+    session: &Session,
+) -> Result<RunOptions, Failure> {
     let mut variables = Variables::default();
     if let Some(port) = arguments.port {
         variables.set("PORT", OsString::from(port.to_string()));
@@ -50,5 +51,6 @@ fn options(arguments: &RunArguments, session: &Session) -> Result<RunOptions, Fa
         user: arguments.user.clone(),
         volumes: variables::volumes(&arguments.volume)?,
         streams: Streams::default(),
+        forwarding: forwarding.clone(),
     })
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lifecycle_sandbox::{Capabilities, Exit, Isolation, Process, Remote, Run, Stdio, Streams};
+use lifecycle_sandbox::{Capabilities, Exit, Forwarding, Isolation, Process, Remote, Run, Stdio, Streams};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::Signal;
 
@@ -41,6 +41,8 @@ pub struct RunOptions {
     pub profiles: Profiles,
     /// The standard streams of a single process. Those of several are lines with a prefix in the log.
     pub streams: Streams,
+    /// Who hands signals on to the processes.
+    pub forwarding: Forwarding,
 }
 
 /// What to start of a slug.
@@ -129,18 +131,17 @@ pub fn run(options: RunOptions, rooms: &dyn Rooms) -> Result<Running, HerokuErro
             }
         }
     }
-    let (mut running, mut streams) = (
-        Running {
-            processes: Vec::new(),
-        },
-        Some(options.streams),
-    );
+    let mut running = Running {
+        processes: Vec::new(),
+    };
+    let mut streams = Some(options.streams);
     let mut own = Own {
         slug: options.slug,
         stack: options.stack,
         env: options.env,
         profiles: options.profiles,
         give: options.give,
+        forwarding: options.forwarding,
     };
     for (label, words, port) in commands {
         let streams = if label.is_some() { None } else { streams.take() };
@@ -165,6 +166,7 @@ struct Own {
     env: Vec<(String, OsString)>,
     profiles: Profiles,
     give: bool,
+    forwarding: Forwarding,
 }
 
 impl Own {
@@ -191,6 +193,7 @@ impl Own {
         run.directory = home;
         run.capabilities = Capabilities::None;
         run.no_new_privileges = true;
+        run.forwarding = self.forwarding.clone();
         if !in_place {
             run.mounts.push(bind(&self.slug, Path::new(APP), false)?);
             if !room.one_user {
@@ -248,11 +251,6 @@ impl Own {
 }
 
 impl Running {
-    /// What signals are handed on with, also while somebody waits.
-    pub fn remotes(&self) -> Vec<Remote> {
-        self.processes.iter().map(|one| one.process.remote()).collect()
-    }
-
     /// Whether a process has not ended yet.
     pub fn is_alive(&self) -> bool {
         self.processes.iter().any(|one| {
@@ -272,7 +270,7 @@ impl Running {
             .map(String::len)
             .max()
             .unwrap_or(0);
-        let remotes = self.remotes();
+        let remotes: Vec<_> = self.processes.iter().map(|one| one.process.remote()).collect();
         let (first, all) = (AtomicBool::new(false), AtomicBool::new(false));
         let outcome = std::sync::Mutex::new(None);
         std::thread::scope(|scope| {

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use lifecycle_image::{Image, Progress};
-use lifecycle_sandbox::{BindSource, Capabilities, Content, Exit, Mount, Process, Remote, Run, Streams};
+use lifecycle_sandbox::{
+    BindSource, Capabilities, Content, Exit, Forwarding, Mount, Process, Remote, Run, Streams,
+};
 use lifecycle_spec::label::{self, BuildLabel};
 use lifecycle_store::Store;
 
@@ -33,6 +35,8 @@ pub struct RunOptions {
     pub volumes: Vec<Volume>,
     /// The three standard streams.
     pub streams: Streams,
+    /// Who hands signals on to it.
+    pub forwarding: Forwarding,
 }
 
 /// A directory or file of this machine, shown to a build or a process.
@@ -71,7 +75,7 @@ pub struct Started {
 
 impl Started {
     /// Something to signal it with from another thread.
-    pub fn remote(&self) -> Remote {
+    pub(crate) fn remote(&self) -> Remote {
         self.process.remote()
     }
 
@@ -117,6 +121,7 @@ pub fn run(
         run.mounts.push(volume.mount()?);
     }
     run.streams = options.streams;
+    run.forwarding = options.forwarding;
     start(run, root)
 }
 

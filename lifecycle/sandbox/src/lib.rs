@@ -57,7 +57,7 @@ pub use idmap::{IdMap, IdMaps, IdRange, SubordinateIds};
 pub use interpreter::Interpreter;
 pub use limits::Limits;
 pub use overlay::{Changes, MAX_LAYERS, Overlay, OverlayError};
-pub use process::{Exit, Process, Remote};
+pub use process::{Exit, Forwarding, Process, Remote};
 pub use run::{
     BindSource, Content, DEFAULT_HOSTNAME, DEFAULT_SHM_SIZE, Isolation, Mount, Network, Placed,
     PlacedContent, Resource, Rlimit, Root, Run, Seccomp, Stdio, Streams, UserNamespace,

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
@@ -120,6 +120,31 @@ impl Remote {
             Ok(_) | Err(rustix::io::Errno::PIPE) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// Hands signals on to commands, also to one that is just being started: whoever begins to listen before the start loses
+/// none. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub struct Forwarding(Arc<Mutex<Vec<Remote>>>);
+
+impl Forwarding {
+    /// Sends a signal to all commands that were started with this ([`crate::Run::forwarding`]), and waits for one that is
+    /// being started. Says whether there are any.
+    pub fn signal(&self, number: i32) -> bool {
+        let commands = self.commands();
+        for command in &*commands {
+            if let Err(error) = command.signal(number) {
+                tracing::warn!(%error, "a signal did not reach the command");
+            }
+        }
+        !commands.is_empty()
+    }
+
+    /// The commands. While a start holds them, signals wait.
+    pub(crate) fn commands(&self) -> MutexGuard<'_, Vec<Remote>> {
+        // A panic leaves nothing half-done in a list.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

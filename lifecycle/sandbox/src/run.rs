@@ -12,6 +12,7 @@ use crate::file_owners::FileOwners;
 use crate::interpreter::Interpreter;
 use crate::limits::Limits;
 use crate::mountpoint::open_beneath;
+use crate::process::Forwarding;
 use crate::tree::Tree;
 use crate::users::Identity;
 
@@ -265,6 +266,8 @@ pub struct Run {
     pub shm_size: u64,
     /// Standard streams.
     pub streams: Streams,
+    /// Who hands signals on to it.
+    pub forwarding: Forwarding,
     /// End the command when this process ends, however that happens.
     pub die_with_parent: bool,
     /// Limits for each process.
@@ -334,6 +337,7 @@ impl Run {
             read_only: READ_ONLY.map(PathBuf::from).to_vec(),
             shm_size: DEFAULT_SHM_SIZE,
             streams: Streams::default(),
+            forwarding: Forwarding::default(),
             die_with_parent: true,
             rlimits: Vec::new(),
             limits: None,

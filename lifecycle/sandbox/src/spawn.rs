@@ -23,6 +23,15 @@ use crate::syscall::{self, SignalsBlocked};
 impl Run {
     /// Starts the command. When this returns, its program is running, or an error says which step failed.
     pub fn spawn(self) -> Result<Process, SandboxError> {
+        let forwarding = self.forwarding.clone();
+        // The program may run before this returns: a signal that comes now is its own, and waits.
+        let mut commands = forwarding.commands();
+        let process = self.begin()?;
+        commands.push(process.remote());
+        Ok(process)
+    }
+
+    fn begin(self) -> Result<Process, SandboxError> {
         let program = PathBuf::from(self.command.first().cloned().unwrap_or_default());
         let cgroup = self.limits.as_ref().map(Limits::create).transpose()?;
         let masked: Vec<PathBuf> = self.masked.iter().chain(&self.read_only).cloned().collect();

@@ -18,13 +18,13 @@ use lifecycle_heroku::{
 };
 use lifecycle_image::{Outcome, Platform, Reference, Step};
 use lifecycle_layers::Packing;
-use lifecycle_sandbox::Streams;
+use lifecycle_sandbox::{Forwarding, Streams};
 use lifecycle_store::{Cache, Scratch, Sharing};
 use serde_json::json;
 
 use self::stack::{Rooms, Stacks};
 use crate::arguments::{OutputForm, SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
-use crate::classic::{Log, failing, wait};
+use crate::classic::{Log, code, failing};
 use crate::console::human_size;
 use crate::failure::Failure;
 use crate::isolation;
@@ -276,6 +276,7 @@ fn start(arguments: &SlugRunArguments, session: &Session) -> Result<ExitCode, Fa
     };
     let mut variables = Variables::default();
     variables.add(&arguments.env, &session.environment)?;
+    let forwarding = Forwarding::default();
     let options = RunOptions {
         slug: unpacked.path().to_owned(),
         give: matches!(unpacked, Unpacked::Scratch { .. }),
@@ -285,9 +286,13 @@ fn start(arguments: &SlugRunArguments, session: &Session) -> Result<ExitCode, Fa
         port: arguments.port,
         profiles: Profiles::App,
         streams: Streams::default(),
+        forwarding: forwarding.clone(),
     };
+    let told = session.interruption.forwarded(forwarding);
     let running = failing(lifecycle_heroku::run(options, &rooms))?;
-    wait(running, &session.interruption, &Log(session.console.clone()))
+    let exit = failing(running.wait(&Log(session.console.clone())))?;
+    drop(told);
+    Ok(code(exit))
 }
 
 fn export(image: &str, output: &Path, session: &Session) -> Result<(), Failure> {

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use lifecycle_layers::tree::remove;
+use lifecycle_sandbox::Forwarding;
 
 use super::slugrunner::start;
 use super::{BUILDPACK_PATH, DEFAULT_STACK, ENV_PATH, Location, Variables, words};
@@ -70,6 +71,11 @@ pub enum Herokuish {
 }
 
 impl Herokuish {
+    /// Whether it starts a process and hands it back.
+    pub fn starts(&self) -> bool {
+        matches!(self, Self::Start(_) | Self::Exec(_))
+    }
+
     /// What a command line means, if the program is called by one of herokuish's names.
     ///
     /// # Errors
@@ -176,17 +182,20 @@ impl Settings {
     }
 }
 
-/// Does what a command says. A process that it starts is handed back, for whoever forwards signals to it.
+/// Does what a command says. A process that it starts is handed back, and gets the signals of `forwarding`.
 pub fn run(
     command: Herokuish,
     settings: &Settings,
     surroundings: Surroundings<'_>,
     stdin: impl Read + Send,
     stdout: &mut dyn Write,
+    forwarding: &Forwarding,
 ) -> Result<Option<Running>, HerokuError> {
     let answer = match command {
-        Herokuish::Start(name) => return begin(settings, &["start".into(), name], surroundings).map(Some),
-        Herokuish::Exec(words) => return begin(settings, &words, surroundings).map(Some),
+        Herokuish::Start(name) => {
+            return begin(settings, &["start".into(), name], surroundings, forwarding).map(Some);
+        }
+        Herokuish::Exec(words) => return begin(settings, &words, surroundings, forwarding).map(Some),
         Herokuish::Build => build_app(settings, Purpose::Slug, surroundings).map(|()| Vec::new()),
         Herokuish::Test => build_app(settings, Purpose::Tests, surroundings).map(|()| Vec::new()),
         Herokuish::Try { path, expected } => {
@@ -233,7 +242,8 @@ fn try_app(
     build_app(&settings, Purpose::Slug, surroundings)?;
     let port = trial::PORT.to_string();
     settings.variables.0.insert("PORT".to_owned(), port.into());
-    let running = begin(&settings, &["start".into(), crate::WEB.into()], surroundings)?;
+    let web = ["start".into(), crate::WEB.into()];
+    let running = begin(&settings, &web, surroundings, &Forwarding::default())?;
     let page = trial::ask(&running)?;
     if let Some(expected) = expected.filter(|expected| expected.trim() != page.trim()) {
         return Err(HerokuError::Page { expected, page });
@@ -362,6 +372,7 @@ fn begin(
     settings: &Settings,
     words: &[OsString],
     surroundings: Surroundings<'_>,
+    forwarding: &Forwarding,
 ) -> Result<Running, HerokuError> {
     let mut variables = settings.variables.clone();
     for (name, value) in ConfigVars::read_directory(&settings.env)?.iter() {
@@ -373,6 +384,7 @@ fn begin(
         &variables,
         Profiles::SystemAndApp,
         surroundings.rooms,
+        forwarding,
     )
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use lifecycle_sandbox::Streams;
+use lifecycle_sandbox::{Forwarding, Streams};
 
 use super::{Location, Variables};
 use crate::{HerokuError, Profiles, Remote, Rooms, RunOptions, Running, Stack, Start, run, slug};
@@ -38,6 +38,7 @@ impl Slugrunner {
         remote: &dyn Remote,
         stdin: impl Read + Send,
         rooms: &dyn Rooms,
+        forwarding: &Forwarding,
     ) -> Result<Running, HerokuError> {
         if !has_content(&self.app) {
             match &self.slug {
@@ -48,7 +49,14 @@ impl Slugrunner {
                 None => slug::unpack("standard input", stdin, &self.app)?,
             }
         }
-        start(&self.app, &self.words, &self.variables, Profiles::App, rooms)
+        start(
+            &self.app,
+            &self.words,
+            &self.variables,
+            Profiles::App,
+            rooms,
+            forwarding,
+        )
     }
 }
 
@@ -63,6 +71,7 @@ pub(super) fn start(
     variables: &Variables,
     profiles: Profiles,
     rooms: &dyn Rooms,
+    forwarding: &Forwarding,
 ) -> Result<Running, HerokuError> {
     let options = RunOptions {
         slug: app.to_owned(),
@@ -77,6 +86,7 @@ pub(super) fn start(
         port: None,
         profiles,
         streams: Streams::default(),
+        forwarding: forwarding.clone(),
     };
     run(options, rooms)
 }

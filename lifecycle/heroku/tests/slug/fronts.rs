@@ -8,6 +8,7 @@ use std::sync::Mutex;
 
 use lifecycle_heroku::fronts::{Variables, herokuish, slugbuilder::Slugbuilder, slugrunner::Slugrunner};
 use lifecycle_heroku::{HerokuError, InPlace, Remote, RemoteFailure, Surroundings};
+use lifecycle_sandbox::Forwarding;
 
 use crate::support::{Fixture, buildpack, read, tar};
 
@@ -416,6 +417,7 @@ fn herokuish_imports_parses_starts_and_generates_he_02_he_03_sl_09_sr_01() {
             surroundings,
             Cursor::new(stdin.to_vec()),
             &mut out,
+            &Forwarding::default(),
         )?;
         if let Some(running) = running {
             assert!(running.wait(&f.log)?.success());
@@ -452,7 +454,9 @@ fn herokuish_imports_parses_starts_and_generates_he_02_he_03_sl_09_sr_01() {
             ("A", "own"),
         ]),
     );
-    let running = runner.run(surroundings.remote, nothing(), &InPlace).unwrap();
+    let running = runner
+        .run(surroundings.remote, nothing(), &InPlace, &Forwarding::default())
+        .unwrap();
     assert!(running.wait(&f.log).unwrap().success());
     assert_eq!(read(other.join("out")), "hello own:5000\n");
 }
@@ -489,7 +493,12 @@ fn slugrunner_takes_a_slug_from_standard_input_or_what_is_there_sr_01() {
     for stdin in [tar, b"not read".to_vec()] {
         let runner = Slugrunner::new(&[], own());
         let running = runner
-            .run(f.surroundings().remote, Cursor::new(stdin), &InPlace)
+            .run(
+                f.surroundings().remote,
+                Cursor::new(stdin),
+                &InPlace,
+                &Forwarding::default(),
+            )
             .unwrap();
         assert!(running.wait(&f.log).unwrap().success());
     }

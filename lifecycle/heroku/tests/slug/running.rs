@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use lifecycle_heroku::{
     BuildOptions, ConfigVars, HerokuError, Profiles, Purpose, RunOptions, Start, check, run, slug,
 };
-use lifecycle_sandbox::{Exit, Stdio, Streams};
+use lifecycle_sandbox::{Exit, Forwarding, Stdio, Streams};
 
 use crate::support::Fixture;
 
@@ -22,6 +22,7 @@ fn options(slug: PathBuf, start: &[&str]) -> RunOptions {
         port: None,
         profiles: Profiles::App,
         streams: Streams::default(),
+        forwarding: Forwarding::default(),
     }
 }
 
@@ -170,6 +171,7 @@ fn signals_reach_the_process_sr_06() {
     let slug = f.app(&[("Procfile", "web: sh ./server\n"), ("server", server)]);
     let (mut output, input) = std::io::pipe().unwrap();
     let mut own = options(slug, &[]);
+    let forwarding = own.forwarding.clone();
     own.streams = Streams::Separate {
         stdin: Stdio::Null,
         stdout: Stdio::Fd(input.into()),
@@ -178,7 +180,7 @@ fn signals_reach_the_process_sr_06() {
     let running = run(own, &f.rooms).unwrap();
     let mut ready = [0; 6];
     output.read_exact(&mut ready).unwrap();
-    running.remotes()[0].signal(15).unwrap();
+    assert!(forwarding.signal(15));
     let mut rest = String::new();
     output.read_to_string(&mut rest).unwrap();
     assert_eq!(

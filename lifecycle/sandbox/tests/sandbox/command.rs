@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
-use lifecycle_sandbox::{Capabilities, Exit, Identity, Resource, Rlimit, SandboxError, Stdio, Streams};
+use lifecycle_sandbox::{
+    Capabilities, Exit, Forwarding, Identity, Resource, Rlimit, SandboxError, Stdio, Streams,
+};
 
 use crate::support::{Fixture, collect};
 
@@ -38,6 +40,31 @@ fn exit_codes_and_signals_come_through() {
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "got\n");
+}
+
+/// A program may speak before the start of it has returned. Whoever hears it can signal it.
+#[test]
+fn a_signal_of_the_first_moment_is_the_commands() {
+    let Some(f) = Fixture::of_root() else { return };
+    let forwarding = Forwarding::default();
+    assert!(!forwarding.signal(15), "nothing runs yet");
+    for _ in 0..20 {
+        let (mut heard, says) = std::io::pipe().unwrap();
+        let forwarding = Forwarding::default();
+        let mut run = f.shell("trap 'exit 3' TERM; echo ready; while :; do sleep 0.01; done");
+        run.forwarding = forwarding.clone();
+        run.streams = Streams::Separate {
+            stdin: Stdio::Null,
+            stdout: Stdio::Fd(says.into()),
+            stderr: Stdio::Inherit,
+        };
+        let signal = std::thread::spawn(move || {
+            heard.read_exact(&mut [0; 6]).unwrap();
+            forwarding.signal(15)
+        });
+        assert_eq!(run.spawn().unwrap().wait().unwrap(), Exit::Code(3));
+        assert!(signal.join().unwrap());
+    }
 }
 
 #[test]
