@@ -1,5 +1,6 @@
 //! Runs the scripts of a build: each in a root of its own, on directories that they share.
 
+use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
@@ -7,6 +8,7 @@ use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
@@ -221,7 +223,8 @@ impl<'a> Workshop<'a> {
         let (mut run, keep) = self.prepare(script)?;
         run.streams = streams;
         let mut process = run.spawn()?;
-        let (ended, timed_out) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (running, ended) = mpsc::channel();
+        let timed_out = AtomicBool::new(false);
         let remote = process.remote();
         let (exit, output) = std::thread::scope(|scope| {
             // Both end by themselves: with the script all of its processes end, and with them their ends of the pipes.
@@ -233,9 +236,10 @@ impl<'a> Workshop<'a> {
                 read.and_then(|_| std::io::copy(&mut output, &mut std::io::sink()))
                     .map(|_| kept)
             });
-            scope.spawn(|| self.watch(&remote, &ended, &timed_out));
+            let timed_out = &timed_out;
+            scope.spawn(move || self.watch(&remote, &ended, timed_out));
             let exit = process.wait();
-            ended.store(true, Ordering::Relaxed);
+            drop(running);
             (exit, kept.join().unwrap_or_else(|_| Ok(Vec::new())))
         });
         drop((process, keep));
@@ -279,10 +283,11 @@ impl<'a> Workshop<'a> {
         Ok((run, room.keep))
     }
 
-    /// Ends the script when somebody asks to stop or the time is over; returns when it has ended.
-    fn watch(&self, remote: &Remote, ended: &AtomicBool, timed_out: &AtomicBool) {
+    /// Ends the script when somebody asks to stop or the time is over; returns as soon as nobody holds the other end of
+    /// `ended` any more.
+    fn watch(&self, remote: &Remote, ended: &Receiver<Infallible>, timed_out: &AtomicBool) {
         let mut asked: Option<Instant> = None;
-        while !ended.load(Ordering::Relaxed) {
+        loop {
             let late = self.deadline.is_some_and(|(at, _)| Instant::now() > at);
             // A script that has just ended cannot be signalled, and need not be.
             match asked {
@@ -294,7 +299,9 @@ impl<'a> Workshop<'a> {
                 Some(since) if since.elapsed() > GRACE => drop(remote.kill()),
                 _ => {}
             }
-            std::thread::sleep(TICK);
+            if ended.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
+                return;
+            }
         }
     }
 }

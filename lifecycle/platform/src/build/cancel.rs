@@ -1,7 +1,7 @@
 //! Ends a step when the build is asked to stop.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::convert::Infallible;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use lifecycle_phases::Cancellation;
@@ -14,10 +14,10 @@ const TICK: Duration = Duration::from_millis(100);
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Hands a request to stop on to the step: first a SIGTERM, and when that did not help the end of every process.
-/// Returns when the step has ended.
-pub(super) fn forward(cancellation: &Cancellation, step: &Remote, ended: &AtomicBool) {
+/// Returns as soon as nobody holds the other end of `ended` any more.
+pub(super) fn forward(cancellation: &Cancellation, step: &Remote, ended: &Receiver<Infallible>) {
     let mut asked: Option<Instant> = None;
-    while !ended.load(Ordering::Relaxed) {
+    loop {
         match asked {
             None if cancellation.is_cancelled() => {
                 // A step that has just ended cannot be signalled, and need not be.
@@ -27,6 +27,8 @@ pub(super) fn forward(cancellation: &Cancellation, step: &Remote, ended: &Atomic
             Some(since) if since.elapsed() > GRACE => drop(step.kill()),
             _ => {}
         }
-        thread::sleep(TICK);
+        if ended.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
+            return;
+        }
     }
 }

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 
 use lifecycle_phases::{Cancellation, ExtendKind, Reporter};
 use lifecycle_sandbox::{BindSource, Capabilities, Content, Identity, Mount, Run, Stdio, Streams};
@@ -128,15 +128,14 @@ impl Steps<'_> {
         };
         let _attended = self.cancellation.attend();
         let started = start(run, root)?;
-        let ended = AtomicBool::new(false);
+        let (running, ended) = mpsc::channel();
         let exit = std::thread::scope(|scope| {
             // Ends by itself: with the step all of its processes end, and with them the other end of the pipe.
             scope.spawn(|| self.follow(BufReader::new(output)));
             let remote = started.remote();
-            let ended = &ended;
-            scope.spawn(move || cancel::forward(self.cancellation, &remote, ended));
+            scope.spawn(move || cancel::forward(self.cancellation, &remote, &ended));
             let exit = started.wait();
-            ended.store(true, Ordering::Relaxed);
+            drop(running);
             exit
         })?;
         match exit.code() {
