@@ -27,6 +27,7 @@ pub use error::ExportError;
 pub use options::ExportOptions;
 pub use report::{ExportReport, ExportedLayer, LayerOrigin};
 
+use self::intact::IntactLayers;
 use self::parts::{Made, Part, Parts, Source};
 use crate::cache::{Cache, CacheContents, CacheDirectory, CacheError, write_image};
 use crate::reporter::explain;
@@ -102,7 +103,7 @@ pub fn export(
     } else {
         (finish()?, fill_caches())
     };
-    keep_unpacked(cache, label.as_ref(), options);
+    keep_unpacked(cache, label.as_ref(), &parts.intact, options);
     Ok(finished)
 }
 
@@ -171,9 +172,15 @@ impl Making<'_> {
 }
 
 /// Keeps unpacked what the cache directory holds, now that nobody reads the layers directory any more.
-fn keep_unpacked(cache: &CacheOptions<'_>, label: Option<&CacheLabel>, options: &ExportOptions) {
+fn keep_unpacked(
+    cache: &CacheOptions<'_>,
+    label: Option<&CacheLabel>,
+    intact: &IntactLayers,
+    options: &ExportOptions,
+) {
+    let is_intact = |buildpack: &_, layer: &_| intact.diff_id(buildpack, layer).is_some();
     if let (Some(unpacked), Some(label)) = (&cache.unpacked, label)
-        && let Err(error) = unpacked.keep(label, &options.layers)
+        && let Err(error) = unpacked.keep(label, &options.layers, &is_intact)
     {
         // The next build unpacks tars.
         tracing::debug!(%error, "layers do not stay unpacked");

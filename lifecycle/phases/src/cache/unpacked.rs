@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use fs_err as fs;
 use lifecycle_image::{DiffId, Digest};
 use lifecycle_layers::{Owner, Snapshot, tree};
+use lifecycle_spec::BuildpackId;
 use lifecycle_spec::label::CacheLabel;
 
 use crate::Place;
@@ -90,8 +91,13 @@ impl UnpackedLayers {
     }
 
     /// Takes the layers that the cache holds now from the layers directory, when nobody needs them there any more, and
-    /// forgets all others.
-    pub(crate) fn keep(&self, label: &CacheLabel, layers: &Place) -> io::Result<()> {
+    /// forgets all others. Those that `is_intact` knows are still as recorded; whoever takes one makes sure of it.
+    pub(crate) fn keep(
+        &self,
+        label: &CacheLabel,
+        layers: &Place,
+        is_intact: &dyn Fn(&BuildpackId, &str) -> bool,
+    ) -> io::Result<()> {
         let mut kept = Vec::new();
         for buildpack in &label.buildpacks {
             for (name, layer) in &buildpack.layers {
@@ -99,7 +105,7 @@ impl UnpackedLayers {
                     continue;
                 };
                 let below = Path::new(&buildpack.key.directory()).join(name);
-                self.put_away(&diff_id, layers, &below)?;
+                self.put_away(&diff_id, layers, &below, is_intact(&buildpack.key, name))?;
                 kept.push(diff_id);
             }
         }
@@ -118,12 +124,12 @@ impl UnpackedLayers {
         Ok(())
     }
 
-    fn put_away(&self, diff_id: &DiffId, layers: &Place, below: &Path) -> io::Result<()> {
+    fn put_away(&self, diff_id: &DiffId, layers: &Place, below: &Path, is_intact: bool) -> io::Result<()> {
         let (from, tree) = (layers.here.join(below), self.tree(diff_id));
         if tree.exists() || !from.is_dir() {
             return Ok(());
         }
-        if !self.is_as_recorded(diff_id, &from) {
+        if !is_intact {
             let handle = fs::File::open(&from)?;
             if !tree::settle(handle.file().as_fd(), self.owner)? {
                 return self.remove(diff_id);

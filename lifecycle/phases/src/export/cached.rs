@@ -56,7 +56,7 @@ pub(super) fn contents(
                 contents: directory(options, &place_of(options, module, &layer.name)),
                 exported: made.iter().find(is_it).map(|made| Arc::clone(&made.layer)),
                 before: before.and_then(|layer| layer.sha.parse().ok()),
-                is_intact: intact.diff_id(&module.id, &layer.name).is_some(),
+                is_intact: intact.diff_id(&module.id, layer.name.as_str()).is_some(),
                 label,
             };
             layers.push((layer.name.clone(), cached, metadata(layer)));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use lifecycle_image::DiffId;
-use lifecycle_spec::{BuildpackId, LayerName};
+use lifecycle_spec::BuildpackId;
 
 use super::ExportOptions;
 use super::parts::{Buildpack, place_of};
@@ -27,18 +27,18 @@ impl IntactLayers {
                 };
                 let place = place_of(options, &buildpack.module, &layer.name);
                 if cache.is_intact(&diff_id, &place) {
-                    intact.insert(key(&buildpack.module.id, &layer.name), diff_id);
+                    intact.insert(key(&buildpack.module.id, layer.name.as_str()), diff_id);
                 }
             }
         }
         Self(intact)
     }
 
-    pub(super) fn diff_id(&self, buildpack: &BuildpackId, layer: &LayerName) -> Option<&DiffId> {
+    pub(super) fn diff_id(&self, buildpack: &BuildpackId, layer: &str) -> Option<&DiffId> {
         self.0.get(&key(buildpack, layer))
     }
 }
 
-fn key(buildpack: &BuildpackId, layer: &LayerName) -> (String, String) {
-    (buildpack.to_string(), layer.to_string())
+fn key(buildpack: &BuildpackId, layer: &str) -> (String, String) {
+    (buildpack.to_string(), layer.to_owned())
 }

@@ -221,7 +221,7 @@ fn launch_layers(
                 },
                 name,
                 buildpack: Some(module.label()),
-                diff_id: intact.diff_id(&module.id, &layer.name).cloned(),
+                diff_id: intact.diff_id(&module.id, layer.name.as_str()).cloned(),
                 source,
                 was_there: previous.is_some(),
             });
