@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::support::images::buildpack;
-use crate::support::{Machine, Port, Running};
+use crate::support::{Invocation, Machine, Port, Running};
 
 /// The store of these tests lies below target and stays, because its stack takes minutes to make. One that was made of
 /// another definition of the stack is not used.
@@ -118,6 +118,81 @@ fn django_and_node_apps_are_built_and_answer() {
     assert!(!django.page(link).is_empty());
     django.stop();
     is_built_and_answers(&machine, "node", "Hello from Node", "\"escape-html\"").stop();
+}
+
+/// What is kept from the first build must not hide what changed since (buildpacks/python).
+#[test]
+fn a_changed_style_sheet_of_a_django_app_is_collected_again() {
+    let machine = machine();
+    let source = machine.path("django");
+    Invocation::new(
+        "cp",
+        &["-r", app("django").to_str().unwrap(), source.to_str().unwrap()],
+    )
+    .succeeds();
+    let words = ["build", source.to_str().unwrap(), "--tag", "real/django-changed"];
+    let build = machine.lifecycle(&words).with_network_settings();
+    build.succeeds();
+    std::fs::write(
+        source.join("guestbook/static/guestbook/style.css"),
+        "p { color: teal }\n",
+    )
+    .unwrap();
+    build
+        .succeeds()
+        .says("Reusing the virtual environment")
+        .says("Django 5.2.19, found by manage.py");
+    let mut server = Server::start(&machine, "real/django-changed");
+    let page = server.page("/");
+    let link = page.split('"').find(|part| part.starts_with("/static/")).unwrap();
+    assert!(server.page(link).contains("teal"));
+    server.stop();
+}
+
+/// The SBOM of Python packages is kept with them, and made anew with them.
+#[test]
+fn the_sbom_of_python_packages_is_that_of_a_first_build() {
+    let machine = machine();
+    let cache = machine.path("cache");
+    let build = |tag: &str, version: &str| {
+        let requirements = format!("tabulate=={version}\n");
+        let source = machine.files("app", &[("requirements.txt", &requirements)]);
+        let (source, cache) = (source.to_str().unwrap(), cache.to_str().unwrap());
+        machine
+            .lifecycle(&["build", source, "--cache", cache, "--tag", tag])
+            .with_network_settings()
+            .succeeds()
+    };
+    let sbom = |image: &str| machine.lifecycle(&["sbom", image]).succeeds().stdout();
+    let reuses = "Reusing the virtual environment";
+    build("real/sbom-first", "0.9.0").does_not_say(reuses);
+    let first = sbom("real/sbom-first");
+    assert!(first.contains("pkg:pypi/tabulate@0.9.0"), "{first}");
+
+    // Under another name there is no previous image, so the cache alone has it.
+    build("real/sbom-kept", "0.9.0").says(reuses);
+    assert_eq!(
+        machine.digest("real/sbom-kept"),
+        machine.digest("real/sbom-first")
+    );
+
+    let committed = cache.join("committed");
+    let label = std::fs::read(committed.join("io.buildpacks.lifecycle.cache.metadata")).unwrap();
+    let label: serde_json::Value = serde_json::from_slice(&label).unwrap();
+    let tar = format!("{}.tar", label["sbom"]["sha"].as_str().unwrap());
+    std::fs::write(committed.join(tar), "no tar").unwrap();
+    // An earlier run of this test may have left the image, which has the SBOM as well.
+    machine.lifecycle(&["rmi", "real/sbom-lost"]).run();
+    build("real/sbom-lost", "0.9.0").does_not_say(reuses);
+    assert_eq!(
+        machine.digest("real/sbom-lost"),
+        machine.digest("real/sbom-first")
+    );
+
+    build("real/sbom-first", "0.8.10").does_not_say(reuses);
+    let changed = sbom("real/sbom-first");
+    assert!(changed.contains("pkg:pypi/tabulate@0.8.10"), "{changed}");
+    assert!(!changed.contains("tabulate@0.9.0"), "{changed}");
 }
 
 #[test]
