@@ -140,7 +140,7 @@ pub fn create(
     );
     image = append(
         image,
-        bench.pack(lifecycle.layer()),
+        bench.pack_once(lifecycle.key()?, lifecycle.layer())?,
         format!("Lifecycle {}", lifecycle.version),
     );
     image = place(image, &definition.modules, &definition.flatten, bench)?;

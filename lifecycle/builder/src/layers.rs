@@ -10,7 +10,7 @@ use lifecycle_layers::{
 };
 use lifecycle_spec::Target;
 use lifecycle_spec::label::{ModuleLayer, ModuleLayers};
-use lifecycle_store::{Expected, Store};
+use lifecycle_store::{Expected, Record, Store};
 
 use crate::module::ModuleContent;
 use crate::{BuilderError, CREATED, Kind, Module, ModuleName};
@@ -26,12 +26,33 @@ pub struct Workbench<'a> {
 
 impl Workbench<'_> {
     pub(crate) fn pack(&self, contents: impl Contents + 'static) -> Arc<dyn Layer> {
-        self.store.pack(
-            Arc::new(contents),
-            Packing::default(),
-            Expected::here(),
-            Arc::clone(self.progress),
-        )
+        self.pack_expected(contents, Expected::here())
+    }
+
+    /// Packs contents that are the same as long as their `key` is. They are read once in the life of the store.
+    pub(crate) fn pack_once(
+        &self,
+        key: String,
+        contents: impl Contents + 'static,
+    ) -> Result<Arc<dyn Layer>, BuilderError> {
+        let known = self.store.record(&key)?;
+        let diff_id = known.and_then(|record| record.value.as_str()?.parse::<DiffId>().ok());
+        if let Some(diff_id) = diff_id {
+            return Ok(self.pack_expected(contents, Expected::known(diff_id, &[])));
+        }
+        let layer = self.pack(contents);
+        self.store.remember(&Record {
+            key,
+            value: layer.diff_id()?.to_string().into(),
+            blobs: Vec::new(),
+        })?;
+        Ok(layer)
+    }
+
+    fn pack_expected(&self, contents: impl Contents + 'static, expected: Expected) -> Arc<dyn Layer> {
+        let progress = Arc::clone(self.progress);
+        self.store
+            .pack(Arc::new(contents), Packing::default(), expected, progress)
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use lifecycle_image::Image;
+use lifecycle_image::{Hasher, Image, LayerError};
 use lifecycle_layers::{FilesLayer, Kind as EntryKind, Style, TarReader, decoder};
 use lifecycle_sbom::Document;
 use lifecycle_spec::{Apis, LifecycleToml};
@@ -156,6 +157,33 @@ impl Lifecycle {
             apis: descriptor.apis,
             files,
         })
+    }
+
+    /// A name for what is in [`Self::layer`]. For a file on disk stands what the kernel says of it: device, inode, size, and
+    /// the times of the last change of content and of anything, the latter of which no program can set.
+    pub(crate) fn key(&self) -> Result<String, BuilderError> {
+        let mut hasher = Hasher::default();
+        for (name, file) in &self.files {
+            let (kind, bytes) = match file {
+                LifecycleFile::Disk(path) => {
+                    let found =
+                        fs_err::metadata(path).map_err(|cause| LayerError::new("lifecycle", cause))?;
+                    let changed = (
+                        found.mtime(),
+                        found.mtime_nsec(),
+                        found.ctime(),
+                        found.ctime_nsec(),
+                    );
+                    let stamp = (found.dev(), found.ino(), found.len(), changed);
+                    ("on disk".to_owned(), format!("{stamp:?}").into_bytes().into())
+                }
+                LifecycleFile::Memory { bytes, mode } => (format!("{mode:o}"), Arc::clone(bytes)),
+                LifecycleFile::Link(target) => ("link".to_owned(), target.as_slice().into()),
+            };
+            hasher.update(format!("{name:?} {kind} {}\n", bytes.len()).as_bytes());
+            hasher.update(&bytes);
+        }
+        Ok(format!("lifecycle of a builder {}", hasher.finish()))
     }
 
     /// `/cnb/lifecycle`, and the link to it that old platforms know.

@@ -1,6 +1,7 @@
 //! What is in a builder (platforms.md 1.8, cnb.md 4.2).
 
 use lifecycle_spec::label::{self, BuilderLabel, ModuleLayers, OrderLabel};
+use lifecycle_store::Record;
 
 use super::*;
 
@@ -207,6 +208,43 @@ fn the_embedded_builder_is_the_same_twice_bu_04() {
         image.digest().unwrap()
     };
     assert_eq!(digest(), digest());
+}
+
+#[test]
+fn the_lifecycle_is_read_once_and_again_when_it_has_changed() {
+    let bench = bench();
+    let lifecycle = bench.lifecycle();
+    let build = |lifecycle: &Lifecycle| {
+        let image = bench.builder_with(TWO, base(), &Flatten::Nothing, Some(lifecycle.clone()));
+        image.unwrap().layers().to_vec()
+    };
+    let diff_id = |layer: &Arc<dyn lifecycle_image::Layer>| layer.diff_id().unwrap();
+    let first = build(&lifecycle);
+    assert_eq!(diff_id(&build(&lifecycle)[1]), diff_id(&first[1]));
+
+    // Of the same size, and with the same time of its content.
+    let old = fs_err::File::open(bench.path("program")).unwrap();
+    bench.write("another", "PROGRAM");
+    let times = std::fs::FileTimes::new().set_modified(old.metadata().unwrap().modified().unwrap());
+    let file = fs_err::OpenOptions::new()
+        .write(true)
+        .open(bench.path("another"))
+        .unwrap();
+    file.file().set_times(times).unwrap();
+    fs_err::rename(bench.path("another"), bench.path("program")).unwrap();
+    let changed = build(&lifecycle);
+    assert_ne!(diff_id(&changed[1]), diff_id(&first[1]));
+
+    // Whatever is remembered is believed, so nothing is read.
+    bench
+        .store
+        .remember(&Record {
+            key: lifecycle.key().unwrap(),
+            value: diff_id(&first[0]).to_string().into(),
+            blobs: Vec::new(),
+        })
+        .unwrap();
+    assert_eq!(diff_id(&build(&lifecycle)[1]), diff_id(&first[0]));
 }
 
 #[test]
