@@ -40,6 +40,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser;
+use lifecycle_sandbox::enter_with_privileges;
 
 use crate::arguments::{Arguments, CacheCommand, Command, Global, On};
 use crate::console::{Console, Level};
@@ -100,6 +101,11 @@ fn run(command: Command, session: &Session) -> Result<ExitCode, Failure> {
     // Subordinate ids own what was unpacked for an ordinary user; only in their namespace can it be removed.
     if matches!(command, Command::Cache(CacheCommand::Prune { .. })) {
         drop(isolation::choose(session)?);
+    }
+    // As root, mmdebstrap attaches /proc and /sys in the file system that it fills. When it is killed, they go with the
+    // namespace, and nobody who tidies up comes upon them.
+    if matches!(command, Command::Stack(_) | Command::Builder(_)) {
+        enter_with_privileges().ok();
     }
     session.interruption.listen(&session.console)?;
     match command {

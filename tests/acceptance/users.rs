@@ -65,7 +65,8 @@ fn small_stack(machine: &Machine) -> PathBuf {
         part.insert("variant".to_owned(), "essential".into());
         part.insert("packages".to_owned(), vec!["python3-minimal"].into());
     }
-    let customize = std::fs::read_to_string(whole.join("customize")).unwrap();
+    let mut customize = std::fs::read_to_string(whole.join("customize")).unwrap();
+    customize.push_str("\necho \"mounts in $(readlink /proc/self/ns/mnt)\" >&2\n");
     machine.files(
         "stack",
         &[("stack.toml", &stack.to_string()), ("customize", &customize)],
@@ -74,16 +75,20 @@ fn small_stack(machine: &Machine) -> PathBuf {
 
 #[test]
 fn root_and_an_ordinary_user_with_another_umask_make_the_same_stack() {
+    let own = fs::read_link("/proc/self/ns/mnt").unwrap();
     let digests = |account: &Account, umask: &str| {
         let (machine, program) = account.machine();
         let stack = small_stack(&machine);
         account.own_tree(&stack);
-        let create = machine.lifecycle(&["stack", "create", stack.to_str().unwrap()]);
+        let create = machine.lifecycle(&["--verbose", "stack", "create", stack.to_str().unwrap()]);
         let create = create.with_network_settings().program(&program);
         let script = format!("umask {umask}; exec \"$@\"");
         let made = account
             .invoke(create.under(&["sh", "-c", &script, "sh"]))
-            .succeeds();
+            .succeeds()
+            .says("mounts in mnt:")
+            // What a killed mmdebstrap leaves attached goes with it.
+            .does_not_say(&format!("mounts in {}", own.display()));
         assert_eq!(made.stdout().lines().count(), 2, "{}", made.stdout());
         made.stdout()
     };
