@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::support::daemon::PodmanService;
 use crate::support::images::{BUILD, RUN, buildpack};
+use crate::support::proxy::Proxy;
 use crate::support::{BuilderRoot, Invocation, Machine, Registry, peers};
 
 fn pack(machine: &Machine, arguments: &[&str]) -> Option<Invocation> {
@@ -153,7 +154,7 @@ fn make_builder(machine: &Machine, registry: &Registry, name: &str) -> Option<()
 }
 
 #[test]
-fn a_builder_that_pack_made_of_our_tarball_builds_here_and_there_lt_01_bu_01() {
+fn a_builder_that_pack_made_of_our_tarball_builds_here_and_there_lt_01_bu_01_pk_10() {
     let machine = Machine::with_builder();
     let registry = Registry::start();
     let (builder, run) = (registry.name("builder"), registry.name("run"));
@@ -174,19 +175,54 @@ fn a_builder_that_pack_made_of_our_tarball_builds_here_and_there_lt_01_bu_01() {
         .build(&machine, &theirs, &builder, &["--publish"])
         .succeeds()
         .says("FROM_BUILDER=yes");
-    let diff_ids = |name: &str| -> Vec<String> {
-        let shown = machine
-            .lifecycle(&["inspect", &format!("registry:{name}"), "--output", "json"])
-            .succeeds()
-            .json();
-        let layers = shown["layers"].as_array().unwrap();
-        layers.iter().map(|layer| layer["diffId"].to_string()).collect()
-    };
     // On top of the run image lie the SBOMs, the launcher's among them. pack's volume gives the app's directory mode 0777,
     // which is in each of the three slices.
-    let (ours, theirs) = (diff_ids(&ours), diff_ids(&theirs));
+    let (ours, theirs) = (
+        diff_ids(&machine, &format!("registry:{ours}")),
+        diff_ids(&machine, &format!("registry:{theirs}")),
+    );
     assert_eq!(ours.len(), theirs.len());
     assert_eq!((&ours[..2], &ours[5..]), (&theirs[..2], &theirs[5..]));
+    builds_into_layouts(&machine, &daemon, &registry, &builder, &theirs);
+}
+
+/// pack mounts the run image's layout at a path with its name, and a volume's path has no place for the colon of a port: so
+/// the registry has another name here, one that a proxy knows. Of what pack writes there, only its own user can read the
+/// layers: so that is the builder's user.
+fn builds_into_layouts(
+    machine: &Machine,
+    daemon: &Daemon,
+    registry: &Registry,
+    builder: &str,
+    published: &[String],
+) {
+    let proxy = Proxy::start(&[("run.local:80", &registry.host())], None);
+    let owner = ["-R", "1000:1000", &machine.text("")];
+    Invocation::new("chown", &owner).succeeds();
+    let as_owner = ["setpriv", "--reuid=1000", "--regid=1000", "--clear-groups"];
+    let config = pack(machine, &["config", "experimental", "true"]).unwrap();
+    config.under(&as_owner).succeeds();
+    let build = |image: &str, more: &[&str]| {
+        let words = [&["--run-image", "run.local/run"], more].concat();
+        let build = daemon.build(machine, &format!("oci:{image}"), builder, &words);
+        let build = build.env("HTTP_PROXY", proxy.url("")).under(&as_owner);
+        let built = build.succeeds().says("FROM_BUILDER=yes");
+        let layout = format!("oci:{}", machine.text(image));
+        assert_eq!(diff_ids(machine, &layout), published);
+        built
+    };
+    build("first", &[])
+        .does_not_say("is no OCI layout")
+        .does_not_say("Reusing layer");
+    build("second", &["--previous-image", "oci:first"])
+        .says("Reusing layer 'buildpacksio/lifecycle:launcher'");
+}
+
+fn diff_ids(machine: &Machine, image: &str) -> Vec<String> {
+    let words = ["inspect", image, "--output", "json"];
+    let shown = machine.lifecycle(&words).succeeds().json();
+    let layers = shown["layers"].as_array().unwrap();
+    layers.iter().map(|layer| layer["diffId"].to_string()).collect()
 }
 
 /// podman in the place of docker, with the images that pack looks for there.

@@ -38,6 +38,11 @@ pub(crate) mod peers;
 pub(crate) mod pod;
 mod port;
 mod program;
+#[expect(
+    dead_code,
+    reason = "shared with the registry's own tests, which use other parts of it"
+)]
+pub(crate) mod proxy;
 pub(crate) mod reference;
 mod registry;
 mod root;

@@ -56,19 +56,22 @@ impl Layout {
     /// Opens a layout that is there.
     ///
     /// # Errors
-    /// [`TransferErrorKind::NotFound`] when there is no directory, [`TransferErrorKind::Unsupported`] when it is
-    /// no layout or of another version.
+    /// [`TransferErrorKind::NotFound`] when there is no directory or nothing in it, as pack leaves one for the lifecycle to
+    /// fill; [`TransferErrorKind::Unsupported`] when it is no layout or of another version.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, TransferError> {
         let directory = directory.into();
         let text = fs::read(directory.join(MARKER)).map_err(|cause| {
             let shown = directory.display();
-            if directory.is_dir() && cause.kind() == io::ErrorKind::NotFound {
-                TransferError::new(
-                    TransferErrorKind::Unsupported,
+            let entries = fs::read_dir(&directory).ok();
+            match entries.filter(|_| cause.kind() == io::ErrorKind::NotFound) {
+                Some(mut entries) => TransferError::new(
+                    match entries.next() {
+                        Some(_) => TransferErrorKind::Unsupported,
+                        None => TransferErrorKind::NotFound,
+                    },
                     format!("{shown} is no OCI layout: it has no file {MARKER}"),
-                )
-            } else {
-                TransferError::from_io(format!("cannot open the OCI layout {shown}"), cause)
+                ),
+                None => TransferError::from_io(format!("cannot open the OCI layout {shown}"), cause),
             }
         })?;
         check_marker(&text, &directory.display().to_string())?;

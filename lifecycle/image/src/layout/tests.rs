@@ -185,11 +185,12 @@ fn other_directories_are_left_alone() {
         kind(Layout::open(directory.path().join("none"))),
         TransferErrorKind::NotFound
     );
+    assert_eq!(kind(Layout::open(directory.path())), TransferErrorKind::NotFound);
+    std::fs::write(directory.path().join("letter.txt"), "dear").unwrap();
     assert_eq!(
         kind(Layout::open(directory.path())),
         TransferErrorKind::Unsupported
     );
-    std::fs::write(directory.path().join("letter.txt"), "dear").unwrap();
     assert_eq!(
         kind(Layout::create(directory.path())),
         TransferErrorKind::Unsupported
