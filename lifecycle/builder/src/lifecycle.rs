@@ -160,7 +160,7 @@ impl Lifecycle {
     }
 
     /// A name for what is in [`Self::layer`]. For a file on disk stands what the kernel says of it: device, inode, size, and
-    /// the times of the last change of content and of anything, the latter of which no program can set.
+    /// the time of the last change of anything, which no program can set.
     pub(crate) fn key(&self) -> Result<String, BuilderError> {
         let mut hasher = Hasher::default();
         for (name, file) in &self.files {
@@ -168,12 +168,7 @@ impl Lifecycle {
                 LifecycleFile::Disk(path) => {
                     let found =
                         fs_err::metadata(path).map_err(|cause| LayerError::new("lifecycle", cause))?;
-                    let changed = (
-                        found.mtime(),
-                        found.mtime_nsec(),
-                        found.ctime(),
-                        found.ctime_nsec(),
-                    );
+                    let changed = (found.ctime(), found.ctime_nsec());
                     let stamp = (found.dev(), found.ino(), found.len(), changed);
                     ("on disk".to_owned(), format!("{stamp:?}").into_bytes().into())
                 }
