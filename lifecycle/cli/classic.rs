@@ -1,9 +1,6 @@
-//! What the commands of the classic Heroku way share: their log, their failures, and how they end.
-
-use std::process::ExitCode;
+//! What the commands of the classic Heroku way share: their log and their failures.
 
 use lifecycle_heroku::HerokuError;
-use lifecycle_sandbox::Exit;
 
 use crate::console::{Console, Event};
 use crate::failure::Failure;
@@ -24,9 +21,4 @@ pub(crate) fn failing<T>(result: Result<T, HerokuError>) -> Result<T, Failure> {
         let code = u8::try_from(error.exit_code()).unwrap_or(1);
         Failure::from(error).with_code(code)
     })
-}
-
-/// What this process ends with when a process of a slug has ended so.
-pub(crate) fn code(exit: Exit) -> ExitCode {
-    ExitCode::from(u8::try_from(exit.code()).unwrap_or(1))
 }

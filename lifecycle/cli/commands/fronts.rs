@@ -16,7 +16,8 @@ use lifecycle_sandbox::Forwarding;
 use lifecycle_store::Store;
 
 use crate::arguments::RegistryArguments;
-use crate::classic::{Log, code, failing};
+use crate::classic::{Log, failing};
+use crate::commands::exit_code;
 use crate::console::{Console, Level, LogFormat};
 use crate::environment::Environment;
 use crate::failure::Failure;
@@ -129,7 +130,7 @@ fn work(
         Tool::Slugrunner(runner) => Some(failing(runner.run(&elsewhere, stdin, &InPlace, &forwarding))?),
     };
     let done = match running {
-        Some(running) => code(failing(running.wait(&log))?),
+        Some(running) => exit_code(failing(running.wait(&log))?),
         None => ExitCode::SUCCESS,
     };
     drop(told);

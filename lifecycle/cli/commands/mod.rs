@@ -20,3 +20,12 @@ pub(crate) mod sbom;
 pub(crate) mod slug;
 pub(crate) mod stack;
 pub(crate) mod tag;
+
+use std::process::ExitCode;
+
+use lifecycle_sandbox::Exit;
+
+/// What this program ends with when the program that it started has ended so.
+pub(crate) fn exit_code(exit: Exit) -> ExitCode {
+    ExitCode::from(u8::try_from(exit.code()).unwrap_or(1))
+}

@@ -8,6 +8,7 @@ use lifecycle_platform::RunOptions;
 use lifecycle_sandbox::{Forwarding, Streams};
 
 use crate::arguments::RunArguments;
+use crate::commands::exit_code;
 use crate::failure::Failure;
 use crate::isolation;
 use crate::session::Session;
@@ -30,7 +31,7 @@ pub(crate) fn run(arguments: &RunArguments, session: &Session) -> Result<ExitCod
     )?;
     let exit = process.wait()?;
     drop(told);
-    Ok(ExitCode::from(u8::try_from(exit.code()).unwrap_or(1)))
+    Ok(exit_code(exit))
 }
 
 fn options(

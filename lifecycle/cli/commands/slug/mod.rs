@@ -24,7 +24,8 @@ use serde_json::json;
 
 use self::stack::{Rooms, Stacks};
 use crate::arguments::{OutputForm, SlugBuildArguments, SlugCommand, SlugRunArguments, SlugStackArguments};
-use crate::classic::{Log, code, failing};
+use crate::classic::{Log, failing};
+use crate::commands::exit_code;
 use crate::console::human_size;
 use crate::failure::Failure;
 use crate::isolation;
@@ -292,7 +293,7 @@ fn start(arguments: &SlugRunArguments, session: &Session) -> Result<ExitCode, Fa
     let running = failing(lifecycle_heroku::run(options, &rooms))?;
     let exit = failing(running.wait(&Log(session.console.clone())))?;
     drop(told);
-    Ok(code(exit))
+    Ok(exit_code(exit))
 }
 
 fn export(image: &str, output: &Path, session: &Session) -> Result<(), Failure> {
