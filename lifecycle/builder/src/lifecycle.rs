@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufReader, Read};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use lifecycle_image::{Hasher, Image, LayerError};
-use lifecycle_layers::{FilesLayer, Kind as EntryKind, Style, TarReader, decoder};
+use lifecycle_layers::{FilesLayer, Kind as EntryKind, Stamp, Style, TarReader, decoder};
 use lifecycle_sbom::Document;
 use lifecycle_spec::{Apis, LifecycleToml};
 
@@ -159,18 +158,23 @@ impl Lifecycle {
         })
     }
 
-    /// A name for what is in [`Self::layer`]. For a file on disk stands what the kernel says of it: device, inode, size, and
-    /// the time of the last change of anything, which no program can set.
+    /// A name for what is in [`Self::layer`]. For a file on disk stands its [`Stamp`], or what is in it, if it was changed a
+    /// moment ago.
     pub(crate) fn key(&self) -> Result<String, BuilderError> {
         let mut hasher = Hasher::default();
         for (name, file) in &self.files {
             let (kind, bytes) = match file {
                 LifecycleFile::Disk(path) => {
-                    let found =
-                        fs_err::metadata(path).map_err(|cause| LayerError::new("lifecycle", cause))?;
-                    let changed = (found.ctime(), found.ctime_nsec());
-                    let stamp = (found.dev(), found.ino(), found.len(), changed);
-                    ("on disk".to_owned(), format!("{stamp:?}").into_bytes().into())
+                    let failed = |cause| LayerError::new("lifecycle", cause);
+                    let mut file = fs_err::File::open(path).map_err(failed)?;
+                    let stamp = Stamp::of(&rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?);
+                    if stamp.is_settled() {
+                        ("on disk".to_owned(), stamp.to_bytes().as_slice().into())
+                    } else {
+                        let mut bytes = Vec::new();
+                        file.read_to_end(&mut bytes).map_err(failed)?;
+                        ("just changed".to_owned(), bytes.into())
+                    }
                 }
                 LifecycleFile::Memory { bytes, mode } => (format!("{mode:o}"), Arc::clone(bytes)),
                 LifecycleFile::Link(target) => ("link".to_owned(), target.as_slice().into()),

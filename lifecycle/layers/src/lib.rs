@@ -16,6 +16,8 @@
 //! A [`ChangeSet`] is what a build step changed, taken from an overlay's upper directory or from a
 //! [`Snapshot`] before and a look after. [`mod@tree`] removes, copies and measures whole trees.
 //!
+//! A [`Stamp`] says whether a file is still the one that was read.
+//!
 //! All of it works on directory handles and single names. Paths from archives or from trees under
 //! construction are never joined and opened.
 
@@ -32,6 +34,7 @@ mod owners;
 mod pack;
 mod room;
 mod root;
+mod stamp;
 mod tar;
 pub mod tree;
 mod walk;
@@ -52,5 +55,6 @@ pub use overlay::{Cover, OverlayLayer};
 pub use owners::{IdMap, IdRange, OwnerTable, Owners};
 pub use pack::{Contents, PackError, Packed, Packing, hash, pack};
 pub use room::{ROOM_IN_A_POD, exhausted};
+pub use stamp::Stamp;
 pub use tar::{FormatError, ReadEntry, Segment, Style, TarReader, TarWriter};
 pub use xattrs::read as read_xattrs;

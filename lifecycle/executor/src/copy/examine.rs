@@ -3,12 +3,12 @@
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 
-use lifecycle_layers::Xattr;
+use lifecycle_layers::{Stamp, Xattr};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::item::{Data, Item, Selection};
-use super::known::{KnownFiles, Sum};
+use super::known::{self, KnownFiles, Sum};
 use crate::error::StepError;
 use crate::files::{NodeKind, join};
 use crate::key::{KeyMaker, hex};
@@ -84,8 +84,8 @@ fn look(item: &mut Item, known: &KnownFiles) -> io::Result<Option<Sum>> {
     if let Some(before) = item.node.mark
         && item.node.xattrs.is_empty()
     {
-        let stamp = crate::files::stamp(&rustix::fs::fstat(&file)?);
-        if stamp.mark() == before {
+        let stamp = Stamp::of(&rustix::fs::fstat(&file)?);
+        if known::mark(&stamp) == before {
             known.put(stamp, sum);
         }
     }

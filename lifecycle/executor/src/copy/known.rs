@@ -1,23 +1,18 @@
 //! Hashes of files of the context that an earlier build has read.
 //!
-//! A file is taken for the same as long as the kernel says so: device, inode, size, and the times of the last
-//! change of content and of anything, the latter of which no program can set. What was changed a moment before it
-//! was read could be changed again without a trace and is not remembered.
+//! A file is taken for the same as long as the kernel says so, by its [`Stamp`]. What was changed a moment before it was
+//! read could be changed again without a trace and is not remembered.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
 
+use lifecycle_layers::Stamp;
 use lifecycle_store::{Record, Store, StoreError};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::key::{hex, unhex};
-
-/// Device, inode, size, and the two times with their nanoseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp(pub(crate) [i64; 7]);
 
 /// The SHA-256 of a file's content.
 pub(crate) type Sum = [u8; 32];
@@ -31,35 +26,11 @@ const LINE: usize = 2 * (size_of::<Mark>() + size_of::<Sum>());
 /// More than a record should hold; files beyond that are read each time.
 const MOST: usize = 200_000;
 
-/// Longer than the clock of a file system with fine times ticks.
-const TICK: Duration = Duration::from_millis(50);
-
-/// The same for those that keep whole seconds.
-const COARSE_TICK: Duration = Duration::from_secs(3);
-
-impl Stamp {
-    pub(crate) fn mark(&self) -> Mark {
-        let mut hasher = Sha256::new();
-        for number in self.0 {
-            hasher.update(number.to_le_bytes());
-        }
-        let mut mark = Mark::default();
-        mark.copy_from_slice(&hasher.finalize()[..size_of::<Mark>()]);
-        mark
-    }
-
-    fn is_settled(&self) -> bool {
-        let [.., seconds, nanoseconds] = self.0;
-        let changed = Duration::new(
-            u64::try_from(seconds).unwrap_or(u64::MAX),
-            u32::try_from(nanoseconds).unwrap_or(0),
-        );
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        let tick = if nanoseconds == 0 { COARSE_TICK } else { TICK };
-        now.checked_sub(changed).is_some_and(|age| age > tick)
-    }
+/// What stands for a stamp.
+pub(crate) fn mark(stamp: &Stamp) -> Mark {
+    let mut mark = Mark::default();
+    mark.copy_from_slice(&Sha256::digest(stamp.to_bytes())[..size_of::<Mark>()]);
+    mark
 }
 
 /// What is known of a context.
@@ -126,7 +97,7 @@ impl KnownFiles {
     pub(crate) fn put(&self, stamp: Stamp, sum: Sum) {
         if self.key.is_some() && stamp.is_settled() && self.count.fetch_add(1, Ordering::Relaxed) < MOST {
             let mut fresh = self.fresh.lock().unwrap_or_else(PoisonError::into_inner);
-            fresh.push((stamp.mark(), sum));
+            fresh.push((mark(&stamp), sum));
         }
     }
 
@@ -175,28 +146,24 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(directory.path()).unwrap();
         let context = std::path::Path::new("/context");
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap()
-            .as_secs()
-            .cast_signed();
-        let (old, fresh) = (
-            Stamp([1, 2, 3, 4, 5, 6, 7]),
-            Stamp([1, 3, 3, now, 1, now, 999_999_999]),
-        );
+        let mut stat = rustix::fs::stat("/").unwrap();
+        stat.st_ctime = 6;
+        let old = Stamp::of(&stat);
+        stat.st_ctime = i64::MAX;
+        let fresh = Stamp::of(&stat);
         let sum = [7; 32];
         let first = KnownFiles::new(&store, Some(context));
         first.load().unwrap();
-        assert_eq!(first.get(&old.mark()), None);
+        assert_eq!(first.get(&mark(&old)), None);
         first.put(old, sum);
         first.put(fresh, sum);
         first.save().unwrap();
         let second = KnownFiles::new(&store, Some(context));
         second.load().unwrap();
-        assert_eq!(second.get(&old.mark()), Some(sum));
-        assert_eq!(second.get(&fresh.mark()), None);
+        assert_eq!(second.get(&mark(&old)), Some(sum));
+        assert_eq!(second.get(&mark(&fresh)), None);
         let other = KnownFiles::new(&store, None);
         other.load().unwrap();
-        assert_eq!(other.get(&old.mark()), None);
+        assert_eq!(other.get(&mark(&old)), None);
     }
 }

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
-use lifecycle_layers::{Device, Owner, OwnerTable};
+use lifecycle_layers::{Device, Owner, OwnerTable, Stamp};
 use rustix::fs::{
     AtFlags, Dir, FileType, Mode, OFlags, Stat, fgetxattr, fstat, major, minor, open, readlinkat, statat,
 };
@@ -15,7 +15,7 @@ use rustix::io::Errno;
 
 use super::node::{Node, NodeKind};
 use super::open::{FileHandle, open_beneath};
-use crate::copy::known::Stamp;
+use crate::copy::known;
 
 /// A directory with everything below it.
 #[derive(Debug)]
@@ -143,29 +143,10 @@ impl DiskFiles {
             },
             mtime: stat.st_mtime,
             identity: shared.then_some((stat.st_dev, stat.st_ino)),
-            mark: matches!(self.owners, DiskOwners::Root).then(|| stamp(stat).mark()),
+            mark: matches!(self.owners, DiskOwners::Root).then(|| known::mark(&Stamp::of(stat))),
             xattrs: Vec::new(),
         })
     }
-}
-
-/// What changes whenever a file does.
-pub(crate) fn stamp(stat: &Stat) -> Stamp {
-    #[allow(
-        clippy::useless_conversion,
-        clippy::unnecessary_cast,
-        clippy::cast_possible_wrap,
-        reason = "the fields' types differ between processors"
-    )]
-    Stamp([
-        stat.st_dev as i64,
-        stat.st_ino as i64,
-        stat.st_size as i64,
-        stat.st_mtime as i64,
-        stat.st_mtime_nsec as i64,
-        stat.st_ctime as i64,
-        stat.st_ctime_nsec as i64,
-    ])
 }
 
 pub(super) fn names(directory: BorrowedFd<'_>) -> io::Result<Vec<Vec<u8>>> {

@@ -11,7 +11,7 @@ mod open;
 mod resolve;
 mod view;
 
-pub(crate) use disk::{DiskFiles, DiskOwners, Said, stamp};
+pub(crate) use disk::{DiskFiles, DiskOwners, Said};
 pub(crate) use index::LayerIndex;
 pub(crate) use node::{Node, NodeKind};
 pub(crate) use open::{FileHandle, read_bounded};

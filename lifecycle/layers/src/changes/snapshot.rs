@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use std::{io, thread};
 
 use lifecycle_image::Digest;
@@ -15,6 +15,7 @@ use crate::PackError;
 use crate::contents::{io_error, open_directory, walk_error};
 use crate::entry::ancestors;
 use crate::root::Root;
+use crate::stamp::{Stamp, now};
 use crate::walk::{Order, Walk};
 
 /// The metadata of a tree at one moment: enough to tell later what was changed, without reading any file.
@@ -27,15 +28,10 @@ pub struct Snapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Record {
     key: Key,
-    inode: u64,
-    device: u64,
-    size: i64,
+    stamp: Stamp,
     mode: u32,
     owner: crate::Owner,
     node: u64,
-    modified: (i64, i64),
-    /// Cannot be set by programs, so it changes with any change.
-    changed: (i64, i64),
 }
 
 /// The longest time between two ticks of the clock that file systems take their times from.
@@ -67,16 +63,8 @@ impl Snapshot {
 
     /// Waits until no file that was seen can be changed without a trace: until the tick of the last change is over.
     pub fn settle(&self) {
-        let changed = self.records.iter().map(|record| record.changed).max();
-        let (seconds, nanoseconds) = changed.unwrap_or_default();
-        let newest = Duration::new(
-            u64::try_from(seconds).unwrap_or(0),
-            u32::try_from(nanoseconds).unwrap_or(0),
-        );
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        if now.checked_sub(newest).is_none_or(|age| age < TICK) {
+        let tick = now().saturating_sub(TICK);
+        if self.records.iter().any(|record| record.stamp.changed_since(tick)) {
             thread::sleep(TICK);
         }
     }
@@ -94,13 +82,8 @@ impl Snapshot {
             text.extend_from_slice(&record.key.0);
             // A key has no slash, so this is where it ends.
             text.push(b'/');
-            let (modified, changed) = (record.modified, record.changed);
-            for number in [record.size, modified.0, modified.1, changed.0, changed.1] {
-                text.extend_from_slice(&number.to_le_bytes());
-            }
-            for number in [record.inode, record.device, record.node] {
-                text.extend_from_slice(&number.to_le_bytes());
-            }
+            text.extend_from_slice(&record.stamp.to_bytes());
+            text.extend_from_slice(&record.node.to_le_bytes());
             for number in [record.mode, record.owner.uid, record.owner.gid] {
                 text.extend_from_slice(&number.to_le_bytes());
             }
@@ -230,21 +213,17 @@ impl Record {
         )]
         Self {
             key: Key::new(path),
-            inode: stat.st_ino as u64,
-            device: stat.st_dev as u64,
-            size: stat.st_size as i64,
+            stamp: Stamp::of(stat),
             mode: stat.st_mode as u32,
             owner: crate::walk::owner(stat),
             node: stat.st_rdev as u64,
-            modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
         }
     }
 
     /// Whether only the time of the last change is different.
     fn looks_like(&self, other: &Self) -> bool {
         let other = Self {
-            changed: self.changed,
+            stamp: other.stamp.changed_with(&self.stamp),
             ..other.clone()
         };
         *self == other
