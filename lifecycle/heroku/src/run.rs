@@ -3,12 +3,11 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use lifecycle_sandbox::{Capabilities, Exit, Forwarding, Isolation, Process, Remote, Run, Stdio, Streams};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::Signal;
+use lifecycle_sandbox::{Capabilities, Exit, Forwarding, Isolation, Process, Run, Stdio, Streams};
 
 use crate::build::APP;
 use crate::image::DEFAULT_PORT;
@@ -20,7 +19,6 @@ use crate::{Console, HerokuError, Keep, Procfile, Rooms, Stack, slug};
 const PORT_STEP: u16 = 100;
 /// How long processes may take to end when another one has.
 const GRACE: Duration = Duration::from_secs(10);
-const TICK: Duration = Duration::from_millis(50);
 
 /// What is started, and how.
 #[derive(Debug)]
@@ -253,11 +251,9 @@ impl Own {
 impl Running {
     /// Whether a process has not ended yet.
     pub fn is_alive(&self) -> bool {
-        self.processes.iter().any(|one| {
-            let mut end = [PollFd::from_borrowed_fd(one.process.pidfd(), PollFlags::IN)];
-            // Whoever cannot be asked has not ended.
-            !poll(&mut end, Some(&Timespec::default())).is_ok_and(|ended| ended > 0)
-        })
+        let has_ended = |one: &One| one.process.ends_within(Duration::ZERO);
+        // Whoever cannot be asked has not ended.
+        self.processes.iter().any(|one| !has_ended(one).unwrap_or(false))
     }
 
     /// Waits for the end. Of several processes the first that ends decides: the others are asked to end then, and what all
@@ -270,56 +266,27 @@ impl Running {
             .map(String::len)
             .max()
             .unwrap_or(0);
-        let remotes: Vec<_> = self.processes.iter().map(|one| one.process.remote()).collect();
-        let (first, all) = (AtomicBool::new(false), AtomicBool::new(false));
-        let outcome = std::sync::Mutex::new(None);
+        let first = AtomicBool::new(false);
+        let outcome = Mutex::new(None);
         std::thread::scope(|scope| {
-            scope.spawn(|| end_together(&remotes, &first, &all));
-            let waiting: Vec<_> = self
-                .processes
-                .iter_mut()
-                .map(|one| {
-                    let (first, outcome) = (&first, &outcome);
-                    let (label, output) = (one.label.clone(), one.output.take());
-                    scope.spawn(move || show(console, label.as_deref(), width, output));
-                    scope.spawn(move || {
-                        let exit = one.process.wait();
-                        // Only a panic poisons it, and none of the threads does anything while it is held.
-                        if let Ok(mut outcome) = outcome.lock() {
-                            outcome.get_or_insert(exit);
-                        }
-                        first.store(true, Ordering::Relaxed);
-                    })
-                })
-                .collect();
-            for thread in waiting {
-                drop(thread.join());
+            for one in &mut self.processes {
+                let (first, outcome) = (&first, &outcome);
+                let (label, output) = (one.label.clone(), one.output.take());
+                scope.spawn(move || show(console, label.as_deref(), width, output));
+                scope.spawn(move || {
+                    let exit = one.process.wait_or_end(GRACE, || first.load(Ordering::Relaxed));
+                    // Only a panic poisons it, and none of the threads does anything while it is held.
+                    if let Ok(mut outcome) = outcome.lock() {
+                        outcome.get_or_insert(exit);
+                    }
+                    first.store(true, Ordering::Relaxed);
+                });
             }
-            all.store(true, Ordering::Relaxed);
         });
         match outcome.into_inner().ok().flatten() {
             Some(exit) => Ok(exit?),
             None => Ok(Exit::Code(0)),
         }
-    }
-}
-
-/// Asks all processes to end when the first one has, and sees to it that they do.
-fn end_together(remotes: &[Remote], first: &AtomicBool, all: &AtomicBool) {
-    let mut asked: Option<Instant> = None;
-    while !all.load(Ordering::Relaxed) {
-        match asked {
-            None if first.load(Ordering::Relaxed) => {
-                for remote in remotes {
-                    // One that has ended cannot be signalled, and need not be.
-                    drop(remote.signal(Signal::TERM.as_raw()));
-                }
-                asked = Some(Instant::now());
-            }
-            Some(since) if since.elapsed() > GRACE => remotes.iter().for_each(|remote| drop(remote.kill())),
-            _ => {}
-        }
-        std::thread::sleep(TICK);
     }
 }
 

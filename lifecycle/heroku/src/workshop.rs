@@ -1,6 +1,5 @@
 //! Runs the scripts of a build: each in a root of its own, on directories that they share.
 
-use std::convert::Infallible;
 use std::ffi::OsString;
 use std::fmt;
 use std::io::{BufRead as _, BufReader, Read};
@@ -8,20 +7,16 @@ use std::os::unix::fs::{MetadataExt as _, lchown};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use fs_err as fs;
 use lifecycle_sandbox::{
-    Account, BindSource, Capabilities, Content, Identity, Isolation, Mount, Remote, Root, Run, Stdio, Streams,
+    Account, BindSource, Capabilities, Content, Identity, Isolation, Mount, Root, Run, Stdio, Streams,
 };
-use rustix::process::Signal;
 
 use crate::error::ScriptName;
 use crate::{Console, HerokuError, Room, Rooms, Stack};
 
-/// How often it is looked whether somebody asked to stop.
-const TICK: Duration = Duration::from_millis(50);
 /// How long a script may take to end by itself when asked to.
 const GRACE: Duration = Duration::from_secs(5);
 /// The most that is kept of a script's output.
@@ -223,9 +218,7 @@ impl<'a> Workshop<'a> {
         let (mut run, keep) = self.prepare(script)?;
         run.streams = streams;
         let mut process = run.spawn()?;
-        let (running, ended) = mpsc::channel();
-        let timed_out = AtomicBool::new(false);
-        let remote = process.remote();
+        let mut timed_out = false;
         let (exit, output) = std::thread::scope(|scope| {
             // Both end by themselves: with the script all of its processes end, and with them their ends of the pipes.
             scope.spawn(|| show(self.console, log));
@@ -236,16 +229,16 @@ impl<'a> Workshop<'a> {
                 read.and_then(|_| std::io::copy(&mut output, &mut std::io::sink()))
                     .map(|_| kept)
             });
-            let timed_out = &timed_out;
-            scope.spawn(move || self.watch(&remote, &ended, timed_out));
-            let exit = process.wait();
-            drop(running);
+            let exit = process.wait_or_end(GRACE, || {
+                timed_out = self.deadline.is_some_and(|(at, _)| Instant::now() > at);
+                timed_out || self.stop.load(Ordering::Relaxed)
+            });
             (exit, kept.join().unwrap_or_else(|_| Ok(Vec::new())))
         });
         drop((process, keep));
         let exit = exit?;
         match self.deadline {
-            Some((_, limit)) if timed_out.into_inner() => Err(HerokuError::Time { script: name, limit }),
+            Some((_, limit)) if timed_out => Err(HerokuError::Time { script: name, limit }),
             _ if self.stop.load(Ordering::Relaxed) => Err(HerokuError::Stopped),
             _ => Ok((
                 exit.code(),
@@ -281,28 +274,6 @@ impl<'a> Workshop<'a> {
                 .push(bind(&shared.here, &shared.shown, shared.read_only)?);
         }
         Ok((run, room.keep))
-    }
-
-    /// Ends the script when somebody asks to stop or the time is over; returns as soon as nobody holds the other end of
-    /// `ended` any more.
-    fn watch(&self, remote: &Remote, ended: &Receiver<Infallible>, timed_out: &AtomicBool) {
-        let mut asked: Option<Instant> = None;
-        loop {
-            let late = self.deadline.is_some_and(|(at, _)| Instant::now() > at);
-            // A script that has just ended cannot be signalled, and need not be.
-            match asked {
-                None if late || self.stop.load(Ordering::Relaxed) => {
-                    timed_out.store(late, Ordering::Relaxed);
-                    drop(remote.signal(Signal::TERM.as_raw()));
-                    asked = Some(Instant::now());
-                }
-                Some(since) if since.elapsed() > GRACE => drop(remote.kill()),
-                _ => {}
-            }
-            if ended.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
-                return;
-            }
-        }
     }
 }
 

@@ -2,11 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lifecycle_image::{Image, Progress};
-use lifecycle_sandbox::{
-    BindSource, Capabilities, Content, Exit, Forwarding, Mount, Process, Remote, Run, Streams,
-};
+use lifecycle_sandbox::{BindSource, Capabilities, Content, Exit, Forwarding, Mount, Process, Run, Streams};
 use lifecycle_spec::label::{self, BuildLabel};
 use lifecycle_store::Store;
 
@@ -74,11 +73,6 @@ pub struct Started {
 }
 
 impl Started {
-    /// Something to signal it with from another thread.
-    pub(crate) fn remote(&self) -> Remote {
-        self.process.remote()
-    }
-
     /// The running process, for its streams.
     pub fn process(&mut self) -> &mut Process {
         &mut self.process
@@ -87,9 +81,24 @@ impl Started {
     /// Waits for its end.
     pub fn wait(mut self) -> Result<Exit, PlatformError> {
         let exit = self.process.wait()?;
+        self.tidy();
+        Ok(exit)
+    }
+
+    /// Waits for its end, and brings it about when it is unwanted ([`Process::wait_or_end`]).
+    pub(crate) fn wait_or_end(
+        mut self,
+        grace: Duration,
+        unwanted: impl FnMut() -> bool,
+    ) -> Result<Exit, PlatformError> {
+        let exit = self.process.wait_or_end(grace, unwanted)?;
+        self.tidy();
+        Ok(exit)
+    }
+
+    fn tidy(self) {
         drop(self.process);
         self.root.discard();
-        Ok(exit)
     }
 }
 

@@ -1,10 +1,12 @@
 //! A running command: follow it, signal it, end it.
 
 use std::fs::File;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use crate::error::SandboxError;
@@ -13,6 +15,9 @@ use crate::mountpoint::Stubs;
 use crate::report::Report;
 use crate::streams::{self, Relaying};
 use crate::syscall;
+
+/// How often it is asked whether a command is still wanted.
+const TICK: Duration = Duration::from_millis(50);
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,11 +159,6 @@ impl Process {
         self.init.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// Becomes readable when the command and all its processes have ended.
-    pub fn pidfd(&self) -> BorrowedFd<'_> {
-        self.init.pidfd.as_fd()
-    }
-
     /// Something to signal the command with from elsewhere.
     pub fn remote(&self) -> Remote {
         Remote {
@@ -193,6 +193,44 @@ impl Process {
             _ => libc::SIGKILL,
         };
         Ok(self.tidy(status))
+    }
+
+    /// Waits as [`wait`](Self::wait) does. As soon as `unwanted` says so, which is asked again and again, the
+    /// command is asked to end (SIGTERM); if it and what it started take longer than `grace` for that, all of it is ended.
+    pub fn wait_or_end(
+        &mut self,
+        grace: Duration,
+        mut unwanted: impl FnMut() -> bool,
+    ) -> Result<Exit, SandboxError> {
+        drop(self.stdin.take());
+        let mut asked: Option<Instant> = None;
+        while self.ended.is_none() && !self.ends_within(TICK)? {
+            let told = match asked {
+                None if unwanted() => {
+                    asked = Some(Instant::now());
+                    self.signal(libc::SIGTERM)
+                }
+                Some(since) if since.elapsed() > grace => self.kill(),
+                _ => Ok(()),
+            };
+            if let Err(error) = told {
+                tracing::warn!(%error, "the command could not be asked to end");
+            }
+        }
+        self.wait()
+    }
+
+    /// Whether the command and all its processes end in that time, or did before.
+    pub fn ends_within(&self, time: Duration) -> Result<bool, SandboxError> {
+        let time = Timespec::try_from(time).unwrap_or(Timespec {
+            tv_sec: i64::MAX,
+            tv_nsec: 0,
+        });
+        match poll(&mut [PollFd::new(&self.init.pidfd, PollFlags::IN)], Some(&time)) {
+            Ok(ended) => Ok(ended > 0),
+            Err(rustix::io::Errno::INTR) => Ok(false),
+            Err(error) => Err(SandboxError::prepare("wait for the command")(error)),
+        }
     }
 
     /// For a command that ended before its program ran.

@@ -1,6 +1,5 @@
 //! From app source to image.
 
-mod cancel;
 mod course;
 mod extend;
 mod inputs;

@@ -4,17 +4,19 @@ use std::ffi::OsString;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::time::Duration;
 
 use lifecycle_phases::{Cancellation, ExtendKind, Reporter};
 use lifecycle_sandbox::{BindSource, Capabilities, Content, Identity, Mount, Run, Stdio, Streams};
 use lifecycle_store::Store;
 
-use super::cancel;
 use super::workspace::{EXTENDED, KANIKO, LAYERS, PLATFORM, Workspace};
 use super::{API, BuildOptions};
 use crate::run::{network_files, start};
 use crate::{ImageRoot, Isolation, PlatformError};
+
+/// How long a step may take to end by itself when the build is asked to stop.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// What every step of a build has in common.
 #[derive(Debug)]
@@ -128,15 +130,10 @@ impl Steps<'_> {
         };
         let _attended = self.cancellation.attend();
         let started = start(run, root)?;
-        let (running, ended) = mpsc::channel();
         let exit = std::thread::scope(|scope| {
             // Ends by itself: with the step all of its processes end, and with them the other end of the pipe.
             scope.spawn(|| self.follow(BufReader::new(output)));
-            let remote = started.remote();
-            scope.spawn(move || cancel::forward(self.cancellation, &remote, &ended));
-            let exit = started.wait();
-            drop(running);
-            exit
+            started.wait_or_end(GRACE, || self.cancellation.is_cancelled())
         })?;
         match exit.code() {
             0 => Ok(()),

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lifecycle_sandbox::{
     Capabilities, Exit, Forwarding, Identity, Resource, Rlimit, SandboxError, Stdio, Streams,
@@ -40,6 +41,31 @@ fn exit_codes_and_signals_come_through() {
     let mut rest = String::new();
     stdout.read_to_string(&mut rest).unwrap();
     assert_eq!(rest, "got\n");
+}
+
+#[test]
+fn what_is_unwanted_is_asked_to_end_and_then_made_to() {
+    let Some(f) = Fixture::of_root() else { return };
+    let long = Duration::from_hours(1);
+    let wait = |script: &str, grace, unwanted: bool| {
+        let (mut heard, says) = std::io::pipe().unwrap();
+        let mut run = f.shell(&format!("{script}; echo ready; while :; do sleep 0.05; done"));
+        run.streams = Streams::Separate {
+            stdin: Stdio::Pipe,
+            stdout: Stdio::Fd(says.into()),
+            stderr: Stdio::Inherit,
+        };
+        let mut process = run.spawn().unwrap();
+        let mut ready = [0; 6];
+        let is_ready = heard.read_exact(&mut ready).is_ok();
+        let exit = process.wait_or_end(grace, || unwanted && is_ready).unwrap();
+        assert!(process.ends_within(Duration::ZERO).unwrap());
+        assert_eq!(process.wait_or_end(grace, || true).unwrap(), exit, "asked again");
+        exit
+    };
+    assert_eq!(wait("trap 'exit 3' TERM", long, true), Exit::Code(3));
+    assert_eq!(wait("trap '' TERM", Duration::ZERO, true).code(), 137);
+    assert_eq!(wait("echo ready; cat; exit 7", long, false), Exit::Code(7));
 }
 
 /// A program may speak before the start of it has returned. Whoever hears it can signal it.
