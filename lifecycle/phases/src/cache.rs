@@ -171,10 +171,11 @@ impl Cache {
         known.map_or(0, |known| known.size)
     }
 
-    /// Takes a damaged layer away, so that the next export writes it anew instead of keeping it.
-    pub(crate) fn discard(&self, sha: &str) {
+    /// Looks at a layer that could not be unpacked. If it is damaged, it goes, so that the next export writes it anew
+    /// instead of keeping it; if there was only no room for it, say, it stays.
+    pub(crate) fn discard_damaged(&self, sha: &str) {
         if let (Contents::Directory(directory), Ok(diff_id)) = (&self.contents, sha.parse()) {
-            directory.discard(&diff_id);
+            directory.discard_damaged(&diff_id);
         }
     }
 }

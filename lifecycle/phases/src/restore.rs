@@ -321,7 +321,7 @@ fn bring_back(
                     explain(&error)
                 ));
                 if let (Some(sha), UnpackError::Extract(_)) = (&wanted.contents, &error) {
-                    cache.discard(sha);
+                    cache.discard_damaged(sha);
                 }
                 // Metadata without contents would make the buildpack believe that it has them.
                 files::remove(&toml).map_err(FileError::from)?;

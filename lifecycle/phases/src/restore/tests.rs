@@ -173,6 +173,32 @@ fn a_link_in_the_place_of_a_layer_is_replaced() {
     assert!(!world.path("outside/f").exists());
 }
 
+/// What keeps a layer from being unpacked may have nothing to do with the layer.
+#[test]
+fn only_a_damaged_layer_leaves_the_cache() {
+    let script = "mkdir -p $1/x; echo y > $1/x/f; printf '[types]\\ncache = true\\n' > $1/x.toml";
+    let mut world = World::of_script(script);
+    world.create().unwrap();
+    let mut files = fs::read_dir(world.path("cache/committed")).unwrap();
+    let is_tar = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "tar");
+    let cached = files.find_map(|file| Some(file.unwrap().path()).filter(is_tar));
+    let cached = cached.unwrap();
+    let bring_back = |options: &RestoreOptions| {
+        let report = restore(options, None, None, &world.cache(), &*world.recorder).unwrap();
+        report.layers[0].restored
+    };
+    // The layer's names are paths of another directory than this one.
+    let mut elsewhere = world.restore_options();
+    elsewhere.layers.shown = "/elsewhere".into();
+    assert_eq!(bring_back(&elsewhere), Restored::Damaged);
+    assert!(cached.exists());
+    assert_eq!(bring_back(&world.restore_options()), Restored::Contents);
+    let whole = fs::read(&cached).unwrap();
+    fs::write(&cached, &whole[..whole.len() - 512]).unwrap();
+    assert_eq!(bring_back(&world.restore_options()), Restored::Damaged);
+    assert!(!cached.exists());
+}
+
 #[test]
 fn an_interrupted_commit_of_the_cache_is_undone_cache_04() {
     let script = "mkdir -p $1/x; echo y > $1/x/f; printf '[types]\\ncache = true\\n' > $1/x.toml";
