@@ -163,6 +163,10 @@ impl ModeClause {
         match self.operator {
             Operator::Add => mode | affected,
             Operator::Remove => mode & !affected,
+            // A copy of another class's permissions leaves the bits beside them.
+            Operator::Set if matches!(self.permissions, Permissions::Copy(_)) => {
+                mode & !(self.who & 0o777) | affected
+            }
             Operator::Set => mode & !self.who | affected,
         }
     }
@@ -192,6 +196,7 @@ mod tests {
             ("a-w", 0o666, false, 0o444),
             ("go=", 0o777, false, 0o700),
             ("g=u", 0o740, false, 0o770),
+            ("u=g", 0o4711, false, 0o4111),
             ("o=u-w", 0o640, false, 0o644),
             ("u+s", 0o755, false, 0o4755),
             ("+t", 0o777, true, 0o1777),

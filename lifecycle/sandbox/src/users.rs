@@ -89,7 +89,7 @@ pub enum UserError {
         /// As asked for.
         name: String,
     },
-    /// The id does not fit, or the group after the colon is missing.
+    /// The id does not fit.
     #[error("`{user}` is not a user: expected user, user:group, uid or uid:gid with ids up to 2147483647")]
     Malformed {
         /// As asked for.
@@ -164,17 +164,11 @@ impl Users {
         Self { users, groups }
     }
 
-    /// What `user`, `user:group`, `uid` or `uid:gid` means here (rule G9). The empty text is root.
+    /// What `user`, `user:group`, `uid` or `uid:gid` means here (rule G9). No user is root, no group is the user's.
     pub fn resolve(&self, user: &str) -> Result<Account, UserError> {
-        let (name, group) = match user.split_once(':') {
-            Some((_, "") | ("", _)) => {
-                return Err(UserError::Malformed {
-                    user: user.to_owned(),
-                });
-            }
-            Some((name, group)) => (name, Some(group)),
-            None => (if user.is_empty() { "0" } else { user }, None),
-        };
+        let (name, group) = user.split_once(':').unwrap_or((user, ""));
+        let name = if name.is_empty() { "0" } else { name };
+        let group = Some(group).filter(|group| !group.is_empty());
         let number = id_or_name(name).map_err(|()| UserError::Malformed {
             user: user.to_owned(),
         })?;
@@ -295,8 +289,11 @@ mod tests {
     #[test]
     fn identities_follow_rule_g9() {
         let users = Users::parse(PASSWD, GROUP);
-        let rows: [(&str, u32, u32, &[u32], &str); 9] = [
+        let rows: [(&str, u32, u32, &[u32], &str); 12] = [
             ("", 0, 0, &[], "/root"),
+            (":", 0, 0, &[], "/root"),
+            (":audio", 0, 29, &[], "/root"),
+            ("cnb:", 1000, 1001, &[29, 44], "/home/cnb"),
             ("cnb", 1000, 1001, &[29, 44], "/home/cnb"),
             ("1000", 1000, 1001, &[29, 44], "/home/cnb"),
             ("cnb:audio", 1000, 29, &[], "/home/cnb"),
@@ -327,7 +324,7 @@ mod tests {
             users.resolve("cnb:none"),
             Err(UserError::UnknownGroup { .. })
         ));
-        for text in ["4294967295", "2147483648", "cnb:", ":cnb", "cnb:99999999999"] {
+        for text in ["4294967295", "2147483648", "cnb:99999999999"] {
             assert!(
                 matches!(users.resolve(text), Err(UserError::Malformed { .. })),
                 "{text}"

@@ -80,19 +80,28 @@ impl<'a> Canvas<'a> {
         }
         let path = resolved.path;
         match selection.shape {
-            Shape::Tree | Shape::Archive => self.put_tree(&path, selection),
+            Shape::Tree => self.put_tree(&path, selection),
+            Shape::Archive => {
+                // Nothing of it, and nothing that is made for it, takes the mode (H18).
+                let chmod = self.manner.chmod.take();
+                let put = self.put_tree(&path, selection);
+                self.manner.chmod = chmod;
+                put
+            }
             Shape::WithParents => self.put_with_parents(&path, selection),
             Shape::File => {
                 let inside = is_directory || self.existing(&path)?.is_some_and(|node| node.is_directory());
-                let Some(item) = selection.items.first() else {
+                let Some(mut item) = selection.items.first() else {
                     return Ok(());
                 };
+                // Names are one file within a tree that is copied, not across sources (H6).
+                item.node.identity = None;
                 if inside {
                     self.make_directories(&path)?;
-                    self.put_entry(join(&path, &selection.name), item, true)
+                    self.put_entry(join(&path, &selection.name), item, false)
                 } else {
                     self.make_directories(above(&path))?;
-                    self.put_entry(path, item, true)
+                    self.put_entry(path, item, false)
                 }
             }
         }
@@ -100,7 +109,7 @@ impl<'a> Canvas<'a> {
 
     /// The contents of a directory go into the destination (H2), which becomes a directory (H13).
     fn put_tree(&mut self, path: &[u8], selection: Selection) -> Result<(), StepError> {
-        let with_mode = selection.shape == Shape::Tree;
+        let is_archive = selection.shape == Shape::Archive;
         let mut items = selection.items.into_items();
         let Some(top) = items.next() else {
             return Ok(());
@@ -109,24 +118,21 @@ impl<'a> Canvas<'a> {
         if !path.is_empty() {
             match self.existing(path)? {
                 Some(node) if !node.is_directory() => {
-                    return Err(if with_mode {
-                        StepError::ToNonDirectory(show(path))
-                    } else {
+                    return Err(if is_archive {
                         StepError::NotADirectory(show(path))
+                    } else {
+                        StepError::ToNonDirectory(show(path))
                     });
                 }
                 Some(mut node) => {
                     node.mtime = top.node.mtime;
                     self.keep_directory(path, node);
                 }
-                None => {
-                    let mode = if with_mode { self.directory_mode() } else { 0o755 };
-                    self.new_directory(path, mode, top.node.mtime);
-                }
+                None => self.new_directory(path, self.made_mode(0o7777), top.node.mtime),
             }
         }
         for item in items {
-            self.put_entry(join(path, &item.path), item, with_mode)?;
+            self.put_entry(join(path, &item.path), item, is_archive)?;
         }
         Ok(())
     }
@@ -140,29 +146,37 @@ impl<'a> Canvas<'a> {
                 item.node.mtime = self.manner.now;
                 item.data = Data::Nothing;
             }
-            self.put_entry(join(path, &item.path), item, true)?;
+            self.put_entry(join(path, &item.path), item, false)?;
         }
         Ok(())
     }
 
-    fn put_entry(&mut self, path: Vec<u8>, item: Item, with_mode: bool) -> Result<(), StepError> {
+    /// What is in an archive `replaces` what is in its way; only what another archive of the same step has put there
+    /// it cannot, because more of that may be below (H11, H25).
+    fn put_entry(&mut self, path: Vec<u8>, item: Item, replaces: bool) -> Result<(), StepError> {
         if path.is_empty() {
             return Ok(());
         }
         let mut node = item.node;
         let existing = self.existing(&path)?;
         match &existing {
-            Some(old) if node.is_directory() && !old.is_directory() => {
+            Some(old) if node.is_directory() && !old.is_directory() && !replaces => {
                 return Err(StepError::ToNonDirectory(show(&path)));
             }
-            Some(old) if !node.is_directory() && old.is_directory() => {
+            Some(old)
+                if old.is_directory()
+                    && !node.is_directory()
+                    && (!replaces || self.placed.get(&path).is_some()) =>
+            {
                 return Err(StepError::ReplaceDirectory(show(&path)));
             }
-            None if node.is_directory() => drop(self.new.insert(path.clone())),
+            Some(old) if old.is_directory() => {}
+            _ if node.is_directory() => drop(self.new.insert(path.clone())),
             _ => {}
         }
-        let chmod = self.manner.chmod.filter(|_| with_mode);
-        if let Some(chmod) = chmod.filter(|_| !matches!(node.kind, NodeKind::Symlink(_))) {
+        if !matches!(node.kind, NodeKind::Symlink(_))
+            && let Some(chmod) = self.manner.chmod
+        {
             node.mode = chmod.apply(node.mode, node.is_directory());
         }
         node.owner = self.manner.owner.unwrap_or(node.owner);
@@ -189,17 +203,18 @@ impl<'a> Canvas<'a> {
                 Some(node) if node.is_directory() => self.keep_directory(path, node),
                 Some(_) => return Err(StepError::NotADirectory(show(path))),
                 None => {
-                    self.new_directory(path, self.directory_mode(), self.manner.now);
+                    self.new_directory(path, self.made_mode(0o777), self.manner.now);
                 }
             }
         }
         Ok(())
     }
 
-    /// The mode of a directory that is made for what is copied: octal modes reach it, symbolic ones do not (H17).
-    fn directory_mode(&self) -> u32 {
+    /// The mode of a directory that is made for what is copied: octal modes reach it, with `bits`, and symbolic ones do not
+    /// (H17).
+    fn made_mode(&self, bits: u32) -> u32 {
         match self.manner.chmod {
-            Some(Chmod::Octal(mode)) => *mode,
+            Some(Chmod::Octal(mode)) => mode & bits,
             _ => 0o755,
         }
     }

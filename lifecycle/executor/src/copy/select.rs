@@ -88,7 +88,8 @@ impl SourceFiles {
         {
             return Err(error);
         }
-        Ok((!items.is_empty()).then_some(Selection {
+        // Nothing to copy, and yet the destination is made.
+        Ok(Some(Selection {
             name: Vec::new(),
             shape: Shape::WithParents,
             items,
@@ -104,8 +105,17 @@ impl SourceFiles {
         }
     }
 
-    /// What is at a path, with links followed (H5).
+    /// What is at a path, with links followed (H5) that are not ignored themselves (J4).
     fn select_one(&self, path: &[u8], exclude: &Ignore) -> Result<Option<Selection>, StepError> {
+        if !self.ignore.is_empty() {
+            let named = self.view.resolve(path, false)?;
+            let is_link = named
+                .found
+                .is_some_and(|(node, _)| matches!(node.kind, NodeKind::Symlink(_)));
+            if is_link && self.ignore.matches(&named.path) {
+                return Ok(None);
+            }
+        }
         let resolved = self.view.resolve(path, true)?;
         if resolved.circular {
             return Err(StepError::Circular(show(path)));

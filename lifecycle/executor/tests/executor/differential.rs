@@ -12,7 +12,7 @@ use lifecycle_image::{Image, Platform, Reference, Source as _};
 use crate::support::{Bench, Built, Found};
 
 /// Dockerfiles that need no base image and no network. Each is a stage on its own on `FROM scratch` with busybox.
-const CASES: [(&str, &str); 30] = [
+const CASES: [(&str, &str); 33] = [
     ("files and directories h1 h2", "COPY a.txt dir /x/\nCOPY dir/ /y"),
     (
         "names and wildcards h3 h9",
@@ -120,7 +120,22 @@ const CASES: [(&str, &str); 30] = [
         "triggers with heredocs g14 c5",
         "SHELL [\"/bin/sh\", \"-xc\"]\nONBUILD COPY <<EOF /h\nx $PATH\nEOF\nONBUILD RUN <<EOF\nx\nEOF\nONBUILD RUN echo '<<EOF' $((1<<2))\nCOPY <<-EOF /h\n\t\thello $PATH\n\tEOF\nRUN cat <<'EOF' > /o\n$PATH\nEOF",
     ),
-    ("nothing a20 i7 h4", "RUN\nCOPY *.none /n/\nRUN true"),
+    (
+        "nothing a20 i7 h4",
+        "RUN\nCOPY *.none /n/\nCOPY --parents *.none /o\nRUN true",
+    ),
+    (
+        "archives in the way of others h25 h11 h18",
+        "RUN mkdir -p /t/a.txt/q /other && touch /other/kept && ln -s /other /t/dir\nADD files.tar /t\nRUN touch /t/dir/new && rm -r /t/dir && touch /t/dir\nADD --chmod=600 files.tar /t\nADD --chmod=700 files.tar /u/v\nRUN rm /t/dir/c.txt && touch /t/n /u/v/n",
+    ),
+    (
+        "modes beside permissions h16 h17",
+        "COPY --chmod=6755 a.txt /s/t/\nFROM scratch\nCOPY --from=0 --chmod=u=g,o=u /s /c/",
+    ),
+    (
+        "names of one file h6",
+        "RUN mkdir /d && touch -d @1600000000 /d/a && ln /d/a /d/b\nFROM scratch\nCOPY --from=0 /d/a /d/b /named/\nCOPY --from=0 /d/* /matched/\nCOPY --from=0 /d /whole/\nCOPY --from=0 --parents /d/* /",
+    ),
 ];
 
 /// What buildah is asked for: it takes seconds for each.

@@ -118,6 +118,8 @@ fn users_are_those_of_the_stage_g8_g9() {
         ("1000", "1000 1001 1001 10 50"),
         ("4000", "4000 0 0"),
         ("5:6", "5 6 6"),
+        (":staff", "0 50 50"),
+        ("alice:", "1000 1001 1001 10 50"),
     ] {
         let lines = format!("USER {user}\nRUN echo $(id -u) $(id -g) $(id -G)");
         assert_eq!(output(&bench, &lines).trim(), ids, "{user}");

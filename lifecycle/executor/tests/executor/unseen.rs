@@ -99,6 +99,9 @@ fn ignored_files_are_not_there_j3_j4() {
         ),
         ("dir/sub\n", "COPY d*/* /x/", vec!["x/c.txt=C", "x/link=C"]),
         ("dir\n!dir/sub/e.md\n", "COPY dir /x/", vec!["x/sub/e.md=E"]),
+        // An ignored link is not there, whatever it leads to.
+        ("dir\n!dir/c.txt\n", "COPY dir/* /x/", vec!["x/c.txt=C"]),
+        ("todir\n", "COPY to* /x/", vec!["x/tofile=A"]),
     ] {
         bench.file(".dockerignore", ignore);
         assert_eq!(files(&bench, lines), expected, "{ignore} {lines}");
