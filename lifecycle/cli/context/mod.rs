@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use lifecycle_attestation::Material;
 use lifecycle_executor::{BuildContext, IgnoreFile};
-use lifecycle_image::Hashing;
+use lifecycle_image::Digest;
 use lifecycle_store::Scratch;
 
 pub(crate) use self::layout::LayoutImage;
@@ -123,9 +123,7 @@ fn fetch(address: &str, session: &Session) -> Result<(File, Material), Failure> 
 
 /// What a file was, which is left at its beginning.
 fn material(uri: String, file: &mut File) -> Result<Material, Failure> {
-    let mut hashing = Hashing::new(&*file);
-    io::copy(&mut hashing, &mut io::sink())?;
-    let (_, digest, _) = hashing.finish();
+    let digest = Digest::of_reader(&*file)?;
     file.rewind()?;
     Ok(Material::file(uri, &digest))
 }

@@ -1,7 +1,7 @@
 //! Content addresses and the hashing that makes them.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -26,6 +26,13 @@ impl Digest {
     /// The SHA-256 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(format!("sha256:{}", hex(&Sha256::digest(bytes))))
+    }
+
+    /// The SHA-256 digest of all that is left in `reader`.
+    pub fn of_reader(reader: impl Read) -> io::Result<Self> {
+        let mut hashing = Hashing::new(io::sink());
+        io::copy(&mut BufReader::with_capacity(256 << 10, reader), &mut hashing)?;
+        Ok(hashing.finish().1)
     }
 
     /// `sha256` or `sha512`.
@@ -345,6 +352,7 @@ mod tests {
     #[test]
     fn digest_of_nothing() {
         assert_eq!(Digest::of(b"").as_str(), EMPTY);
+        assert_eq!(Digest::of_reader(io::empty()).unwrap().as_str(), EMPTY);
         assert_eq!(EMPTY.parse::<Digest>().unwrap().hex().len(), 64);
     }
 

@@ -4,14 +4,15 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::Stat;
 
+use crate::descent::Identity;
+
 /// A file's state: it is the same file with the same content as long as this is the same.
 ///
 /// Device, inode, size, and the times of the last change of content and of anything, the latter of which no program can
 /// set. Only what [`is_settled`](Self::is_settled) can be believed later.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
-    device: u64,
-    inode: u64,
+    identity: Identity,
     size: i64,
     /// Seconds and nanoseconds, as the next one.
     modified: (i64, i64),
@@ -34,8 +35,7 @@ impl Stamp {
             reason = "the fields' types differ between processors"
         )]
         Self {
-            device: stat.st_dev as u64,
-            inode: stat.st_ino as u64,
+            identity: Identity::of(stat),
             size: stat.st_size as i64,
             modified: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
             changed: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
@@ -46,8 +46,8 @@ impl Stamp {
     pub fn to_bytes(self) -> [u8; 56] {
         let (modified, changed) = (self.modified, self.changed);
         let numbers = [
-            self.device.cast_signed(),
-            self.inode.cast_signed(),
+            self.identity.device.cast_signed(),
+            self.identity.inode.cast_signed(),
             self.size,
             modified.0,
             modified.1,
@@ -72,11 +72,12 @@ impl Stamp {
         !self.changed_since(now.saturating_sub(tick))
     }
 
-    /// Whether it was changed then or later, in time since 1970.
+    /// Whether it was changed then or later, in time since 1970. What was changed before 1970 shows a clock that is wrong,
+    /// so it counts as later.
     pub(crate) fn changed_since(&self, time: Duration) -> bool {
         let (seconds, nanoseconds) = self.changed;
         let changed = Duration::new(
-            u64::try_from(seconds).unwrap_or(0),
+            u64::try_from(seconds).unwrap_or(u64::MAX),
             u32::try_from(nanoseconds).unwrap_or(0),
         );
         changed >= time
@@ -116,6 +117,7 @@ mod tests {
         assert!(is_settled(1000, 449_999_999));
         assert!(!is_settled(1000, 450_000_000));
         assert!(!is_settled(1000, 500_000_001), "in the future");
+        assert!(!is_settled(-1, 1), "the clock was wrong");
         assert!(is_settled(997, 0));
         assert!(!is_settled(998, 0), "perhaps only whole seconds are kept");
     }

@@ -1,10 +1,10 @@
 //! COPY and ADD: keys first, files only when no earlier build has done the same (section H, K2, K7).
 
-use std::io::{Read as _, Seek as _};
+use std::io::Seek as _;
 use std::sync::Arc;
 
 use lifecycle_dockerfile::{CopyAction, CopySource, GitReference, Ignore, Origin};
-use lifecycle_image::{Digest, Hasher};
+use lifecycle_image::Digest;
 use lifecycle_layers::Owner;
 
 use crate::copy::archive;
@@ -295,7 +295,7 @@ impl StageRunner<'_> {
             .map_err(fail())?;
         let download = self.build.remote.download(url, &mut file)?;
         file.rewind().map_err(fail())?;
-        let actual = hash_file(&mut file).map_err(fail())?;
+        let actual = Digest::of_reader(&mut file).map_err(fail())?;
         if let Some(expected) = checksum.filter(|expected| **expected != *actual.as_str()) {
             return Err(StepError::Checksum {
                 url: url.to_owned(),
@@ -408,15 +408,4 @@ fn inline(name: &str, content: &[u8], now: i64) -> Selection {
     };
     let item = Item::new(Vec::new(), node, Data::Memory(content.into()));
     Selection::of_file(name.as_bytes().to_vec(), item)
-}
-
-fn hash_file(file: &mut std::fs::File) -> std::io::Result<Digest> {
-    let mut hasher = Hasher::default();
-    let mut piece = vec![0; 256 << 10];
-    loop {
-        match file.read(&mut piece)? {
-            0 => return Ok(hasher.finish()),
-            count => hasher.update(&piece[..count]),
-        }
-    }
 }

@@ -208,7 +208,6 @@ impl Record {
         #[allow(
             clippy::useless_conversion,
             clippy::unnecessary_cast,
-            clippy::cast_possible_wrap,
             reason = "the fields' types differ between processors"
         )]
         Self {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use fs_err as fs;
 use lifecycle_image::{
-    BlobReader, Compression, Descriptor, DiffId, Family, Hashing, Layer, LayerError, MediaType, Outcome, Step,
+    BlobReader, Compression, Descriptor, DiffId, Digest, Family, Layer, LayerError, MediaType, Outcome, Step,
 };
 use lifecycle_layers::{PackError, Packing};
 use lifecycle_spec::label::{self, CacheLabel};
@@ -83,12 +83,8 @@ impl CacheDirectory {
     /// Removes a layer that is not what its name says. If that is not allowed here, exporting cannot replace it either.
     pub(crate) fn discard_damaged(&self, diff_id: &DiffId) {
         let path = tar_path(&self.committed(), diff_id);
-        let digest = || {
-            let mut hashing = Hashing::new(fs::File::open(&path)?);
-            io::copy(&mut hashing, &mut io::sink())?;
-            Ok::<_, io::Error>(hashing.finish().1)
-        };
-        if digest().is_ok_and(|digest| digest == diff_id.0) {
+        let digest = fs::File::open(&path).and_then(Digest::of_reader);
+        if digest.is_ok_and(|digest| digest == diff_id.0) {
             return;
         }
         if let Err(error) = fs::remove_file(&path) {
