@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::ser::Formatter;
 
-use crate::document::{Fault, Flaw};
+use crate::document::{Fault, Flaw, Value, ValueTable};
 
 /// Writes a label. Fails only for what JSON cannot hold, and none of the label types holds such a thing but a float
 /// that is not a number; that one becomes `null`.
@@ -58,6 +58,19 @@ pub(crate) fn null_when_empty<T: Serialize, S: Serializer>(
     } else {
         list.serialize(serializer)
     }
+}
+
+/// A free-form table whose members may be null, which TOML has not: these vanish. Anything but a table says nothing, and
+/// does not cost the label that it is in.
+pub(crate) fn table_without_nulls<'de, T, D>(deserializer: D) -> Result<T, D::Error>
+where
+    T: From<ValueTable> + Default,
+    D: Deserializer<'de>,
+{
+    Ok(match Option::deserialize(deserializer)? {
+        Some(Value::Table(table)) => table.into(),
+        _ => T::default(),
+    })
 }
 
 /// Reads `null` as the default, for all the places where Go may have written it.

@@ -9,7 +9,7 @@ use crate::document::{self, Flaw, Node};
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StoreToml {
     /// `[metadata]`, the buildpack's own.
-    #[serde(default, deserialize_with = "crate::json::default_when_null")]
+    #[serde(default, deserialize_with = "crate::json::table_without_nulls")]
     pub metadata: ValueTable,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::label;
 use crate::document::{Fault, Node, Table};
-use crate::json::{default_when_null, null_when_empty};
+use crate::json::{default_when_null, null_when_empty, table_without_nulls};
 use crate::{BuildpackId, RunImageEntry, StackToml, StoreToml, ValueTable};
 
 /// The lifecycle's own label on an app image; as TOML it is `[metadata]` of analyzed.toml (LBL-01).
@@ -91,7 +91,7 @@ pub struct LayerMetadata {
     #[serde(default, deserialize_with = "default_when_null")]
     pub sha: String,
     /// `[metadata]` of the layer's TOML.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "table_without_nulls")]
     pub data: Option<ValueTable>,
     /// `types.build`
     #[serde(default)]
@@ -286,6 +286,7 @@ impl RunImageLabel {
 #[cfg(test)]
 mod tests {
     use super::{AppLayers, LifecycleLabel};
+    use crate::{Value, ValueTable};
 
     /// Key order, nulls and escapes as lifecycle.md 3.5 lists them.
     const GOLDEN: &str = concat!(
@@ -335,6 +336,26 @@ mod tests {
         let label = LifecycleLabel::parse(text).unwrap();
         assert!(matches!(label.app, AppLayers::Other(_)));
         assert_eq!(label.to_json(), text);
+    }
+
+    /// A float that is not a number is written as null.
+    #[test]
+    fn metadata_with_nulls_costs_neither_the_label_nor_its_other_members_an_11() {
+        let label = |metadata: &str| {
+            let text = format!(
+                r#"{{"buildpacks":[{{"key":"a","layers":{{"l":{{"sha":"sha256:l","data":{metadata}}}}},"store":{{"metadata":{metadata}}}}}]}}"#
+            );
+            let label = LifecycleLabel::parse(&text).unwrap();
+            let buildpack = label.buildpacks.into_iter().next().unwrap();
+            let layer = &buildpack.layers["l"];
+            assert_eq!(layer.sha, "sha256:l");
+            (layer.data.clone(), buildpack.store.unwrap().metadata)
+        };
+        let kept = ValueTable::from([("b".to_owned(), Value::Integer(1))]);
+        assert_eq!(label(r#"{"a":null,"b":1}"#), (Some(kept.clone()), kept));
+        for other in ["null", "1", "[1]", r#""x""#] {
+            assert_eq!(label(other), (None, ValueTable::new()), "{other}");
+        }
     }
 
     #[test]
