@@ -131,9 +131,9 @@ pub(crate) fn add_lifecycle(layers: &Path, from: &Path, is_default: bool) -> Res
         return Ok(missing);
     }
     for file in names(from)? {
-        if let Some((_, format)) = SbomFormat::of_file(&file) {
-            let name = format!("sbom.{}", format.extension());
-            files::copy(&from.join(&file), &launcher.join(name))?;
+        let is_sbom = |format: SbomFormat| file.ends_with(&format!("sbom.{}", format.extension()));
+        if SbomFormat::ALL.into_iter().any(is_sbom) {
+            files::copy(&from.join(&file), &launcher.join(&file))?;
         }
     }
     if !launcher.is_dir() {

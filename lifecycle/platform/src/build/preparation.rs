@@ -53,7 +53,7 @@ pub(super) fn prepare(options: &BuildOptions<'_>, workspace: &Workspace) -> Resu
         options.project.to_toml().as_bytes(),
     )?;
     for sbom in &options.program.launcher_sboms {
-        let name = format!("launcher.sbom.{}", sbom.format.extension());
+        let name = format!("sbom.{}", sbom.format.extension());
         workspace.write(&workspace.launcher_sboms().join(name), sbom.text.as_bytes())?;
     }
     workspace.write(&workspace.launcher(), &options.program.launcher)

@@ -127,7 +127,7 @@ fn a_cache_that_cannot_be_written_costs_a_warning_exp_15() {
 #[test]
 fn every_sbom_in_a_directory_of_the_users_is_the_launchers_sbom_04() {
     let world = world_with_layers();
-    for name in ["x.sbom.cdx.json", "y.sbom.spdx.json", "z.txt"] {
+    for name in ["w.sbom.cdx.json", "x.sbom.cdx.json", "y.sbom.spdx.json", "z.txt"] {
         world.write(&format!("sbom/{name}"), "{}");
     }
     let mut options = world.create_options();
@@ -135,6 +135,6 @@ fn every_sbom_in_a_directory_of_the_users_is_the_launchers_sbom_04() {
     world.create_with(&options).unwrap();
     let directory = world.path("layers/sbom/launch/buildpacksio_lifecycle/launcher");
     let found = crate::contributed::names(&directory).unwrap();
-    assert_eq!(found, ["sbom.cdx.json", "sbom.spdx.json"]);
+    assert_eq!(found, ["w.sbom.cdx.json", "x.sbom.cdx.json", "y.sbom.spdx.json"]);
     assert!(!world.path("layers/sbom/build/buildpacksio_lifecycle").exists());
 }
