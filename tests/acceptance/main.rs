@@ -14,6 +14,7 @@ mod elsewhere;
 mod extensions;
 mod faults;
 mod heroku;
+mod hostile;
 mod images;
 mod kaniko;
 mod modules;

@@ -25,11 +25,11 @@ pub enum LaunchError {
         /// The types that exist.
         known: Vec<String>,
     },
-    /// The process's command is empty (LAU-14).
-    #[error("determine start command: the command of process `{process}` is empty")]
+    /// The command is empty (LAU-14).
+    #[error("determine start command: {of} is empty")]
     EmptyCommand {
-        /// Its type, or `--` for a command of the user.
-        process: String,
+        /// Whose it is.
+        of: String,
     },
     /// The process is for other execution environments (LAU-02).
     #[error(

@@ -15,7 +15,9 @@ pub(crate) struct Buildpack {
 
 /// The buildpacks of the image in their order; one without a directory has no layers.
 pub(crate) fn buildpacks(layers_dir: &Path, metadata: &MetadataToml) -> Result<Vec<Buildpack>, LaunchError> {
-    let layers = |id: &lifecycle_spec::BuildpackId| list(&layers_dir.join(id.directory()), Path::is_dir);
+    // A link in the place of a layer is none.
+    let is_layer = |path: &Path| path.symlink_metadata().is_ok_and(|found| found.is_dir());
+    let layers = |id: &lifecycle_spec::BuildpackId| list(&layers_dir.join(id.directory()), is_layer);
     metadata
         .buildpacks
         .iter()

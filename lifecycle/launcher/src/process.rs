@@ -52,7 +52,7 @@ fn of_buildpack(
     let mut words = process.command.iter().map(OsString::from);
     let Some(program) = words.next().filter(|program| !program.is_empty()) else {
         return Err(LaunchError::EmptyCommand {
-            process: process_type,
+            of: format!("the command of process `{process_type}`"),
         });
     };
     // The rest of the command always stays.
@@ -91,7 +91,7 @@ fn of_user(invocation: &Invocation, metadata: &MetadataToml) -> Result<Command, 
     };
     if program.is_empty() {
         return Err(LaunchError::EmptyCommand {
-            process: "--".to_owned(),
+            of: "the command that was given".to_owned(),
         });
     }
     Ok(Command {

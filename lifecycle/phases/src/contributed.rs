@@ -18,9 +18,9 @@ pub(crate) struct ContributedLayer {
 }
 
 impl ContributedLayer {
-    /// Whether there are contents.
+    /// Whether there are contents. A link or a file is what there is, too.
     pub(crate) fn has_contents(&self) -> bool {
-        self.directory.is_dir()
+        self.directory.symlink_metadata().is_ok()
     }
 }
 

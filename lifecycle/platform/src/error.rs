@@ -64,6 +64,18 @@ pub enum PlatformError {
         /// What the code means.
         meaning: &'static str,
     },
+    /// A buildpack left what this process must not open.
+    #[error(
+        "{what} was left at {}, where only a file or a directory can be; it was not opened, because it leads to this \
+         machine and not to the builder",
+        path.display()
+    )]
+    Remains {
+        /// Where, as the step saw it.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// Somebody asked to stop.
     #[error("stopped")]
     Stopped,

@@ -27,6 +27,19 @@ fn the_process_sees_the_container_without_the_lifecycle_lau_12() {
 }
 
 #[test]
+fn a_link_in_the_place_of_a_layer_sets_nothing() {
+    let image = new_image()
+        .env_process("web", "acme/new")
+        .directory("elsewhere/bin")
+        .file("elsewhere/env/FROM_LINK", "1")
+        .directory("layers/acme_new");
+    std::os::unix::fs::symlink(image.path("elsewhere"), image.path("layers/acme_new/l")).unwrap();
+    let environment = image.environment("web");
+    assert_eq!(value(&environment, "FROM_LINK"), None);
+    assert_eq!(value(&environment, "PATH").unwrap(), "/usr/bin:/bin");
+}
+
+#[test]
 fn layer_environment_in_the_order_of_the_rules_emr_04() {
     let image = Image::new()
         .buildpack("acme/a", "0.12")

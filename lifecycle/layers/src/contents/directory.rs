@@ -1,13 +1,21 @@
 //! A directory as a layer.
 
-use std::io::Write;
-use std::os::fd::AsFd;
+use std::ffi::CString;
+use std::io::{self, Write};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{LayerWriter, ancestors_on_disk, image_path, io_error, open_directory, place, walk_error};
+use rustix::fs::{AtFlags, Mode, Stat, openat, statat};
+use rustix::io::Errno;
+
+use super::{
+    LayerWriter, ancestors_on_disk, c_name, image_path, io_error, open_directory, place, walk_error,
+};
+use crate::descent::DIRECTORY;
 use crate::entry::{ancestors, show};
-use crate::walk::{Order, Walk};
+use crate::walk::{Found, Order, Walk};
 use crate::{Contents, Entry, Owner, Owners, PackError, Style};
 
 /// What the directories above the layer's own directory look like in the layer.
@@ -48,11 +56,26 @@ pub struct DirectoryLayer {
     style: Style,
     shared: bool,
     xattrs: bool,
+    follow: bool,
+}
+
+/// What a layer begins with.
+enum Top {
+    Directory(OwnedFd),
+    /// A link, a file or anything else that took the directory's place.
+    Other {
+        parent: OwnedFd,
+        name: CString,
+        stat: Stat,
+    },
 }
 
 impl DirectoryLayer {
     /// `directory` on disk becomes `at` in the image, in the reference's style; owners and parents stay as on
     /// disk.
+    ///
+    /// A link or a file in the directory's place is all that the layer has then, as in the reference: who makes layers
+    /// is not who packs them, so where a link leads is not looked at.
     pub fn new(directory: impl Into<PathBuf>, at: impl AsRef<Path>) -> Self {
         Self {
             directory: directory.into(),
@@ -62,16 +85,19 @@ impl DirectoryLayer {
             style: Style::Reference,
             shared: false,
             xattrs: true,
+            follow: false,
         }
     }
 
     /// `directory` on disk as the root of an archive whose names begin with `./`, without extended attributes, as
-    /// `tar c .` writes it. That is how slugs are written (platforms.md SL-01, SL-07); layers are not.
+    /// `tar c .` writes it. That is how slugs are written (platforms.md SL-01, SL-07); layers are not. The directory is
+    /// named by who runs the build, who may name a link to it.
     pub fn archive(directory: impl Into<PathBuf>) -> Self {
         Self {
             at: b".".to_vec(),
             parents: Parents::Absent,
             xattrs: false,
+            follow: true,
             ..Self::new(directory, "")
         }
     }
@@ -108,24 +134,66 @@ impl Contents for DirectoryLayer {
     }
 
     fn write(&self, tar: &mut dyn Write) -> Result<(), PackError> {
-        let root = open_directory(&self.directory)?;
+        let top = self.top()?;
         let mut layer = LayerWriter::new(tar, self.style, &self.owners, &self.directory).shared(self.shared);
         if !self.xattrs {
             layer = layer.without_xattrs();
         }
         write_parents(&mut layer, &self.directory, &self.at, self.parents)?;
-        if !self.at.is_empty() {
-            layer.root(&self.at, root.as_fd(), None)?;
+        match top {
+            Top::Directory(root) => self.write_tree(&mut layer, root.as_fd())?,
+            Top::Other { parent, name, stat } => {
+                let found = Found {
+                    path: b"",
+                    name: &name,
+                    directory: parent.as_fd(),
+                    stat,
+                };
+                layer.found(&self.at, &found)?;
+            }
         }
-        let mut walk = Walk::new(root.as_fd(), Order::DepthFirst)
-            .map_err(|error| io_error(&self.directory, b"", error))?;
+        layer.finish()
+    }
+}
+
+impl DirectoryLayer {
+    fn top(&self) -> Result<Top, PackError> {
+        let (Some(parent), Some(name), false) =
+            (self.directory.parent(), self.directory.file_name(), self.follow)
+        else {
+            return open_directory(&self.directory).map(Top::Directory);
+        };
+        let fail = |error: io::Error| io_error(&self.directory, b"", error);
+        let parent = open_directory(if parent.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            parent
+        })?;
+        let name = c_name(name.as_bytes()).map_err(fail)?;
+        match openat(&parent, name.as_c_str(), DIRECTORY, Mode::empty()) {
+            Ok(root) => Ok(Top::Directory(root)),
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                let stat = statat(&parent, name.as_c_str(), AtFlags::SYMLINK_NOFOLLOW)
+                    .map_err(|error| fail(error.into()))?;
+                Ok(Top::Other { parent, name, stat })
+            }
+            Err(error) => Err(fail(error.into())),
+        }
+    }
+
+    fn write_tree(&self, layer: &mut LayerWriter<'_>, root: BorrowedFd<'_>) -> Result<(), PackError> {
+        if !self.at.is_empty() {
+            layer.root(&self.at, root, None)?;
+        }
+        let mut walk =
+            Walk::new(root, Order::DepthFirst).map_err(|error| io_error(&self.directory, b"", error))?;
         let mut path = Vec::new();
         while let Some(found) = walk.next() {
             let found = found.map_err(|error| walk_error(&self.directory, error))?;
             place(&mut path, &self.at, found.path);
             layer.found(&path, &found)?;
         }
-        layer.finish()
+        Ok(())
     }
 }
 

@@ -118,6 +118,25 @@ fn sockets_are_skipped_and_pipes_are_not_own_06() {
     assert_eq!(names(&layer(root.path())), ["/l", "/l/fifo"]);
 }
 
+/// Who makes a buildpack's layers does not choose what of this machine is packed.
+#[test]
+fn what_took_the_place_of_the_directory_is_packed_and_no_link_followed() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir(root.path().join("secret")).unwrap();
+    fs::write(root.path().join("secret/file"), "x").unwrap();
+    std::os::unix::fs::symlink("secret", root.path().join("link")).unwrap();
+    assert_eq!(names(&layer(&root.path().join("link"))), ["/l"]);
+    assert_eq!(names(&layer(&root.path().join("secret/file"))), ["/l"]);
+    assert_eq!(names(&layer(&root.path().join("secret"))), ["/l", "/l/file"]);
+    // The user's own word for it is.
+    let archive = DirectoryLayer::archive(root.path().join("link"));
+    assert_eq!(names(&archive), ["/.", "/./file"]);
+    let missing = layer(&root.path().join("none"))
+        .write(&mut io::sink())
+        .unwrap_err();
+    assert!(matches!(missing, PackError::Vanished { .. }), "{missing}");
+}
+
 #[test]
 fn hard_links_are_files_in_one_style_and_links_in_the_other_own_06() {
     let root = tempfile::tempdir().unwrap();

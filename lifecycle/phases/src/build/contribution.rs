@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io;
 
 use fs_err as fs;
-use lifecycle_spec::{BuildToml, EnvDirectory, Environment, LaunchToml, Moment, Requirement};
+use lifecycle_spec::{BuildToml, EnvDirectory, Environment, LaunchToml, Moment, Requirement, StoreToml};
 
 use super::{BuildError, BuildOptions};
 use crate::contributed::{self, ContributedLayer};
@@ -48,6 +48,8 @@ impl Contribution {
             reporter.warning(&flaw.to_string());
         }
         let met = met(module, given, &build)?;
+        // It is the exporter that needs it; here it is known who wrote it.
+        files::read_if_there(&directory.join("store.toml"), StoreToml::parse).map_err(failed)?;
         if options.surroundings.api.has_sbom_layers() {
             sboms::collect(module, &directory, &options.layers, &layers).map_err(|cause| {
                 BuildError::Sbom {

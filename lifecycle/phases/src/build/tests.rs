@@ -316,17 +316,26 @@ fn the_legacy_bill_of_materials_by_api_btm_02() {
 #[test]
 fn malformed_files_of_a_buildpack_have_their_place() {
     let world = world(&["a"]);
-    script(&world, "a", "printf '[types]\\nlaunch = 1\\n' > $1/x.toml");
-    let error = run(&world).unwrap_err();
-    assert_eq!(error.exit_code(), ExitCode::Build);
-    let path = world.path("layers/a/x.toml");
-    assert!(
-        explain(&error).starts_with(&format!(
-            "buildpack 'a@1' left a file that cannot be used: {}:2:10: ",
-            path.display()
-        )),
-        "{error}"
-    );
+    for (file, text, place) in [
+        ("x.toml", "[types]\\nlaunch = 1\\n", "2:10"),
+        ("store.toml", "[metadata]\\nx\\n", "2:2"),
+    ] {
+        script(
+            &world,
+            "a",
+            &format!("rm -f $1/*.toml; printf '{text}' > $1/{file}"),
+        );
+        let error = run(&world).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::Build);
+        let path = world.path("layers/a").join(file);
+        assert!(
+            explain(&error).starts_with(&format!(
+                "buildpack 'a@1' left a file that cannot be used: {}:{place}: ",
+                path.display()
+            )),
+            "{error}"
+        );
+    }
 }
 
 #[test]

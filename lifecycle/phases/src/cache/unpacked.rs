@@ -126,7 +126,8 @@ impl UnpackedLayers {
 
     fn put_away(&self, diff_id: &DiffId, layers: &Place, below: &Path, is_intact: bool) -> io::Result<()> {
         let (from, tree) = (layers.here.join(below), self.tree(diff_id));
-        if tree.exists() || !from.is_dir() {
+        // A link is nothing to put away, and least of all what it leads to.
+        if tree.exists() || !from.symlink_metadata().is_ok_and(|found| found.is_dir()) {
             return Ok(());
         }
         if !is_intact {

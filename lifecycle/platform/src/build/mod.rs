@@ -4,6 +4,7 @@ mod course;
 mod extend;
 mod inputs;
 mod preparation;
+mod remains;
 mod step;
 mod workspace;
 

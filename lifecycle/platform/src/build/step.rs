@@ -10,6 +10,7 @@ use lifecycle_phases::{Cancellation, ExtendKind, Reporter};
 use lifecycle_sandbox::{BindSource, Capabilities, Content, Identity, Mount, Run, Stdio, Streams};
 use lifecycle_store::Store;
 
+use super::remains;
 use super::workspace::{EXTENDED, KANIKO, LAYERS, PLATFORM, Workspace};
 use super::{API, BuildOptions};
 use crate::run::{network_files, start};
@@ -136,7 +137,7 @@ impl Steps<'_> {
             started.wait_or_end(GRACE, || self.cancellation.is_cancelled())
         })?;
         match exit.code() {
-            0 => Ok(()),
+            0 => remains::check(&self.workspace.layers().here),
             _ if self.cancellation.is_cancelled() => Err(PlatformError::Stopped),
             code => Err(PlatformError::Phase {
                 phase,
