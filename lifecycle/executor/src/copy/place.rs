@@ -128,7 +128,7 @@ impl<'a> Canvas<'a> {
                     node.mtime = top.node.mtime;
                     self.keep_directory(path, node);
                 }
-                None => self.new_directory(path, self.made_mode(0o7777), top.node.mtime),
+                None => self.new_directory(path, self.made_mode(), top.node.mtime),
             }
         }
         for item in items {
@@ -203,18 +203,18 @@ impl<'a> Canvas<'a> {
                 Some(node) if node.is_directory() => self.keep_directory(path, node),
                 Some(_) => return Err(StepError::NotADirectory(show(path))),
                 None => {
-                    self.new_directory(path, self.made_mode(0o777), self.manner.now);
+                    self.new_directory(path, self.made_mode(), self.manner.now);
                 }
             }
         }
         Ok(())
     }
 
-    /// The mode of a directory that is made for what is copied: octal modes reach it, with `bits`, and symbolic ones do not
-    /// (H17).
-    fn made_mode(&self, bits: u32) -> u32 {
+    /// The mode of a directory that is made for what is copied: octal modes reach it, without special bits, and symbolic
+    /// ones do not (H17).
+    fn made_mode(&self) -> u32 {
         match self.manner.chmod {
-            Some(Chmod::Octal(mode)) => mode & bits,
+            Some(Chmod::Octal(mode)) => mode & 0o777,
             _ => 0o755,
         }
     }

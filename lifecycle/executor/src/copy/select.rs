@@ -31,7 +31,8 @@ struct Place {
 }
 
 impl SourceFiles {
-    /// What a path or wildcard stands for (H3, H4). Without a wildcard it has to exist.
+    /// What a path or wildcard stands for (H3, H4). Without a wildcard it has to exist; with one, what it matches has to
+    /// lead somewhere.
     pub(crate) fn select(&self, path: &str, exclude: &Ignore) -> Result<Vec<Selection>, StepError> {
         if !has_wildcard(path) {
             // A backslash takes the meaning of what follows it away, and there is none.
@@ -42,7 +43,12 @@ impl SourceFiles {
         }
         let mut selections = Vec::new();
         for path in self.expand(path)? {
-            selections.extend(self.select_one(&path, exclude)?);
+            match self.select_one(&path, exclude)? {
+                Some(selection) => selections.push(selection),
+                None if self.ignore.matches(&path) => {}
+                // A link that leads nowhere (H5).
+                None => return Err(self.not_found(&show(&path))),
+            }
         }
         Ok(selections)
     }

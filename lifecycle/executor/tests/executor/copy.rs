@@ -369,7 +369,7 @@ fn modes_h16_h17() {
         ("COPY --chmod=go+w,u-x a.txt /x", vec!["f x 622 0:0 A"]),
         (
             "COPY --chmod=7777 dir/sub /x",
-            vec!["d x 7777 0:0", "f x/d.txt 7777 0:0 D", "f x/e.md 7777 0:0 E"],
+            vec!["d x 777 0:0", "f x/d.txt 7777 0:0 D", "f x/e.md 7777 0:0 E"],
         ),
         ("COPY --chmod=600 <<f /x\n1\nf", vec!["f x 600 0:0 1"]),
     ] {

@@ -130,7 +130,7 @@ const CASES: [(&str, &str); 33] = [
     ),
     (
         "modes beside permissions h16 h17",
-        "COPY --chmod=6755 a.txt /s/t/\nFROM scratch\nCOPY --from=0 --chmod=u=g,o=u /s /c/",
+        "COPY --chmod=6755 a.txt /s/t/\nCOPY --chmod=7777 dir /s/u/v\nFROM scratch\nCOPY --from=0 --chmod=u=g,o=u /s /c/",
     ),
     (
         "names of one file h6",
