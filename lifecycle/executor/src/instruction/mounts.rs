@@ -189,17 +189,25 @@ impl StageRunner<'_> {
     /// An empty directory: in memory, or where nothing can be mounted one that goes away with the step.
     fn tmpfs(&self, mount: &PlacedMount, attached: &mut Attached) -> Result<(), StepError> {
         let size = Some(mount.mount.size).filter(|size| *size > 0);
+        let mode = self.tmpfs_mode(&mount.target)?;
         if attached.manner == Attaching::Mounted || size.is_some() {
-            attached.show(&mount.target, What::Tmpfs { size });
+            attached.show(&mount.target, What::Tmpfs { size, mode });
             return Ok(());
         }
         let scratch = Arc::new(self.build.store.scratch()?);
         let path = scratch.path().join(FILES);
         std::fs::create_dir(&path).map_err(StepError::io("create a tmpfs mount"))?;
-        set_mode(&path, TMPFS_MODE)?;
+        set_mode(&path, mode)?;
         attached.show_path(&mount.target, path, false);
         attached.scratches.push(scratch);
         Ok(())
+    }
+
+    /// The permissions of the directory that it covers, or of one for everybody.
+    fn tmpfs_mode(&self, target: &str) -> Result<u32, StepError> {
+        let covered = self.result.stack.names()?.resolve(target.as_bytes(), true)?.found;
+        let directory = covered.filter(|(node, _)| node.is_directory());
+        Ok(directory.map_or(TMPFS_MODE, |(node, _)| node.mode))
     }
 
     fn fill_scratch(&self, selection: &Selection) -> Result<Arc<Scratch>, StepError> {
@@ -457,8 +465,8 @@ pub(crate) const FILES: &str = "files";
 /// Where heredocs that are programs are shown (C9).
 const SCRIPTS: &str = "/dev/pipes";
 
-/// Permissions of a tmpfs mount.
-pub(super) const TMPFS_MODE: u32 = 0o1777;
+/// Permissions of a tmpfs mount where no directory was (I10).
+const TMPFS_MODE: u32 = 0o1777;
 
 impl MountSources {
     /// What the mounts mean for a command's result (K1): kind, target and content of bind mounts; of caches neither

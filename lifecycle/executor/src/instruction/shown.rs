@@ -8,7 +8,6 @@ use lifecycle_sandbox::{BindSource, Content, Mount, Placed, PlacedContent};
 use lifecycle_store::{Cache, Scratch};
 
 use super::devices::{self, Edits};
-use super::mounts::TMPFS_MODE;
 use super::ssh::ForwardedAgent;
 use crate::error::StepError;
 
@@ -49,7 +48,7 @@ pub(crate) enum What {
     /// Something of the host itself, as whoever administers it has said (I16).
     OfHost(devices::File),
     /// An empty directory in memory.
-    Tmpfs { size: Option<u64> },
+    Tmpfs { size: Option<u64>, mode: u32 },
     /// A file in memory.
     File {
         bytes: Vec<u8>,
@@ -125,10 +124,7 @@ impl Shown {
                 read_only: file.is_read_only,
                 devices: file.is_device,
             },
-            What::Tmpfs { size } => Content::Tmpfs {
-                size,
-                mode: TMPFS_MODE,
-            },
+            What::Tmpfs { size, mode } => Content::Tmpfs { size, mode },
             What::File {
                 bytes,
                 mode,

@@ -168,6 +168,16 @@ fn tmpfs_mounts_i10() {
 }
 
 #[test]
+fn a_tmpfs_has_the_mode_of_the_directory_that_it_covers_i10() {
+    let bench = Bench::new();
+    let lines = "RUN mkdir -m 750 /p && chown 5:6 /p && ln -s p /l\n\
+                 RUN --mount=type=tmpfs,target=/p stat -c '%a %u' /p\n\
+                 RUN --mount=type=tmpfs,target=/l stat -c '%a %u' /p\n\
+                 RUN stat -c '%a %u' /p";
+    assert_eq!(output(&bench, lines), "750 0\n750 0\n750 5\n");
+}
+
+#[test]
 fn secrets_i11() {
     let bench = Bench::new();
     for (mount, command, expected) in [
@@ -381,9 +391,9 @@ fn cache_mounts_in_a_chroot_i9_t15() {
 fn tmpfs_mounts_in_a_chroot_i10_t15() {
     let bench = Bench::new();
     let lines = "RUN --mount=type=tmpfs,target=/t --mount=type=tmpfs,target=/etc/conf.d \
-                 stat -c %a /t; ls /etc/conf.d; echo CANARY > /t/f; echo CANARY > /etc/conf.d/f";
+                 stat -c %a /t /etc/conf.d; ls /etc/conf.d; echo CANARY > /t/f; echo CANARY > /etc/conf.d/f";
     let built = built_in_a_chroot(&bench, lines);
-    assert_eq!(built.output, "1777\n");
+    assert_eq!(built.output, "1777\n750\n");
     assert!(layer(&built).is_empty());
     assert!(!holds(bench.store.path(), "CANARY\n"), "nothing of it stays");
 }
