@@ -32,6 +32,8 @@ pub(crate) fn configure(config: &mut ImageConfig, action: &Action) {
                 container.set_env(name, value);
             }
         }
+        // Variables may leave no port.
+        Action::Expose(ports) if ports.is_empty() => {}
         Action::Expose(ports) => {
             let exposed = container.exposed_ports.get_or_insert_default();
             exposed.extend(ports.iter().map(|port| (port.clone(), nothing())));

@@ -34,6 +34,7 @@ fn instructions_set_the_configuration_g1_to_g12() {
             "ExposedPorts",
             json!({"80/tcp": {}, "81/tcp": {}, "53/udp": {}}),
         ),
+        ("EXPOSE $UNSET", "ExposedPorts", Value::Null),
         ("VOLUME /a [b]", "Volumes", json!({"/a": {}, "[b]": {}})),
         ("USER alice:staff", "User", json!("alice:staff")),
         ("WORKDIR /a\nWORKDIR b", "WorkingDir", json!("/a/b")),
