@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use lifecycle_layers::tree;
 use lifecycle_sandbox::Forwarding;
 use lifecycle_store::LiveScratch;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -147,7 +148,7 @@ impl Interruption {
         let (done, wait) = mpsc::channel();
         let remove = move || {
             for directory in &scratch {
-                drop(fs::remove_dir_all(directory));
+                drop(tree::remove_path(directory));
             }
             if let Some(live) = live {
                 live.remove_all();

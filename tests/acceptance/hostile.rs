@@ -1,12 +1,14 @@
-//! Buildpacks that lay traps for the phases outside of their root: links to this machine in the layers directory.
+//! Buildpacks that lay traps for the phases outside of their root: links to this machine in the layers directory, files
+//! that say what these phases are to do.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::support::{Finished, Machine};
+use crate::support::{Finished, Machine, Registry};
 
 const SECRET: &str = "canary-of-this-machine";
+const NO_DIGEST: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
 
 /// A directory of this machine with a secret in it, and a buildpack that knows where it is.
 struct Trap {
@@ -42,7 +44,10 @@ impl Trap {
         let app = self.machine.app();
         let tag = format!("hostile/{tag}");
         let options = ["--buildpack", buildpack.to_str().unwrap(), "--tag", &tag];
-        self.machine.build(&app, &options).run()
+        // No buildpack here needs a network.
+        self.machine
+            .build(&app, &[&options[..], &["--network", "none"]].concat())
+            .run()
     }
 
     /// Nothing of the directory outside was changed.
@@ -114,4 +119,23 @@ fn what_the_phases_would_open_can_be_no_link() {
             .does_not_say(SECRET);
         trap.nothing_happened();
     }
+}
+
+#[test]
+fn buildpacks_do_not_say_which_images_are_read() {
+    let registry = Registry::start();
+    let (trap, server) = (Trap::new(), registry.name("stolen"));
+    let file = format!(
+        "'[image]\\nreference = \"{server}@{NO_DIGEST}\"\\n[run-image]\\nreference = \"{server}@{NO_DIGEST}\"\\nimage = \"{server}\"\\n'"
+    );
+    let write = format!("rm -f /layers/analyzed.toml; printf {file} > /layers/analyzed.toml");
+    for (detect, build) in [(write.as_str(), ""), ("", &write)] {
+        let finished = trap.build("images", detect, build);
+        assert!(finished.status().success(), "{}", finished.text());
+    }
+    assert_eq!(
+        registry.requests().len(),
+        0,
+        "a step without a network has none by way of the phases"
+    );
 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use lifecycle_layers::tree;
 
 use crate::folder::Folder;
 use crate::{HerokuError, LineError};
@@ -73,7 +74,7 @@ impl SlugIgnore {
                 if self.patterns.matched(&path, is_directory).is_ignore() {
                     removed += 1;
                     let gone = if is_directory {
-                        fs::remove_dir_all(entry.path())
+                        tree::remove_path(&entry.path())
                     } else {
                         fs::remove_file(entry.path())
                     };

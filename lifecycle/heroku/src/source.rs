@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use lifecycle_layers::tree;
 
 use crate::fetch::{bring, copy_tree, only_directory, unpack};
 use crate::{Address, HerokuError, Remote};
@@ -88,7 +89,7 @@ pub(crate) fn remove_git(directory: &Path) -> Result<(), HerokuError> {
             return Ok(true);
         }
         let removed = if is_directory {
-            fs::remove_dir_all(path)
+            tree::remove_path(path)
         } else {
             fs::remove_file(path)
         };

@@ -9,7 +9,7 @@ mod size;
 mod tests;
 
 pub use copy::{Copied, Copying, copy};
-pub use remove::remove;
 pub(crate) use remove::remove_name;
+pub use remove::{remove, remove_path};
 pub use settle::settle;
 pub use size::{Size, size};

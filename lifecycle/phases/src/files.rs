@@ -1,11 +1,16 @@
 //! The files that phases hand to each other.
 
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use lifecycle_layers::tree;
 use lifecycle_spec::{BuildpackPlan, Flaw, Requirement};
 use tempfile::TempDir;
+
+/// The most that is read of a document, in bytes. Nearly all that documents say ends in an image's configuration, which is
+/// smaller.
+const LARGEST: u64 = 16 << 20;
 
 /// A file of the platform or of a buildpack could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -18,12 +23,9 @@ pub enum FileError {
     Flaw(#[from] Flaw),
 }
 
-/// Reads a document that must be there.
-pub(crate) fn read<T>(
-    path: &Path,
-    parse: impl FnOnce(&Path, &[u8]) -> Result<T, Flaw>,
-) -> Result<T, FileError> {
-    Ok(parse(path, &fs::read(path)?)?)
+/// Reads a document that must be there, of at most 16 MiB: whoever wrote it may mean to fill this machine's memory.
+pub fn read<T>(path: &Path, parse: impl FnOnce(&Path, &[u8]) -> Result<T, Flaw>) -> Result<T, FileError> {
+    Ok(parse(path, &bytes(path)?)?)
 }
 
 /// Reads a document that may be missing.
@@ -31,11 +33,25 @@ pub(crate) fn read_if_there<T>(
     path: &Path,
     parse: impl FnOnce(&Path, &[u8]) -> Result<T, Flaw>,
 ) -> Result<Option<T>, FileError> {
-    match fs::read(path) {
+    match bytes(path) {
         Ok(bytes) => Ok(Some(parse(path, &bytes)?)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+fn bytes(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST {
+        let text = format!(
+            "{} is larger than {} MiB, which no document is",
+            path.display(),
+            LARGEST >> 20
+        );
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(bytes)
 }
 
 /// Writes a document, and the directories above it.
@@ -73,15 +89,25 @@ impl PlanFile {
 
 /// Removes a directory and what is in it, or a file; that nothing is there is fine.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let removed = match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) => Err(error),
-    };
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        other => other,
+    tree::remove_path(path).map_err(|cause| {
+        let text = format!("cannot remove {}: {cause}", path.display());
+        io::Error::new(cause.kind(), text)
+    })
+}
+
+/// Whether there is a file, with nothing but directories on the way to it from `directory`. What a buildpack or an image
+/// put there may lead to a file that is none of their business.
+pub(crate) fn is_file_below(directory: &Path, below: &Path) -> bool {
+    let mut path = directory.to_owned();
+    let mut kind = None;
+    for name in below {
+        path.push(name);
+        kind = path.symlink_metadata().ok().map(|found| found.file_type());
+        if kind.is_none_or(|kind| kind.is_symlink()) {
+            return false;
+        }
     }
+    kind.is_some_and(|kind| kind.is_file())
 }
 
 /// Copies a file, and makes the directories above it. What was there before, a link even, is replaced.
@@ -91,4 +117,28 @@ pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     }
     remove(to)?;
     fs::copy(from, to).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use lifecycle_spec::StoreToml;
+
+    use super::*;
+
+    #[test]
+    fn a_document_without_end_is_not_read_to_its_end() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("store.toml");
+        fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        for result in [
+            read(&path, StoreToml::parse).map(drop),
+            read_if_there(&path, StoreToml::parse).map(drop),
+        ] {
+            let error = result.unwrap_err().to_string();
+            assert!(
+                error.ends_with("store.toml is larger than 16 MiB, which no document is"),
+                "{error}"
+            );
+        }
+    }
 }

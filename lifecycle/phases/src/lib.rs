@@ -55,7 +55,7 @@ pub use detect::{DetectError, DetectOptions, DetectReport, ModuleOutcome, Verdic
 pub use environment::Surroundings;
 pub use export::{ExportError, ExportOptions, ExportReport, ExportedLayer, LayerOrigin, export};
 pub use extend::{BaseImages, ExtendError, ExtendKind, ExtendOptions, ExtendReport, extend};
-pub use files::FileError;
+pub use files::{FileError, read as read_document};
 pub use images::{Access, Identifiers, ImageIds, Images, ImagesError};
 pub use modules::ModuleError;
 pub use place::Place;

@@ -89,14 +89,15 @@ pub(crate) fn collect(
 }
 
 /// Gives a restored layer its SBOM files back, from what the previous image and the cache brought. The cache knows
-/// better: layers come from there (LYR-02).
+/// better: layers come from there (LYR-02). A link in what they brought, or in what a buildpack left, is none: it would
+/// lead to files that this phase can read and buildpacks cannot.
 pub(crate) fn restore(layers: &Path, id: &BuildpackId, layer: &LayerName) -> io::Result<()> {
     for tree in ["launch", "cache"] {
         for format in SbomFormat::ALL {
-            let from = sbom_path(layers, tree, id, Some(layer), format);
-            if from.is_file() {
+            let from = sbom_path(Path::new(""), tree, id, Some(layer), format);
+            if files::is_file_below(layers, &from) {
                 let name = format!("{layer}.sbom.{}", format.extension());
-                files::copy(&from, &layers.join(id.directory()).join(name))?;
+                files::copy(&layers.join(from), &layers.join(id.directory()).join(name))?;
             }
         }
     }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use lifecycle_image::{ImageError, LayerError, TransferError};
 use lifecycle_layers::ExtractError;
-use lifecycle_phases::{AnalyzeError, ExportError, RestoreError};
+use lifecycle_phases::{AnalyzeError, ExportError, FileError, RestoreError};
 use lifecycle_sandbox::{EnterError, OverlayError, Rung, SandboxError, UserError};
-use lifecycle_spec::{ExitCode, Flaw};
+use lifecycle_spec::ExitCode;
 use lifecycle_store::StoreError;
 
 /// A build or a run failed.
@@ -102,9 +102,9 @@ pub enum PlatformError {
     /// The image's user does not exist in it.
     #[error(transparent)]
     User(#[from] UserError),
-    /// A file is wrong.
+    /// A file that steps and phases hand to each other cannot be used.
     #[error(transparent)]
-    Flaw(#[from] Flaw),
+    File(#[from] FileError),
     /// A layer could not be unpacked.
     #[error(transparent)]
     Extract(#[from] ExtractError),

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use fs_err::{self as fs, File};
 use lifecycle_image::{Blob, Blobs, DiffId, Digest, Repository};
+use lifecycle_layers::tree;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::NamedTempFile;
@@ -469,28 +470,9 @@ pub(crate) fn remove_file(path: &Path) -> Result<bool, StoreError> {
     }
 }
 
-/// Removes a directory with all it holds, whatever modes the directories in it have.
+/// Removes a directory with all it holds, however deep that is and whatever modes the directories in it have.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), StoreError> {
-    match fs::remove_dir_all(path) {
-        Err(cause) if cause.kind() == io::ErrorKind::PermissionDenied => {
-            // An image's directories may be read-only to their owner.
-            open_up(path)?;
-            fs::remove_dir_all(path).map_err(|cause| StoreError::io("remove", path, cause))
-        }
-        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(StoreError::io("remove", path, cause)),
-        _ => Ok(()),
-    }
-}
-
-fn open_up(directory: &Path) -> Result<(), StoreError> {
-    fs::set_permissions(directory, Permissions::from_mode(0o700))
-        .map_err(|cause| StoreError::io("remove", directory, cause))?;
-    for path in entries(directory)? {
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_dir()) {
-            open_up(&path)?;
-        }
-    }
-    Ok(())
+    tree::remove_path(path).map_err(|cause| StoreError::io("remove", path, cause))
 }
 
 fn temporary_in(parent: &Path) -> Result<NamedTempFile, StoreError> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lifecycle_diagnostics::{Diagnostic, Severity};
 use lifecycle_dockerfile::{Ignore, MountKind, Origin, PlacedMount, RunAction, Script, Sharing as Wanted};
 use lifecycle_image::{Layer, NoProgress};
-use lifecycle_layers::{ExtractOptions, Whiteouts, extract};
+use lifecycle_layers::{ExtractOptions, Whiteouts, extract, tree};
 use lifecycle_store::{Scratch, Sharing};
 
 use super::copy::Opened;
@@ -343,7 +343,7 @@ impl StageRunner<'_> {
         }
         // Somebody else may see the directory before it has its mode; nobody sees it without.
         let new = data.join(format!(".new-{}", std::process::id()));
-        drop(std::fs::remove_dir_all(&new));
+        drop(tree::remove_path(&new));
         std::fs::create_dir(&new).map_err(StepError::io("create a cache"))?;
         let (uid, gid) = (options.uid.unwrap_or(0), options.gid.unwrap_or(0));
         if (uid, gid) != (0, 0) {
@@ -374,7 +374,7 @@ impl StageRunner<'_> {
         let warning = Diagnostic::new(Severity::Warning, "cache", message).caused_by(&error);
         self.build.reporter.warn(&warning);
         // Half a cache is worse than none.
-        std::fs::remove_dir_all(directory).map_err(StepError::io("empty a cache"))?;
+        tree::remove_path(directory).map_err(StepError::io("empty a cache"))?;
         std::fs::create_dir(directory).map_err(StepError::io("create a cache"))
     }
 

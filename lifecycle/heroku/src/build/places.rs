@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
+use lifecycle_layers::tree;
 use lifecycle_store::Scratch;
 
 use crate::HerokuError;
@@ -137,10 +138,5 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 fn remove(directory: &Path) -> Result<(), HerokuError> {
-    match fs::remove_dir_all(directory) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(HerokuError::io("remove", directory)(error))
-        }
-        _ => Ok(()),
-    }
+    tree::remove_path(directory).map_err(HerokuError::io("remove", directory))
 }

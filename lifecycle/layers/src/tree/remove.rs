@@ -1,9 +1,11 @@
 //! Removes a tree.
 
 use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fchmod, openat, statat, unlinkat};
 use rustix::io::Errno;
@@ -16,6 +18,17 @@ use crate::descent::{DIRECTORY, Descent};
 /// Directories that their owner may not write to, as Go's module cache has them, are made writable first.
 pub fn remove(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
     remove_name(directory, &CString::new(name.as_bytes())?)
+}
+
+/// The same for a path: its last name goes from the directory above it.
+pub fn remove_path(path: &Path) -> io::Result<()> {
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match File::open(parent.unwrap_or(Path::new("."))) {
+        Ok(directory) => remove(directory.as_fd(), name),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The same for a name that is one for the kernel already.

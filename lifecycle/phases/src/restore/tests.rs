@@ -454,6 +454,33 @@ fn the_sbom_of_a_layer_goes_to_it_and_the_trees_go_res_04_res_10() {
 }
 
 #[test]
+fn a_link_in_the_place_of_an_sbom_is_none() {
+    let world = world();
+    analyzed(&world, &with_layer("x"));
+    world.write("outside/sbom.cdx.json", "canary");
+    world.write("outside/x/sbom.cdx.json", "canary");
+    let outside = world.path("outside");
+    for (link, target) in [
+        ("launch/a/x/sbom.cdx.json", outside.join("sbom.cdx.json")),
+        ("launch/a/x", outside.join("x")),
+        ("launch/a", outside.clone()),
+        ("cache/a/x/sbom.cdx.json", outside.join("sbom.cdx.json")),
+    ] {
+        let link = world.path("layers/sbom").join(link);
+        std::fs::create_dir_all(link.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, &link).unwrap();
+        let report = run(&world, &world.restore_options()).unwrap();
+        assert_eq!(report.layers.len(), 1, "the layer comes back");
+        assert!(
+            !world.path("layers/a/x.sbom.cdx.json").exists(),
+            "{}",
+            link.display()
+        );
+        assert_eq!(world.read("outside/sbom.cdx.json"), "canary");
+    }
+}
+
+#[test]
 fn layers_of_buildpacks_outside_the_group_stay_away_res_03() {
     let world = world();
     let mut both = with_layer("x");

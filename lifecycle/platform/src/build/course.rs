@@ -12,6 +12,7 @@ use super::PhaseTime;
 use super::extend::{self, Extensions, WithBuilder};
 use super::inputs::Inputs;
 use super::step::Steps;
+use super::workspace::ANALYZED;
 use crate::{ImageRoot, PlatformError};
 
 /// Everything that the phases of one build need, and how long they took so far.
@@ -33,13 +34,13 @@ impl Course<'_> {
                 .map(drop)
                 .map_err(PlatformError::Analyze)
         })?;
-        // Detection changes analyzed.toml when extensions choose another run image.
+        self.steps.workspace.show(ANALYZED)?;
         self.steps.workspace.give_away_layers()?;
         self.measure(Phase::Detect, |course| {
             course.reporter.phase(Phase::Detect);
             course.steps.detect()
         })?;
-        Extensions::read(self.steps.workspace)
+        Extensions::take_over(self.steps.workspace)
     }
 
     /// From there to the image.
@@ -48,6 +49,7 @@ impl Course<'_> {
         extensions: Extensions,
     ) -> Result<(RestoreReport, ExportReport), PlatformError> {
         let restored = self.measure(Phase::Restore, |course| course.restore(extensions))?;
+        self.steps.workspace.show(ANALYZED)?;
         self.steps.workspace.give_away_layers()?;
         if extensions.build {
             self.measure(Phase::ExtendBuild, |course| {

@@ -8,10 +8,10 @@
 use std::path::PathBuf;
 
 use lifecycle_image::{Artifact, Digest, Image, Platform, Reference, Source, TransferError};
-use lifecycle_phases::BaseImages;
+use lifecycle_phases::{BaseImages, read_document};
 use lifecycle_spec::{AnalyzedToml, GroupToml};
 
-use super::workspace::Workspace;
+use super::workspace::{ANALYZED, GROUP, Workspace};
 use crate::PlatformError;
 
 /// What the builder is called where images have names. It is nowhere, and nothing is asked for by this name.
@@ -27,24 +27,25 @@ pub(super) struct Extensions {
 }
 
 impl Extensions {
-    /// Reads the group and what detection decided on the run image.
-    pub(super) fn read(workspace: &Workspace) -> Result<Self, PlatformError> {
+    /// Takes over what detection decided: the group and, where extensions take part, which images they want. All else that
+    /// a step wrote to these files means nothing: buildpacks share the layers directory with the detector.
+    pub(super) fn take_over(workspace: &Workspace) -> Result<Self, PlatformError> {
         let layers = workspace.layers().here;
-        let read = |name: &str| {
-            let path = layers.join(name);
-            let bytes = fs_err::read(&path).map_err(|cause| PlatformError::io("read", &path, cause))?;
-            Ok::<_, PlatformError>((path, bytes))
-        };
-        let (path, bytes) = read("group.toml")?;
-        let group = GroupToml::parse(&path, &bytes)?;
+        let group = read_document(&layers.join(GROUP), GroupToml::parse)?;
+        workspace.write_document(GROUP, &group.to_toml())?;
         if group.extensions.is_empty() {
             return Ok(Self {
                 build: false,
                 run: false,
             });
         }
-        let (path, bytes) = read("analyzed.toml")?;
-        let analyzed = AnalyzedToml::parse(&path, &bytes)?;
+        let decided = read_document(&layers.join(ANALYZED), AnalyzedToml::parse)?;
+        let analyzed = AnalyzedToml {
+            build_image: decided.build_image,
+            run_image: decided.run_image,
+            ..read_document(&workspace.document(ANALYZED), AnalyzedToml::parse)?
+        };
+        workspace.write_document(ANALYZED, &analyzed.to_toml())?;
         Ok(Self {
             build: true,
             run: analyzed.run_image.is_some_and(|image| image.extend),
@@ -63,9 +64,7 @@ pub(super) fn run_image(
     source: &dyn Source,
     platform: &Platform,
 ) -> Result<Image, PlatformError> {
-    let path = workspace.layers().here.join("analyzed.toml");
-    let bytes = fs_err::read(&path).map_err(|cause| PlatformError::io("read", &path, cause))?;
-    let reference = AnalyzedToml::parse(&path, &bytes)?
+    let reference = read_document(&workspace.document(ANALYZED), AnalyzedToml::parse)?
         .run_image
         .map(|image| image.reference)
         .unwrap_or_default();

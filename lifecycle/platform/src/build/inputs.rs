@@ -5,7 +5,7 @@ use lifecycle_phases::{AnalyzeOptions, CacheOptions, ExportOptions, RestoreOptio
 use lifecycle_sandbox::Rung;
 use lifecycle_spec::label::LauncherVersion;
 
-use super::workspace::Workspace;
+use super::workspace::{ANALYZED, GROUP, Workspace};
 use super::{API, BuildOptions, RunImages};
 use crate::Isolation;
 
@@ -26,7 +26,7 @@ impl<'a> Inputs<'a> {
         workspace: &Workspace,
     ) -> Self {
         let layers = workspace.layers();
-        let file = |name: &str| layers.here.join(name);
+        let file = |name: &str| workspace.document(name);
         let run_image = match &options.run_images {
             RunImages::Fixed(reference) => Some(reference.to_string()),
             RunImages::OfBuilder(_) => None,
@@ -43,13 +43,13 @@ impl<'a> Inputs<'a> {
                 layers: layers.clone(),
                 launch_cache: None,
                 skip_layers: options.clear_cache,
-                analyzed: file("analyzed.toml"),
+                analyzed: file(ANALYZED),
             },
             restore: RestoreOptions {
                 api: API,
                 layers: layers.clone(),
-                group: file("group.toml"),
-                analyzed: file("analyzed.toml"),
+                group: file(GROUP),
+                analyzed: file(ANALYZED),
                 run: file("run.toml"),
                 build_image: None,
                 skip_layers: options.clear_cache,
@@ -63,9 +63,9 @@ impl<'a> Inputs<'a> {
                     .collect(),
                 app: workspace.app(),
                 layers: layers.clone(),
-                extended: file("extended"),
-                analyzed: file("analyzed.toml"),
-                group: file("group.toml"),
+                extended: layers.here.join("extended"),
+                analyzed: file(ANALYZED),
+                group: file(GROUP),
                 run: file("run.toml"),
                 stack: file("stack.toml"),
                 project_metadata: file("project-metadata.toml"),

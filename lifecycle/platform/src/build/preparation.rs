@@ -46,12 +46,11 @@ pub(super) fn prepare(options: &BuildOptions<'_>, workspace: &Workspace) -> Resu
         workspace.write(&layers.join("order.toml"), order.to_toml().as_bytes())?;
     }
     if let RunImages::OfBuilder(run) = &options.run_images {
-        workspace.write(&layers.join("run.toml"), run.to_toml().as_bytes())?;
+        workspace.write_document("run.toml", &run.to_toml())?;
+        workspace.show("run.toml")?;
     }
-    workspace.write(
-        &layers.join("project-metadata.toml"),
-        options.project.to_toml().as_bytes(),
-    )?;
+    workspace.write_document("project-metadata.toml", &options.project.to_toml())?;
+    workspace.show("project-metadata.toml")?;
     for sbom in &options.program.launcher_sboms {
         let name = format!("sbom.{}", sbom.format.extension());
         workspace.write(&workspace.launcher_sboms().join(name), sbom.text.as_bytes())?;
@@ -74,7 +73,7 @@ pub(super) fn prepare_extended(options: &BuildOptions<'_>) -> Result<Option<Path
     for entry in fs_err::read_dir(directory).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         if options.clear_cache || path != own {
-            fs_err::remove_dir_all(&path).map_err(failed)?;
+            lifecycle_layers::tree::remove_path(&path).map_err(failed)?;
         }
     }
     fs_err::create_dir_all(&own).map_err(failed)?;

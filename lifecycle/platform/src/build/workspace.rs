@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use lifecycle_layers::Owner;
+use lifecycle_layers::{Owner, tree};
 use lifecycle_phases::Place;
 use lifecycle_store::{Scratch, Store};
 use rustix::process::geteuid;
@@ -20,6 +20,11 @@ pub(super) const PLATFORM: &str = "/platform";
 pub(super) const KANIKO: &str = "/kaniko";
 /// Where the extender keeps results, below that directory.
 pub(super) const EXTENDED: &str = "cache/lifecycle";
+
+/// What is known about the images: this process finds it out, and steps read it.
+pub(super) const ANALYZED: &str = "analyzed.toml";
+/// Which modules take part, as detection decided.
+pub(super) const GROUP: &str = "group.toml";
 
 /// The directories that a build's phases share. They go when the build ends.
 #[derive(Debug)]
@@ -42,6 +47,7 @@ impl Workspace {
         for directory in [
             "workspace",
             "layers",
+            "documents",
             "platform",
             "platform/env",
             "lifecycle",
@@ -72,6 +78,12 @@ impl Workspace {
 
     pub(super) fn layers(&self) -> Place {
         self.place("layers", LAYERS.as_ref())
+    }
+
+    /// A file that the phases of this process hand to each other, where no buildpack can reach it: it decides which
+    /// servers are asked for which images with this machine's credentials.
+    pub(super) fn document(&self, name: &str) -> PathBuf {
+        self.scratch.path().join("documents").join(name)
     }
 
     pub(super) fn platform(&self) -> PathBuf {
@@ -139,6 +151,20 @@ impl Workspace {
     pub(super) fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), PlatformError> {
         fs::write(path, bytes).map_err(|cause| PlatformError::io("write", path, cause))?;
         self.hand_over(path, 0o644)
+    }
+
+    /// Writes a file that phases of this process read.
+    pub(super) fn write_document(&self, name: &str, text: &str) -> Result<(), PlatformError> {
+        let path = self.document(name);
+        fs::write(&path, text).map_err(|cause| PlatformError::io("write", &path, cause))
+    }
+
+    /// Shows the next step a copy of a document, in place of whatever is there.
+    pub(super) fn show(&self, name: &str) -> Result<(), PlatformError> {
+        let (own, shown) = (self.document(name), self.layers().here.join(name));
+        tree::remove_path(&shown).map_err(|cause| PlatformError::io("replace", &shown, cause))?;
+        let bytes = fs::read(&own).map_err(|cause| PlatformError::io("read", &own, cause))?;
+        self.write(&shown, &bytes)
     }
 
     /// Gives the app directory itself to the build, whatever mode and owner the source had.

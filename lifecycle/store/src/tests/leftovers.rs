@@ -1,7 +1,10 @@
 //! What is left of processes that ended without tidying up.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{Mode, OFlags};
 
 use super::samples::{alone, make_old};
 use crate::Store;
@@ -44,4 +47,20 @@ fn a_process_in_a_hurry_removes_what_it_has_open_or_abandoned() {
     assert!(paths.iter().all(|path| path.exists()));
     store.live_scratch().remove_all();
     assert!(paths.iter().all(|path| !path.exists()));
+}
+
+#[test]
+fn no_depth_of_what_a_step_left_ends_the_process_that_removes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&directory.path().join("s")).unwrap();
+    let scratch = store.scratch().unwrap();
+    let mut here = OwnedFd::from(fs::File::open(scratch.path()).unwrap());
+    // Half of a thread's stack for pointers alone.
+    for _ in 0..100_000 {
+        rustix::fs::mkdirat(&here, c"d", Mode::RWXU).unwrap();
+        here = rustix::fs::openat(&here, c"d", OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).unwrap();
+    }
+    let path = scratch.path().to_owned();
+    drop((here, scratch));
+    assert!(!path.exists());
 }
