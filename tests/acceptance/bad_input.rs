@@ -57,6 +57,27 @@ fn a_syntax_error_is_shown_with_file_line_and_column() {
 }
 
 #[test]
+fn a_project_toml_that_leads_out_of_the_source_is_not_read() {
+    let machine = Machine::with_builder();
+    let app = machine.app();
+    machine.files("outside", &[("netrc", "machine a.test password canary\n")]);
+    std::os::unix::fs::symlink("../outside/netrc", app.join("project.toml")).unwrap();
+    machine
+        .build(&app, &["--tag", "broken/app"])
+        .fails(1)
+        .says("project.toml is a link that leads out of the source")
+        .does_not_say("canary");
+    // One that stays inside is as good as a file.
+    std::fs::remove_file(app.join("project.toml")).unwrap();
+    std::fs::write(app.join("folder/own.toml"), "unknwon = 1\n").unwrap();
+    std::os::unix::fs::symlink("folder/own.toml", app.join("project.toml")).unwrap();
+    machine
+        .build(&app, &["--tag", "broken/app"])
+        .succeeds()
+        .says("unknwon");
+}
+
+#[test]
 fn an_unknown_key_in_project_toml_is_a_warning() {
     let machine = Machine::with_builder();
     let app = machine.files(

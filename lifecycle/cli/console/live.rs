@@ -3,6 +3,8 @@
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use lifecycle_image::Step;
 
+use super::text::harmless;
+
 /// The live part of a terminal.
 #[derive(Clone, Default)]
 pub(super) struct Live {
@@ -37,7 +39,7 @@ impl Live {
                 .with_style(style),
         );
         bar.set_prefix(verb(step));
-        bar.set_message(name.to_owned());
+        bar.set_message(harmless(name).into_owned());
         Bar(bar)
     }
 }

@@ -182,11 +182,16 @@ impl Console {
         self.tell(&Event::Diagnostic(diagnostic));
     }
 
-    /// The result of the command, for programs: on stdout, with a newline.
+    /// The result of the command, for programs: on stdout, with a newline. To a terminal it says nothing but its text.
     ///
     /// # Errors
     /// When nobody reads stdout.
     pub(crate) fn result(&self, text: &str) -> Result<(), ResultsUnwanted> {
+        let text = if std::io::stdout().is_terminal() {
+            text::harmless(text)
+        } else {
+            text.into()
+        };
         let newline: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
         let write = || {
             let mut stdout = std::io::stdout().lock();

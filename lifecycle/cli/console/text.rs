@@ -1,5 +1,7 @@
 //! Events for people.
 
+use std::borrow::Cow;
+
 use lifecycle_diagnostics::RenderOptions;
 use lifecycle_image::{Outcome, Step};
 
@@ -34,10 +36,10 @@ impl Renderer for Text {
         match event {
             Event::Phase(name) => format!("{}\n", self.painted(CYAN, &format!("===> {name}"))).into_bytes(),
             Event::Output(line) => [line, b"\n".as_slice()].concat(),
-            Event::Info(message) => format!("{message}\n").into_bytes(),
-            Event::Debug(message) => format!("{}\n", self.painted(GREY, message)).into_bytes(),
+            Event::Info(message) => format!("{}\n", harmless(message)).into_bytes(),
+            Event::Debug(message) => format!("{}\n", self.painted(GREY, &harmless(message))).into_bytes(),
             Event::Warning(message) => {
-                format!("{} {message}\n", self.painted(YELLOW, "warning:")).into_bytes()
+                format!("{} {}\n", self.painted(YELLOW, "warning:"), harmless(message)).into_bytes()
             }
             Event::Diagnostic(diagnostic) => {
                 let options = RenderOptions {
@@ -51,9 +53,26 @@ impl Renderer for Text {
                 name,
                 bytes,
                 outcome,
-            } => moved(*step, name, *bytes, *outcome).into_bytes(),
+            } => moved(*step, &harmless(name), *bytes, *outcome).into_bytes(),
         }
     }
+}
+
+/// A text that says nothing to a terminal: names and labels come from images and buildpacks. Control characters but for
+/// ends of lines and tabs become symbols, one for each.
+pub(super) fn harmless(text: &str) -> Cow<'_, str> {
+    let is_harmful = |symbol: char| symbol.is_control() && !matches!(symbol, '\n' | '\t');
+    if !text.contains(is_harmful) {
+        return text.into();
+    }
+    let symbol = |symbol: char| match symbol {
+        symbol if !is_harmful(symbol) => symbol,
+        '\x7f' => '\u{2421}',
+        // Unicode has a picture of each of them.
+        symbol if symbol.is_ascii() => char::from_u32(0x2400 + u32::from(symbol)).unwrap_or('\u{fffd}'),
+        _ => '\u{fffd}',
+    };
+    text.chars().map(symbol).collect()
 }
 
 /// Only what crossed a network is worth a line; the rest is in the summary.
@@ -75,6 +94,17 @@ mod tests {
     fn output_passes_unchanged() {
         let bytes = Text::new(false).render(&Event::Output(b"  \xff caf\xc3\xa9"));
         assert_eq!(bytes, b"  \xff caf\xc3\xa9\n");
+    }
+
+    #[test]
+    fn what_names_say_to_a_terminal_is_shown_and_not_done() {
+        let text = "a\x1b]52;c;eA==\x07\r\u{9b}2J\n\té";
+        let shown = "a\u{241b}]52;c;eA==\u{2407}\u{240d}\u{fffd}2J\n\té";
+        assert_eq!(harmless(text), shown);
+        for event in [Event::Info(text), Event::Debug(text), Event::Warning(text)] {
+            let lines = String::from_utf8(Text::new(false).render(&event)).unwrap();
+            assert!(lines.ends_with(&format!("{shown}\n")), "{lines:?}");
+        }
     }
 
     #[test]

@@ -31,6 +31,9 @@ impl Project {
         if descriptor.is_none() && !path.is_file() {
             return Ok(Self::default());
         }
+        if descriptor.is_none() {
+            check_inside(source, &path)?;
+        }
         let bytes = fs_err::read(&path)?;
         let (toml, warnings) = ProjectToml::parse(&path, &bytes)?;
         for flaw in warnings {
@@ -118,4 +121,13 @@ impl Project {
             }
         })
     }
+}
+
+/// A link that leads out of the source is refused: the source may be a stranger's, and messages quote what is wrong.
+fn check_inside(source: &Path, descriptor: &Path) -> Result<(), Failure> {
+    if fs_err::canonicalize(descriptor)?.starts_with(fs_err::canonicalize(source)?) {
+        return Ok(());
+    }
+    let text = format!("{} is a link that leads out of the source", descriptor.display());
+    Err(Failure::new("project", text).help("--descriptor FILE reads a descriptor that lies elsewhere"))
 }
