@@ -103,6 +103,26 @@ impl<'a> Inputs<'a> {
             .unwrap_or_default()
     }
 
+    /// Whether layers are not restored. A flag of either name decides; without one, either variable does, in each of the
+    /// phases that look at layers of earlier builds.
+    pub(super) fn skips_layers(&self) -> bool {
+        const NAMES: [&str; 2] = ["skip-layers", "skip-restore"];
+        let given = self.parsed.values.iter().rev().map(|(name, _)| *name);
+        match given.into_iter().find(|name| NAMES.contains(name)) {
+            Some(flag) => self.boolean(flag),
+            None => NAMES.iter().any(|name| self.boolean(name)),
+        }
+    }
+
+    /// The name of an image that is read, as it was given. In a daemon images have ids, too.
+    pub(super) fn image_name(&self, name: &str) -> Result<Option<String>, PhaseError> {
+        let given = self.text(name);
+        if let Some(name) = given.as_deref().filter(|_| !self.boolean("daemon")) {
+            reference(name)?;
+        }
+        Ok(given)
+    }
+
     /// A number. A variable that is none is not set.
     pub(super) fn number(&self, name: &str) -> Option<u32> {
         self.text(name).as_deref().and_then(flags::number)
@@ -344,6 +364,34 @@ mod tests {
         let restore =
             |text| inputs(PhaseName::Restore, PlatformApi::V0_12, text, &environment).boolean("skip-layers");
         assert!(restore("") && !restore("-skip-layers=false"));
+    }
+
+    #[test]
+    fn either_variable_skips_layers_in_every_phase_an_04_res_02() {
+        for variable in ["CNB_SKIP_LAYERS", "CNB_SKIP_RESTORE"] {
+            let environment = Environment::from_pairs(&[(variable, "true")]);
+            for (phase, flag) in [
+                (PhaseName::Analyze, "-skip-layers=false"),
+                (PhaseName::Restore, "-skip-layers=false"),
+                (PhaseName::Create, "-skip-restore=false"),
+            ] {
+                let skips = |text| inputs(phase, PlatformApi::V0_13, text, &environment).skips_layers();
+                assert!(skips("") && !skips(flag), "{phase:?} {variable}");
+            }
+        }
+        let skips = |text| inputs(PhaseName::Analyze, PlatformApi::V0_13, text, &Environment::default()).skips_layers();
+        assert!(!skips("") && skips("-skip-layers"));
+    }
+
+    #[test]
+    fn names_are_looked_at_before_images_are_an_01() {
+        let environment = Environment::default();
+        let name = |text| inputs(PhaseName::Analyze, PlatformApi::V0_13, text, &environment).image_name("previous-image");
+        assert_eq!(name("-previous-image=").unwrap(), None);
+        assert_eq!(name("-previous-image a/b").unwrap().as_deref(), Some("a/b"));
+        let error = name("-previous-image A::b").unwrap_err();
+        assert_eq!(error.code, lifecycle_spec::ExitCode::InvalidArguments.number());
+        assert!(name("-daemon -previous-image A::b").is_ok());
     }
 
     #[test]

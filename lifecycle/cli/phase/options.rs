@@ -11,7 +11,6 @@ use lifecycle_spec::label::LauncherVersion;
 use lifecycle_spec::{Environment as Variables, ExecEnv, ExperimentalMode};
 
 use super::PhaseError;
-use super::kind::PhaseName;
 use super::privileges::User;
 use super::run::Phase;
 use super::table;
@@ -23,14 +22,14 @@ impl Phase<'_> {
             api: inputs.api,
             image: inputs.image()?,
             tags: inputs.references("tag")?,
-            previous_image: inputs.text("previous-image"),
-            run_image: inputs.text("run-image"),
+            previous_image: inputs.image_name("previous-image")?,
+            run_image: inputs.image_name("run-image")?,
             run: inputs.file("run"),
             stack: inputs.file("stack"),
             layers: Place::same(inputs.layers()),
             launch_cache: self.launch_cache(),
             // The creator restores the SBOM with the layers.
-            skip_layers: inputs.boolean("skip-layers") || inputs.boolean("skip-restore"),
+            skip_layers: inputs.skips_layers(),
             analyzed: inputs.file("analyzed"),
         })
     }
@@ -61,10 +60,7 @@ impl Phase<'_> {
             analyzed: inputs.file("analyzed"),
             run: inputs.file("run"),
             build_image: inputs.text("build-image"),
-            // The variable of the creator counts for the restorer, too.
-            skip_layers: inputs.boolean("skip-layers")
-                || inputs.boolean("skip-restore")
-                || (inputs.phase == PhaseName::Restore && self.environment.flag("CNB_SKIP_RESTORE")),
+            skip_layers: inputs.skips_layers(),
         }
     }
 

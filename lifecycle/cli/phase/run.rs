@@ -215,7 +215,7 @@ impl Phase<'_> {
 
     fn rebase(&self) -> Result<(), PhaseError> {
         let inputs = self.inputs;
-        let run_image = match (inputs.text("run-image"), inputs.text("image")) {
+        let run_image = match (inputs.image_name("run-image")?, inputs.image_name("image")?) {
             (Some(_), Some(_)) => {
                 return Err(PhaseError::inputs(
                     "supply only one of -run-image or (deprecated) -image",
@@ -226,7 +226,7 @@ impl Phase<'_> {
         let options = RebaseOptions {
             api: inputs.api,
             images: inputs.images()?,
-            previous_image: inputs.text("previous-image"),
+            previous_image: inputs.image_name("previous-image")?,
             run_image,
             force: inputs.boolean("force"),
             report: inputs.file("report"),

@@ -154,7 +154,7 @@ fn run_image(options: &AnalyzeOptions, images: &Images<'_>) -> Result<RunImage, 
         name.clone()
     } else {
         let candidates = images::run_image_candidates(options.api, &options.run, &options.stack)?;
-        images.choose_run_image(options.api, &candidates, &options.image)?
+        images.choose_run_image(&candidates, &options.image)?
     };
     let failed = |cause| AnalyzeError::RunImage {
         image: name.clone(),

@@ -200,10 +200,9 @@ impl Images<'_> {
     }
 
     /// The name of the run image, out of an image and its mirrors: one on the app image's registry if it can be read,
-    /// else the first that can (RUN-01, RUN-03, RUN-05).
+    /// else the first that can (RUN-01, RUN-05). Before Platform API 0.12 nobody had to try them (RUN-03), but the reference does.
     pub(crate) fn choose_run_image(
         &self,
-        api: PlatformApi,
         candidates: &RunImageEntry,
         app: &Reference,
     ) -> Result<String, ImagesError> {
@@ -217,7 +216,7 @@ impl Images<'_> {
         };
         let (near, far): (Vec<_>, Vec<_>) = names().partition(near);
         let mut ordered = near.into_iter().chain(far);
-        if self.access.is_none() || !api.has_run_toml() {
+        if self.access.is_none() {
             return Ok(ordered.next().cloned().unwrap_or_default());
         }
         let mut tried = Vec::new();

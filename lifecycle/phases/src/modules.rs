@@ -105,6 +105,16 @@ impl Module {
     }
 }
 
+/// A module has the names under which orders and groups know it, as its directory has: its layers and labels are
+/// found by them again, whatever its description says.
+fn named(info: ModuleInfo, id: &BuildpackId, version: &Version) -> ModuleInfo {
+    ModuleInfo {
+        id: id.clone(),
+        version: version.clone(),
+        ..info
+    }
+}
+
 /// The directories that hold modules (DIR-01).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Modules<'a> {
@@ -135,7 +145,7 @@ impl Modules<'_> {
                     api,
                     targets: targets::effective(file.targets, &file.stacks, api, &root),
                     declared_api: file.api,
-                    info: file.buildpack,
+                    info: named(file.buildpack, id, version),
                     order: file.order,
                     root,
                 })
@@ -150,7 +160,7 @@ impl Modules<'_> {
                     // Extensions need no programs, so nothing follows from those that they have (TGT-08).
                     targets: file.targets,
                     declared_api: file.api,
-                    info: file.extension,
+                    info: named(file.extension, id, version),
                     order: Vec::new(),
                     root,
                 })

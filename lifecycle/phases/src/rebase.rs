@@ -59,7 +59,7 @@ pub fn rebase(
     } else {
         let recorded = recorded_run_image(options.api, &label);
         images
-            .choose_run_image(options.api, &recorded, first)
+            .choose_run_image(&recorded, first)
             .map_err(RebaseError::from_choice)?
     };
     let (reference, base) = read(&run_image)?;
@@ -83,12 +83,13 @@ pub fn rebase(
         })?;
     label.run_image.reference = identifier;
     label.run_image.top_layer = top.to_string();
-    if options.api.has_targets() && !names_image(&recorded_run_image(options.api, &label), &run_image) {
-        // Only force comes this far (REB-09).
+    if options.api.has_targets() && !records(&label, &run_image) {
+        // Only force comes this far (REB-09). Platforms before 0.12 look into the stack.
         label.run_image.source = RunImageEntry {
             image: run_image.clone(),
             mirrors: Vec::new(),
         };
+        label.stack.get_or_insert_default().run_image = label.run_image.source.clone();
     }
     let rebased = with_labels(
         mutate::replace_base(app, replaced, &base),
@@ -134,6 +135,15 @@ fn recorded_run_image(api: PlatformApi, label: &LifecycleLabel) -> RunImageEntry
     } else {
         stack()
     }
+}
+
+/// Whether an app image names a run image, under either key (REB-08).
+fn records(label: &LifecycleLabel, run_image: &str) -> bool {
+    let stack = label.stack.as_ref().map(|stack| &stack.run_image);
+    [&label.run_image.source]
+        .into_iter()
+        .chain(stack)
+        .any(|recorded| names_image(recorded, run_image))
 }
 
 /// Whether a run image is the named one or a mirror of it, whatever the digests (REB-08).

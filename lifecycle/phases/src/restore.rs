@@ -24,6 +24,7 @@ pub use report::{RestoreReport, Restored, RestoredLayer};
 use self::decision::Decision;
 use crate::cache::Cache;
 use crate::layer::UnpackError;
+use crate::modules::Kind;
 use crate::reporter::explain;
 use crate::{
     BaseImages, CacheOptions, FileError, Images, Phase, Place, Reporter, files, layer, parallel, sboms,
@@ -43,6 +44,10 @@ pub fn restore(
     reporter: &dyn Reporter,
 ) -> Result<RestoreReport, RestoreError> {
     reporter.phase(Phase::Restore);
+    let group = files::read(&options.group, GroupToml::parse)?;
+    for module in &group.buildpacks {
+        module.negotiate(Kind::Buildpack.word())?;
+    }
     let analyzed = files::read_if_there(&options.analyzed, AnalyzedToml::parse)?;
     if analyzed.is_none() {
         let path = options.analyzed.display();
@@ -56,7 +61,6 @@ pub fn restore(
     {
         files::write(&options.analyzed, &analyzed.to_toml()).map_err(FileError::from)?;
     }
-    let group = files::read(&options.group, GroupToml::parse)?;
     restore_stores(options, &analyzed, &group)?;
     let mut report = RestoreReport::default();
     if options.skip_layers {

@@ -383,7 +383,7 @@ pub(in crate::phase) const INPUTS: &[Input] = &[
         Kind::Boolean,
         "CNB_SKIP_LAYERS",
         FALSE,
-        &[since(Analyze, V0_9), always(Restore)],
+        &[since(Analyze, V0_9), always(Restore), quiet(Create)],
         "do not restore layers",
     ),
     input(
@@ -391,7 +391,7 @@ pub(in crate::phase) const INPUTS: &[Input] = &[
         Kind::Boolean,
         "CNB_SKIP_RESTORE",
         FALSE,
-        &[always(Create)],
+        &[quiet(Analyze), quiet(Restore), always(Create)],
         "do not restore layers",
     ),
     input(

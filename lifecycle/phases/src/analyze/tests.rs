@@ -58,17 +58,22 @@ fn before_0_12_the_run_image_is_a_reference_only_run_03() {
     let run_image = run(&world, &world.analyze_options()).unwrap().run_image.unwrap();
     assert_eq!((run_image.image, run_image.target), (None, None));
     assert!(run_image.reference.starts_with("registry.example/run@sha256:"));
-    // None is near, so it is the image, and whether it can be read is not asked before.
-    let candidates = RunImageEntry {
-        image: "elsewhere.example/gone".into(),
-        mirrors: vec!["mirror.example/run".into()],
-    };
+    // The first that can be read, as since 0.12; the reference does not wait for that version.
+    world.write(
+        "stack.toml",
+        &format!("[run-image]\nimage = 'registry.example/gone'\nmirrors = ['x.example/gone', '{RUN_IMAGE}']\n"),
+    );
     let images = Images {
         access: Some(&Everything),
         ..world.images()
     };
-    let chosen = images.choose_run_image(world.api, &candidates, &reference(APP_IMAGE));
-    assert_eq!(chosen.unwrap(), candidates.image);
+    let options = world.analyze_options();
+    let found = analyze(&options, &images, None, &crate::Quiet).unwrap();
+    let reference = found.analyzed.run_image.unwrap().reference;
+    assert!(reference.starts_with("registry.example/run@sha256:"), "{reference}");
+    world.write("stack.toml", "[run-image]\nimage = 'registry.example/gone'\n");
+    let error = analyze(&options, &images, None, &crate::Quiet).unwrap_err();
+    assert_eq!(error.exit_code(), ExitCode::InvalidArguments);
 }
 
 #[test]
@@ -97,7 +102,7 @@ fn registries_are_compared_by_their_full_names_run_05() {
         };
         let found = world
             .images()
-            .choose_run_image(world.api, &candidates, &reference(app));
+            .choose_run_image(&candidates, &reference(app));
         assert_eq!(found.unwrap(), chosen, "{app}");
     }
 }

@@ -171,6 +171,18 @@ fn a_missing_buildpack_and_a_wrong_api_are_told_at_once_ord_06_det_14() {
 }
 
 #[test]
+fn a_module_has_the_name_of_its_order_and_directory_dta_03() {
+    let world = world();
+    let toml = "api = '0.10'\n[buildpack]\nid = 'other'\nversion = '9'\nhomepage = 'https://h.example'\n";
+    world.write("buildpacks/pass/1/buildpack.toml", toml);
+    world.order(&["pass"]);
+    run(&world).unwrap();
+    let group = world.read("layers/group.toml");
+    let expected = "[[group]]\n  id = \"pass\"\n  version = \"1\"\n  api = \"0.10\"\n  homepage = \"https://h.example\"\n";
+    assert_eq!(group, expected);
+}
+
+#[test]
 fn root_is_refused_det_13() {
     let world = world();
     let mut options = world.detect_options();

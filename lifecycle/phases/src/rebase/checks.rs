@@ -4,10 +4,11 @@ use lifecycle_image::Image;
 use lifecycle_spec::label::{self, LifecycleLabel, parse_mixins};
 use lifecycle_spec::{PlatformApi, TargetData};
 
-use super::{RebaseError, RebaseOptions, names_image, recorded_run_image};
+use super::{RebaseError, RebaseOptions, records};
 use crate::{Reporter, targets};
 
-/// Checks by the rules of the app image's own Platform API; with force, what does not fit is only told.
+/// Checks by the rules of the app image's own Platform API, whatever the platform's is; with force, what does not fit is
+/// only told. That the app image names the new base is a rule of the platform's.
 pub(super) fn check(
     options: &RebaseOptions,
     app: &Image,
@@ -17,26 +18,27 @@ pub(super) fn check(
     reporter: &dyn Reporter,
 ) -> Result<(), RebaseError> {
     let mut objections = Vec::new();
-    let rebasable = app.config().label(label::REBASABLE);
-    if options.api.has_rebasable() && rebasable == Some("false") {
-        objections.push("the app image is labelled as not rebasable".to_owned());
-    }
-    let app_api = app
+    let app_has_targets = app
         .config()
         .config
         .env("CNB_PLATFORM_API")
-        .and_then(|text| PlatformApi::negotiate(Some(text)).ok());
-    if app_api.is_some_and(PlatformApi::has_targets) && options.api.has_targets() {
+        .and_then(|text| PlatformApi::negotiate(Some(text)).ok())
+        .is_some_and(PlatformApi::has_targets);
+    let rebasable = app.config().label(label::REBASABLE);
+    if (app_has_targets || options.api.has_rebasable()) && rebasable == Some("false") {
+        objections.push("the app image is labelled as not rebasable".to_owned());
+    }
+    if app_has_targets {
         let (old, new) = (targets::of_image(app.config()), targets::of_image(base.config()));
         objections.extend(target_objections(&old, &new));
-        if !names_image(&recorded_run_image(options.api, label), run_image) {
-            objections.push(format!(
-                "the new base image '{run_image}' is not among the run images that the app image names"
-            ));
-        }
     } else {
         // Stacks cannot be forced: programs built for one do not run on another.
         stack_rules(app, base)?;
+    }
+    if options.api.has_targets() && !records(label, run_image) {
+        objections.push(format!(
+            "the new base image '{run_image}' is not among the run images that the app image names"
+        ));
     }
     for objection in objections {
         if !options.force {
@@ -60,7 +62,8 @@ fn target_objections(old: &TargetData, new: &TargetData) -> Vec<String> {
         ("distribution version", &old_distro.version, &new_distro.version),
     ]
     .into_iter()
-    .filter(|(_, old, new)| !old.is_empty() && old != new)
+    // Images got variants later than the rest.
+    .filter(|(what, old, new)| old != new && (*what != "variant" || !old.is_empty()))
     .map(|(what, old, new)| format!("the {what} of the new base is '{new}', that of the app image '{old}'"))
     .collect()
 }
@@ -75,8 +78,14 @@ fn stack_rules(app: &Image, base: &Image) -> Result<(), RebaseError> {
             .to_owned()
     };
     let (old, new) = (stack(app), stack(base));
-    if old != new || old.is_empty() {
-        let reason = format!("incompatible stack: '{new}' is not compatible with '{old}'");
+    let reason = if old.is_empty() {
+        Some("stack not defined on app image".to_owned())
+    } else if new.is_empty() {
+        Some("stack not defined on new base image".to_owned())
+    } else {
+        (old != new).then(|| format!("incompatible stack: '{new}' is not compatible with '{old}'"))
+    };
+    if let Some(reason) = reason {
         return Err(RebaseError::Unfit { reason });
     }
     let mixins = |image: &Image| match image.config().label(label::STACK_MIXINS) {
@@ -140,7 +149,11 @@ mod tests {
             with(|new| new.distro.as_mut().unwrap().version = "13".into()),
             ["distribution version"]
         );
-        // What the app image does not say cannot be another.
-        assert!(target_objections(&TargetData::default(), &old).is_empty());
+        // What the app image does not say was not looked at when it was built, but for the variant.
+        let mut unsaid = old.clone();
+        unsaid.variant = None;
+        assert!(target_objections(&unsaid, &old).is_empty());
+        unsaid.distro = None;
+        assert_eq!(target_objections(&unsaid, &old).len(), 2);
     }
 }

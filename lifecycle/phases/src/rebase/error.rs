@@ -79,6 +79,7 @@ impl RebaseError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::NoImage | Self::NoLabel { .. } | Self::NoRunImage => ExitCode::InvalidArguments,
+            Self::Images(ImagesError::NoAccessibleRunImage { .. }) => ExitCode::Rebase,
             Self::Images(error) => error.exit_code(ExitCode::Rebase),
             Self::Label(_)
             | Self::Read { .. }

@@ -179,6 +179,11 @@ fn a_base_for_something_else_is_refused_unless_forced_reb_08_reb_09() {
         }
     );
     assert_eq!(
+        label.stack.unwrap().run_image,
+        label.run_image.source,
+        "also where platforms before 0.12 look"
+    );
+    assert_eq!(
         world.image(APP_IMAGE).config().label(BASE_DISTRO_NAME),
         Some("ubuntu")
     );
@@ -233,7 +238,38 @@ fn older_images_are_held_to_stacks_reb_10() {
         world.push_run_image("registry.example/stack:1", "stack\n", &labels);
         let mut options = world.rebase_options(Some("registry.example/stack:1"));
         options.previous_image = Some("registry.example/app:old".to_owned());
+        // Stacks cannot be forced, another base's name can.
+        options.force = true;
         assert_eq!(run(&world, &options).is_ok(), fits, "{app:?} {base:?}");
+    }
+}
+
+#[test]
+fn the_platform_asks_for_the_name_and_the_app_for_its_target_reb_08_reb_10() {
+    for (app_api, platform_api, told) in [
+        ("0.11", PlatformApi::V0_11, None),
+        ("0.11", PlatformApi::V0_12, Some("is not among the run images")),
+        ("0.12", PlatformApi::V0_11, Some("the architecture of the new base is 'odd'")),
+    ] {
+        let mut world = world();
+        let app = mutate::configure(world.image(APP_IMAGE), |config| {
+            config.config.set_env("CNB_PLATFORM_API", app_api);
+            config.set_label(label::STACK_ID, "s");
+        });
+        world.push(APP_IMAGE, &app);
+        let labels = [&DEBIAN[..], &[(label::STACK_ID, "s")]].concat();
+        world.push_run_image("registry.example/odd:1", "odd\n", &labels);
+        let odd = mutate::configure(world.image("registry.example/odd:1"), |config| {
+            config.architecture = "odd".into();
+        });
+        world.push("registry.example/odd:1", &odd);
+        world.api = platform_api;
+        let rebased = run(&world, &world.rebase_options(Some("registry.example/odd:1")));
+        let error = rebased.err().map(|error| error.to_string());
+        match told {
+            None => assert_eq!(error, None),
+            Some(told) => assert!(error.as_ref().is_some_and(|error| error.contains(told)), "{error:?}"),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Why restoring failed.
 
 use lifecycle_image::TransferError;
-use lifecycle_spec::ExitCode;
+use lifecycle_spec::{ApiError, ExitCode};
 
 use crate::FileError;
 
@@ -11,6 +11,9 @@ pub enum RestoreError {
     /// A file of the platform is missing or wrong, or a restored one could not be written.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A buildpack of the group wants a Buildpack API that this program does not speak.
+    #[error(transparent)]
+    Api(#[from] ApiError),
     /// The run image or the build image could not be read.
     #[error("cannot read {image}")]
     Image {
@@ -28,6 +31,7 @@ impl RestoreError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::File(_) => ExitCode::Generic,
+            Self::Api(error) => error.exit_code(),
             Self::Image { .. } => ExitCode::Restore,
         }
     }

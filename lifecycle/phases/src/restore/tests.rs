@@ -89,6 +89,17 @@ fn a_missing_analyzed_toml_is_a_warning_res_09() {
 }
 
 #[test]
+fn a_buildpack_api_that_nobody_speaks_ends_with_12_bpc_01() {
+    let world = world();
+    for api in ["api = '0.99'", "api = 'x'", ""] {
+        let group = format!("[[group]]\nid = 'a'\nversion = '2'\n{api}\n");
+        world.write("layers/group.toml", &group);
+        let error = run(&world, &world.restore_options()).unwrap_err();
+        assert_eq!(error.exit_code(), ExitCode::BuildpackApi, "{api}");
+    }
+}
+
+#[test]
 fn without_a_cache_that_is_told_1_3() {
     let world = world();
     let none = CacheOptions::default();
