@@ -245,7 +245,7 @@ fn what_layouts_need_and_exclude_an_12_an_13() {
         ),
         (
             &["-layout", "-layout-dir", "layouts", "-run", "run.toml"],
-            "failed to analyze: -run-image is required when there is no run metadata available",
+            "failed to resolve inputs: -run-image is required when there is no run metadata available",
         ),
     ] {
         // The launch cache is for daemons only.

@@ -163,7 +163,7 @@ impl<'a> Inputs<'a> {
     /// The one image that this phase takes.
     pub(super) fn image(&self) -> Result<Reference, PhaseError> {
         match self.positionals() {
-            [name] if name.is_empty() => Err(PhaseError::arguments("image argument is required")),
+            [name] if name.is_empty() => Err(PhaseError::inputs("image argument is required")),
             [name] => output(name),
             others => Err(PhaseError::arguments(format!(
                 "received {} arguments, but expected 1",

@@ -205,10 +205,7 @@ impl Phase<'_> {
                 let images = dealings.place.images();
                 lifecycle_phases::create(&options, &images, &cache, store, cancellation, &reporter)
                     .map(|created| self.log.images(&created.exported.report))
-                    .map_err(|error| {
-                        let cause = failure::sentence(&error);
-                        PhaseError::new(error.phase().to_string(), cause, error.exit_code())
-                    })
+                    .map_err(|error| failed(&error.phase().to_string(), &error, error.exit_code()))
             })
         })
     }
@@ -282,7 +279,17 @@ impl Phase<'_> {
     }
 
     fn failed(&self, error: &(dyn std::error::Error + 'static), code: ExitCode) -> PhaseError {
-        PhaseError::new(self.inputs.phase.verb(), failure::sentence(error), code)
+        failed(self.inputs.phase.verb(), error, code)
+    }
+}
+
+/// How a phase failed. What is wrong with its inputs is told in the same words whoever finds out (lifecycle.md 1.3).
+fn failed(action: &str, error: &(dyn std::error::Error + 'static), code: ExitCode) -> PhaseError {
+    let cause = failure::sentence(error);
+    if code == ExitCode::InvalidArguments {
+        PhaseError::inputs(cause)
+    } else {
+        PhaseError::new(action, cause, code)
     }
 }
 
