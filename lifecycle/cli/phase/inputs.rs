@@ -379,14 +379,24 @@ mod tests {
                 assert!(skips("") && !skips(flag), "{phase:?} {variable}");
             }
         }
-        let skips = |text| inputs(PhaseName::Analyze, PlatformApi::V0_13, text, &Environment::default()).skips_layers();
+        let skips = |text| {
+            inputs(
+                PhaseName::Analyze,
+                PlatformApi::V0_13,
+                text,
+                &Environment::default(),
+            )
+            .skips_layers()
+        };
         assert!(!skips("") && skips("-skip-layers"));
     }
 
     #[test]
     fn names_are_looked_at_before_images_are_an_01() {
         let environment = Environment::default();
-        let name = |text| inputs(PhaseName::Analyze, PlatformApi::V0_13, text, &environment).image_name("previous-image");
+        let name = |text| {
+            inputs(PhaseName::Analyze, PlatformApi::V0_13, text, &environment).image_name("previous-image")
+        };
         assert_eq!(name("-previous-image=").unwrap(), None);
         assert_eq!(name("-previous-image a/b").unwrap().as_deref(), Some("a/b"));
         let error = name("-previous-image A::b").unwrap_err();

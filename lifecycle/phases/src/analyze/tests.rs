@@ -61,7 +61,9 @@ fn before_0_12_the_run_image_is_a_reference_only_run_03() {
     // The first that can be read, as since 0.12; the reference does not wait for that version.
     world.write(
         "stack.toml",
-        &format!("[run-image]\nimage = 'registry.example/gone'\nmirrors = ['x.example/gone', '{RUN_IMAGE}']\n"),
+        &format!(
+            "[run-image]\nimage = 'registry.example/gone'\nmirrors = ['x.example/gone', '{RUN_IMAGE}']\n"
+        ),
     );
     let images = Images {
         access: Some(&Everything),
@@ -70,7 +72,10 @@ fn before_0_12_the_run_image_is_a_reference_only_run_03() {
     let options = world.analyze_options();
     let found = analyze(&options, &images, None, &crate::Quiet).unwrap();
     let reference = found.analyzed.run_image.unwrap().reference;
-    assert!(reference.starts_with("registry.example/run@sha256:"), "{reference}");
+    assert!(
+        reference.starts_with("registry.example/run@sha256:"),
+        "{reference}"
+    );
     world.write("stack.toml", "[run-image]\nimage = 'registry.example/gone'\n");
     let error = analyze(&options, &images, None, &crate::Quiet).unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::InvalidArguments);
@@ -100,9 +105,7 @@ fn registries_are_compared_by_their_full_names_run_05() {
             image: image.into(),
             mirrors: vec![mirror.into()],
         };
-        let found = world
-            .images()
-            .choose_run_image(&candidates, &reference(app));
+        let found = world.images().choose_run_image(&candidates, &reference(app));
         assert_eq!(found.unwrap(), chosen, "{app}");
     }
 }

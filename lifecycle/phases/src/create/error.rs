@@ -14,7 +14,9 @@ pub enum CreateError {
     #[error(transparent)]
     Detect(#[from] DetectError),
     /// The group has extensions (CRE-04, exit 22).
-    #[error("detected order contains extensions which is not supported by the creator; run the phases one by one")]
+    #[error(
+        "detected order contains extensions which is not supported by the creator; run the phases one by one"
+    )]
     Extensions,
     /// Restoring failed.
     #[error(transparent)]

@@ -140,12 +140,12 @@ fn check<'a>(
         let text = "it has `context` and also `context.build` or `context.run`; use one or the others";
         return Err(wrong(text.to_owned()));
     }
-    files::read_if_there(&directory.join("extend-config.toml"), ExtendConfigToml::parse).map_err(|error| {
-        match error {
+    files::read_if_there(&directory.join("extend-config.toml"), ExtendConfigToml::parse).map_err(
+        |error| match error {
             FileError::Flaw(flaw) => wrong(flaw.to_string()),
             FileError::Io(_) => error.into(),
-        }
-    })?;
+        },
+    )?;
     let read = |name: &str| -> Result<Option<Dockerfile>, DetectError> {
         match fs::read(directory.join(name)) {
             Ok(bytes) => Dockerfile::parse(name, bytes).map(Some).map_err(wrong),

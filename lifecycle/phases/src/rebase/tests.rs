@@ -249,7 +249,11 @@ fn the_platform_asks_for_the_name_and_the_app_for_its_target_reb_08_reb_10() {
     for (app_api, platform_api, told) in [
         ("0.11", PlatformApi::V0_11, None),
         ("0.11", PlatformApi::V0_12, Some("is not among the run images")),
-        ("0.12", PlatformApi::V0_11, Some("the architecture of the new base is 'odd'")),
+        (
+            "0.12",
+            PlatformApi::V0_11,
+            Some("the architecture of the new base is 'odd'"),
+        ),
     ] {
         let mut world = world();
         let app = mutate::configure(world.image(APP_IMAGE), |config| {
@@ -268,7 +272,10 @@ fn the_platform_asks_for_the_name_and_the_app_for_its_target_reb_08_reb_10() {
         let error = rebased.err().map(|error| error.to_string());
         match told {
             None => assert_eq!(error, None),
-            Some(told) => assert!(error.as_ref().is_some_and(|error| error.contains(told)), "{error:?}"),
+            Some(told) => assert!(
+                error.as_ref().is_some_and(|error| error.contains(told)),
+                "{error:?}"
+            ),
         }
     }
 }

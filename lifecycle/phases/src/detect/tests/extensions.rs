@@ -83,7 +83,11 @@ fn a_failing_generate_is_91_and_wrong_output_92_gnr_01_gnr_07() {
         "mkdir \"$CNB_OUTPUT_DIR/context\" \"$CNB_OUTPUT_DIR/context.run\"",
     );
     assert_eq!(run(&world).unwrap_err().exit_code(), ExitCode::Generate);
-    world.extension("x", PASS, "echo '= broken' >\"$CNB_OUTPUT_DIR/extend-config.toml\"");
+    world.extension(
+        "x",
+        PASS,
+        "echo '= broken' >\"$CNB_OUTPUT_DIR/extend-config.toml\"",
+    );
     let error = run(&world).unwrap_err();
     assert_eq!(error.exit_code(), ExitCode::Generate);
     assert!(error.to_string().contains("extend-config.toml:1:1"), "{error}");
