@@ -79,14 +79,14 @@ impl RebaseError {
     pub fn exit_code(&self) -> ExitCode {
         match self {
             Self::NoImage | Self::NoLabel { .. } | Self::NoRunImage => ExitCode::InvalidArguments,
-            Self::Images(ImagesError::NoAccessibleRunImage { .. }) => ExitCode::Rebase,
-            Self::Images(error) => error.exit_code(ExitCode::Rebase),
-            Self::Label(_)
+            Self::Images(ImagesError::NoAccessibleRunImage { .. })
+            | Self::Label(_)
             | Self::Read { .. }
             | Self::Write { .. }
             | Self::Unfit { .. }
             | Self::TopLayer { .. }
             | Self::EmptyBase { .. } => ExitCode::Rebase,
+            Self::Images(error) => error.exit_code(ExitCode::Rebase),
             Self::File(_) => ExitCode::Generic,
         }
     }
