@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use lifecycle_image::{Image, Layer, NoProgress, Progress, Step};
@@ -98,14 +98,29 @@ pub(crate) fn read(
     lifecycle_layers::extract(layer.open(0)?, None, directory.as_fd(), &options, &*meter)?;
     meter.finish(lifecycle_image::Outcome::Done);
     let layers = image.config().config.env("CNB_LAYERS_DIR").unwrap_or("/layers");
-    let launch = root
-        .path()
-        .join(layers.trim_start_matches('/'))
-        .join("sbom/launch");
     let mut files = Vec::new();
-    collect(&launch, Path::new(""), &mut files)?;
+    if let Some(launch) = directory_below(root.path(), &Path::new(layers).join("sbom/launch")) {
+        collect(&launch, Path::new(""), &mut files)?;
+    }
     files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)
+}
+
+/// The directory at a path of the image, if no part of the path leads elsewhere: links of the image mean something in it,
+/// not here.
+fn directory_below(root: &Path, shown: &Path) -> Option<PathBuf> {
+    let mut directory = root.to_owned();
+    for part in shown.components() {
+        match part {
+            Component::RootDir | Component::CurDir => continue,
+            Component::Normal(name) => directory.push(name),
+            Component::ParentDir | Component::Prefix(_) => return None,
+        }
+        if !directory.symlink_metadata().is_ok_and(|found| found.is_dir()) {
+            return None;
+        }
+    }
+    Some(directory)
 }
 
 fn collect(root: &Path, below: &Path, files: &mut Vec<SbomFile>) -> io::Result<()> {
@@ -239,6 +254,12 @@ pub(crate) fn read_quietly(
 
 #[cfg(test)]
 mod tests {
+    use lifecycle_image::{
+        BytesLayer, Compression, DiffId, Digest, Family, History, MediaType, Platform, mutate,
+    };
+    use lifecycle_layers::{Contents, FilesLayer, Style};
+    use lifecycle_spec::label::LayerSha;
+
     use super::*;
 
     fn file(path: &str, text: &str) -> SbomFile {
@@ -246,6 +267,41 @@ mod tests {
             path: path.into(),
             format: SbomFormat::CycloneDx,
             bytes: text.as_bytes().to_vec(),
+        }
+    }
+
+    #[test]
+    fn an_image_leads_to_no_sbom_of_this_machine() {
+        let here = tempfile::tempdir().unwrap();
+        fs::create_dir_all(here.path().join("sbom/launch")).unwrap();
+        fs::write(here.path().join("sbom/launch/sbom.cdx.json"), "{}").unwrap();
+        let outside = here.path().to_str().unwrap();
+        let scratch = here.path().join("scratch/a");
+        fs::create_dir_all(&scratch).unwrap();
+        for (link, target, layers) in [
+            ("layers", outside.to_owned(), "/layers"),
+            ("layers/sbom", format!("{outside}/sbom"), "/layers"),
+            ("layers/sbom/launch", format!("{outside}/sbom/launch"), "/layers"),
+            ("other", "x".to_owned(), "/../../.."),
+        ] {
+            let contents = FilesLayer::new("a trap", Style::Reference).symlink(link, target, 0o777);
+            let mut tar = Vec::new();
+            contents.write(&mut tar).unwrap();
+            let diff_id = DiffId(Digest::of(&tar));
+            let sbom = LayerSha::new(diff_id.to_string());
+            let layer = BytesLayer::new(MediaType::layer(Family::Oci, Compression::None), tar, diff_id);
+            let image = mutate::append(
+                Image::empty(&Platform::host()),
+                Arc::new(layer),
+                History::default(),
+            );
+            let image = mutate::configure(image, |config| config.config.set_env("CNB_LAYERS_DIR", layers));
+            let label = LifecycleLabel {
+                sbom: Some(sbom),
+                ..LifecycleLabel::default()
+            };
+            let files = read(&image, &label, &scratch, &NoProgress).unwrap();
+            assert!(files.is_empty(), "{link}: {files:?}");
         }
     }
 

@@ -27,8 +27,8 @@ impl Trap {
 
     /// Builds an image with a buildpack that runs `detect` and `build`, in which `$out` is the directory outside.
     fn build(&self, tag: &str, detect: &str, build: &str) -> Finished {
-        let toml =
-            "api = \"0.10\"\n[buildpack]\nid = \"acme/trap\"\nversion = \"1\"\n[[targets]]\nos = \"linux\"\n";
+        let toml = "api = \"0.10\"\n[buildpack]\nid = \"acme/trap\"\nversion = \"1\"\n\
+                    sbom-formats = [\"application/vnd.cyclonedx+json\"]\n[[targets]]\nos = \"linux\"\n";
         let head = format!("#!/bin/sh\nset -e\nout={}\n", self.outside.display());
         let buildpack = self.machine.files(
             tag,
@@ -138,4 +138,19 @@ fn buildpacks_do_not_say_which_images_are_read() {
         0,
         "a step without a network has none by way of the phases"
     );
+}
+
+#[test]
+fn a_link_in_the_place_of_an_sbom_means_what_it_means_in_the_step() {
+    let trap = Trap::new();
+    let build = "printf '{\"own\":1}' > $1/own.json; ln -s own.json $1/launch.sbom.cdx.json; \
+                 ln -s $out/secret.txt $1/build.sbom.cdx.json";
+    let finished = trap.build("sbom", "", build);
+    assert!(finished.status().success(), "{}", finished.text());
+    let saved = trap.machine.text("sboms");
+    let save = ["sbom", "hostile/sbom", "--directory", &saved];
+    trap.machine.lifecycle(&save).succeeds();
+    let own = Path::new(&saved).join("acme_trap/sbom.cdx.json");
+    assert_eq!(fs::read_to_string(own).unwrap(), "{\"own\":1}");
+    trap.nothing_happened();
 }

@@ -60,7 +60,7 @@ impl Layout {
     /// fill; [`TransferErrorKind::Unsupported`] when it is no layout or of another version.
     pub fn open(directory: impl Into<PathBuf>) -> Result<Self, TransferError> {
         let directory = directory.into();
-        let text = fs::read(directory.join(MARKER)).map_err(|cause| {
+        let text = read_document(&directory.join(MARKER)).map_err(|cause| {
             let shown = directory.display();
             let entries = fs::read_dir(&directory).ok();
             match entries.filter(|_| cause.kind() == io::ErrorKind::NotFound) {
@@ -215,9 +215,7 @@ impl Files {
     fn entries(&self) -> Result<Entries, TransferError> {
         let path = self.directory.join(INDEX);
         let shown = path.display();
-        let mut bytes = Vec::new();
-        File::open(&path)
-            .and_then(|file| file.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes))
+        let bytes = read_document(&path)
             .map_err(|cause| TransferError::from_io(format!("cannot read {shown}"), cause))?;
         Entries::parse(&bytes).map_err(|cause| {
             TransferError::caused(TransferErrorKind::Corrupt, format!("cannot use {shown}"), cause)
@@ -239,6 +237,13 @@ impl Files {
         file.persist(self.directory.join(name))?;
         Ok(())
     }
+}
+
+/// A document of a layout. One that is too large is cut, and then none: who wrote it may want this machine's memory.
+fn read_document(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 pub(crate) fn check_marker(text: &[u8], place: &str) -> Result<(), TransferError> {

@@ -52,7 +52,14 @@ pub fn analyze(
         analyzed.previous_image = Some(previous.identifier);
         analyzed.metadata = previous.label;
     }
-    files::write(&options.analyzed, &analyzed.to_toml()).map_err(FileError::from)?;
+    let mut text = analyzed.to_toml();
+    // A label may nest tables deeper than any phase reads them.
+    if let Err(flaw) = AnalyzedToml::parse(&options.analyzed, text.as_bytes()) {
+        reporter.warning(&format!("nothing of the previous image is reused: {flaw}"));
+        analyzed.metadata = LifecycleLabel::default();
+        text = analyzed.to_toml();
+    }
+    files::write(&options.analyzed, &text).map_err(FileError::from)?;
     Ok(AnalyzeReport { analyzed })
 }
 

@@ -112,15 +112,25 @@ fn registries_are_compared_by_their_full_names_run_05() {
 
 #[test]
 fn a_damaged_label_only_means_that_nothing_is_reused_an_11() {
-    let world = World::new();
-    let image = mutate::configure(Image::empty(&world.platform), |config| {
-        config.set_label(label::LIFECYCLE, "{");
-    });
-    world.push(APP_IMAGE, &image);
-    let analyzed = run(&world, &world.analyze_options()).unwrap();
-    assert_eq!(analyzed.metadata, LifecycleLabel::default());
-    assert!(analyzed.previous_image.is_some());
-    assert!(world.recorder.has("warning: nothing of the previous image"));
+    // TOML is not read as deep as JSON.
+    let deep = format!("{}1{}", "{\"a\":".repeat(100), "}".repeat(100));
+    let deep = format!(
+        r#"{{"buildpacks":[{{"key":"a","version":"1","layers":{{"x":{{"sha":"","data":{deep},"launch":true}}}}}}]}}"#
+    );
+    for label in ["{", &deep] {
+        let world = World::new();
+        let image = mutate::configure(Image::empty(&world.platform), |config| {
+            config.set_label(label::LIFECYCLE, label);
+        });
+        world.push(APP_IMAGE, &image);
+        let analyzed = run(&world, &world.analyze_options()).unwrap();
+        assert_eq!(analyzed.metadata, LifecycleLabel::default());
+        assert!(analyzed.previous_image.is_some());
+        assert!(world.recorder.has("warning: nothing of the previous image"));
+        // The next phase can read what this one wrote.
+        let path = world.analyze_options().analyzed;
+        AnalyzedToml::parse(&path, &std::fs::read(&path).unwrap()).unwrap();
+    }
 }
 
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! The phases that run other people's code, in the builder's root.
 
 use std::ffi::OsString;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -18,6 +18,8 @@ use crate::{ImageRoot, Isolation, PlatformError};
 
 /// How long a step may take to end by itself when the build is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
+/// The most bytes of a line that are kept until it ends.
+const LONGEST_LINE: u64 = 64 << 10;
 
 /// What every step of a build has in common.
 #[derive(Debug)]
@@ -163,9 +165,13 @@ impl Steps<'_> {
         }
     }
 
-    fn follow(&self, output: impl BufRead) {
-        for line in output.split(b'\n').map_while(Result::ok) {
-            self.reporter.output(line.strip_suffix(b"\r").unwrap_or(&line));
+    /// Tells what the step prints, line by line; one without end in parts.
+    fn follow(&self, mut output: impl BufRead) {
+        let mut line = Vec::new();
+        while let Ok(1..) = output.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line) {
+            let text = line.strip_suffix(b"\n").unwrap_or(&line);
+            self.reporter.output(text.strip_suffix(b"\r").unwrap_or(text));
+            line.clear();
         }
     }
 
@@ -176,18 +182,16 @@ impl Steps<'_> {
             .resolve(&uid)
             .map_or_else(|_| PathBuf::from("/"), |account| account.home);
         let mut env: Vec<(OsString, OsString)> = vec![("HOME".into(), home.into())];
-        for entry in self.root.image().config().config.env.iter().flatten() {
-            let (name, value) = entry.split_once('=').unwrap_or((entry, ""));
-            env.retain(|(own, _)| own != name);
+        let of_image = self.root.image().config().config.env.iter().flatten();
+        let of_image = of_image.map(|entry| entry.split_once('=').unwrap_or((entry, "")));
+        let own = [("CNB_PLATFORM_API", API.as_str())];
+        let given = self.options.variables.iter();
+        let given = given.map(|(name, value)| (name.as_str(), value.as_str()));
+        // Of a name that is there twice, programs see either one.
+        for (name, value) in of_image.chain(own).chain(given) {
+            env.retain(|(other, _)| other != name);
             env.push((name.into(), value.into()));
         }
-        env.push(("CNB_PLATFORM_API".into(), API.as_str().into()));
-        env.extend(
-            self.options
-                .variables
-                .iter()
-                .map(|(name, value)| (name.into(), value.into())),
-        );
         env
     }
 }
