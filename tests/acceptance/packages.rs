@@ -98,6 +98,11 @@ fn pack_makes_the_same_packages_pkg_02_to_05() {
     ] {
         assert_eq!(label(&ours, name), label(&theirs, name));
     }
+    // Either file is a buildpack for builds.
+    for file in ["ours.cnb", "theirs.cnb"] {
+        let words = ["--buildpack", file, "--tag", "small/packaged"];
+        machine.build(&machine.app(), &words).succeeds().says("acme/both");
+    }
 }
 
 /// The tarball of the release, as `make dist` makes it, of a program without what a debugger needs.

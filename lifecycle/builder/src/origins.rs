@@ -186,8 +186,9 @@ fn holds_images(path: &Path, shown: &Path) -> Result<bool, BuilderError> {
         .next_entry()
         .map_err(|error| failed(std::io::Error::other(error)))?
     {
-        let name = entry.path.strip_prefix(b"./").unwrap_or(&entry.path);
-        match name {
+        // pack's packages have names with a slash in front.
+        let name = entry.path.strip_prefix(b".").unwrap_or(&entry.path);
+        match name.strip_prefix(b"/").unwrap_or(name) {
             b"oci-layout" | b"index.json" | b"manifest.json" => return Ok(true),
             b"buildpack.toml" | b"extension.toml" => return Ok(false),
             _ => {}

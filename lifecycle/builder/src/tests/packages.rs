@@ -71,11 +71,29 @@ fn labels_layers_and_annotations_pkg_02_to_05_pkg_09() {
     );
 }
 
+/// The same archive with a slash in front of every name, as pack writes packages.
+fn slashed(bytes: &[u8]) -> Vec<u8> {
+    let mut slashed = tar::Builder::new(Vec::new());
+    for entry in tar::Archive::new(bytes).entries().unwrap() {
+        let entry = entry.unwrap();
+        let mut header = entry.header().clone();
+        let name = [b"/", &*entry.path_bytes()].concat();
+        let field = &mut header.as_old_mut().name;
+        field.fill(0);
+        field[..name.len()].copy_from_slice(&name);
+        header.set_cksum();
+        slashed.append(&header, entry).unwrap();
+    }
+    slashed.into_inner().unwrap()
+}
+
 #[test]
 fn a_package_comes_back_from_file_layout_and_registry_pkg_01() {
     let bench = bench();
     let image = bench.package("all", &["one", "two"]).unwrap();
     bench.save(&image, "all.cnb");
+    let bytes = fs_err::read(bench.path("all.cnb")).unwrap();
+    bench.write("slashed.cnb", slashed(&bytes));
     bench.push(&image, "r.test/all:3");
     let layout = Layout::create(bench.path("layout")).unwrap();
     write(&layout, &[], &image);
@@ -88,6 +106,7 @@ fn a_package_comes_back_from_file_layout_and_registry_pkg_01() {
     );
     for address in [
         "all.cnb",
+        "slashed.cnb",
         "file://all.cnb",
         "layout",
         "docker://r.test/all:3",
