@@ -204,3 +204,28 @@ fn the_commit_of_the_source_is_recorded_prj_09() {
     build(&[]).succeeds();
     assert_eq!(recorded(), "\"{}\"");
 }
+
+#[test]
+fn a_builder_lists_buildpacks_and_extensions_apart() {
+    let machine = Machine::with_builder();
+    let extension = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/extensions/fx-ext");
+    for (list, uri, told) in [
+        (
+            "buildpacks",
+            extension,
+            "is the extension fx-ext@1.0.0, but builder.toml says buildpack",
+        ),
+        (
+            "extensions",
+            &buildpack("fx-noop"),
+            "is the buildpack fx-noop@1.0.0, but builder.toml says extension",
+        ),
+    ] {
+        let toml = format!(
+            "[[{list}]]\nuri = \"{uri}\"\n[build]\nimage = \"{BUILD}\"\n[[run.images]]\nimage = \"{RUN}\"\n"
+        );
+        machine.files("mixed", &[("builder.toml", &toml)]);
+        let words = ["builder", "create", "mixed", "--tag", "pack/mixed"];
+        machine.lifecycle(&words).fails(1).says(told);
+    }
+}

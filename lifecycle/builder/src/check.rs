@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use lifecycle_image::ImageConfig;
 use lifecycle_spec::label::{self, OrderLabelEntry};
-use lifecycle_spec::{ApiList, Distro, Target, TargetData};
+use lifecycle_spec::{ApiList, Distro, Stack, Target, TargetData};
 
 use crate::{BuilderError, Descriptor, Kind};
 
@@ -108,7 +108,7 @@ pub(crate) fn fits(modules: &[&Descriptor], image: &ImageConfig) -> Result<(), B
                 .targets
                 .iter()
                 .map(ToString::to_string)
-                .chain(module.stacks.iter().map(|stack| format!("stack {}", stack.id)))
+                .chain(module.stacks.iter().map(shown))
                 .collect();
             return Err(BuilderError::Misfit {
                 module: module.label(),
@@ -125,13 +125,34 @@ fn runs_on(module: &Descriptor, image: &ImageConfig) -> bool {
     if !module.targets.is_empty() {
         return module.targets.iter().any(|target| target.is(&own));
     }
-    let stack = image.label(label::STACK_ID);
-    let fits = |id: &str| {
-        id == "*"
-            || stack.is_none_or(|own| own == id)
-            || Target::of_stack(id).is_some_and(|target| target.is(&own))
+    let own_stack = image.label(label::STACK_ID);
+    let fits = |stack: &Stack| {
+        let id = stack.id.as_str();
+        let is_named = id == "*" || own_stack.is_none_or(|own| own == id);
+        (is_named && has_mixins(image, stack)) || Target::of_stack(id).is_some_and(|target| target.is(&own))
     };
-    module.stacks.is_empty() || module.stacks.iter().any(|stack| fits(&stack.id))
+    module.stacks.is_empty() || module.stacks.iter().any(fits)
+}
+
+/// Whether an image of a stack has the mixins that a buildpack needs there while it builds.
+fn has_mixins(image: &ImageConfig, stack: &Stack) -> bool {
+    let plain = |mixin: &str| mixin.strip_prefix("build:").unwrap_or(mixin).to_owned();
+    let parsed = image.label(label::STACK_MIXINS).map(label::parse_mixins);
+    let present: BTreeSet<String> = parsed
+        .and_then(Result::ok)
+        .unwrap_or_default()
+        .iter()
+        .map(|mixin| plain(mixin))
+        .collect();
+    let needed = stack.mixins.iter().filter(|mixin| !mixin.starts_with("run:"));
+    image.label(label::STACK_ID).is_none() || needed.into_iter().all(|mixin| present.contains(&plain(mixin)))
+}
+
+fn shown(stack: &Stack) -> String {
+    match stack.mixins.join(", ").as_str() {
+        "" => format!("stack {}", stack.id),
+        mixins => format!("stack {} with {mixins}", stack.id),
+    }
 }
 
 /// What the build image is, by its configuration and labels.

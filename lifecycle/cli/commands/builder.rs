@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use lifecycle_builder::{
-    Address, BuilderError, Definition, Flatten, Folder, Lifecycle, Module, ModuleName, Workbench, fetch,
-    fetch_lifecycle, platform, stack,
+    Address, BuilderError, Definition, Flatten, Folder, Kind, Lifecycle, Module, ModuleName, Workbench,
+    fetch, fetch_lifecycle, platform, stack,
 };
 use lifecycle_diagnostics::{Diagnostic, Source};
 use lifecycle_image::{Image, Platform, Reference};
@@ -195,10 +195,17 @@ impl BuilderDefinition {
         let build_image = session.find(&self.toml.build_image)?.image(&platform(target))?;
         let lifecycle = self.lifecycle(target, &origins)?;
         let mut modules: Vec<Module> = Vec::new();
-        for entry in self.toml.buildpacks.iter().chain(&self.toml.extensions) {
+        let entries = [
+            (Kind::Buildpack, &self.toml.buildpacks),
+            (Kind::Extension, &self.toml.extensions),
+        ];
+        let entries = entries
+            .into_iter()
+            .flat_map(|(kind, entries)| entries.iter().map(move |entry| (kind, entry)));
+        for (kind, entry) in entries {
             let address = Address::parse(&entry.uri, &self.folder, &|_| false).map_err(BuilderError::from)?;
             let package = fetch(&address, &self.folder, target, &origins, &bench)?;
-            check_identity(&package.module, entry)?;
+            check_identity(&package.module, kind, entry)?;
             modules.extend(package.into_modules());
         }
         for module in &modules {
@@ -270,7 +277,15 @@ pub(crate) fn by_platform(targets: &[Target]) -> Vec<Target> {
 }
 
 /// A module is the one that `builder.toml` says it is.
-fn check_identity(module: &Module, entry: &BuilderModule) -> Result<(), BuilderError> {
+fn check_identity(module: &Module, kind: Kind, entry: &BuilderModule) -> Result<(), BuilderError> {
+    let found = module.descriptor.kind;
+    if found != kind {
+        return Err(BuilderError::WrongModule {
+            uri: entry.uri.clone(),
+            found: format!("the {} {}", found.word(), module.label()),
+            expected: kind.word().to_owned(),
+        });
+    }
     let info = &module.descriptor.info;
     let id_differs = entry.id.as_ref().is_some_and(|id| *id != info.id);
     let version_differs = entry

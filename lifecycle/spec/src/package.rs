@@ -14,8 +14,6 @@ pub struct PackageToml {
     pub dependencies: Vec<Dependency>,
     /// What a composite runs on (PKG-08).
     pub targets: Vec<Target>,
-    /// The deprecated `[platform] os`.
-    pub platform_os: Option<String>,
 }
 
 /// The module that a package is for.
@@ -43,7 +41,6 @@ impl Default for PackageToml {
             module: PackageModule::Buildpack(".".to_owned()),
             dependencies: Vec::new(),
             targets: Vec::new(),
-            platform_os: None,
         }
     }
 }
@@ -67,15 +64,17 @@ impl PackageToml {
                 }
                 (None, None) => return Err(root.fault("missing table `[buildpack]` or `[extension]`")),
             };
-            let platform = root.table("platform")?;
+            // Deprecated, and not needed to say what can be the only one.
+            if let Some(platform) = root.table("platform")?
+                && let Some(os) = platform.optional::<String>("os")?
+                && os != "linux"
+            {
+                return Err(platform.fault_at("os", format!("packages are made for linux, not for `{os}`")));
+            }
             Ok(Self {
                 module,
                 dependencies: root.each("dependencies", Dependency::read)?,
                 targets: root.each("targets", Target::read)?,
-                platform_os: platform
-                    .map(|platform| platform.optional("os"))
-                    .transpose()?
-                    .flatten(),
             })
         })
     }
@@ -108,7 +107,6 @@ mod tests {
         assert_eq!(package.module, PackageModule::Buildpack(".".to_owned()));
         assert_eq!(package.dependencies[1], Dependency::Image("r/b".to_owned()));
         assert_eq!(package.targets[0].path.as_deref(), Some("x"));
-        assert_eq!(package.platform_os.as_deref(), Some("linux"));
     }
 
     #[test]
@@ -129,6 +127,10 @@ mod tests {
             (
                 "[buildpack]\nuri = '.'\n[extension]\nuri = '.'\n",
                 "package.toml:3:1: a package has either a `buildpack` or an `extension`",
+            ),
+            (
+                "[buildpack]\nuri = '.'\n[platform]\nos = 'windows'\n",
+                "package.toml:4:6: packages are made for linux, not for `windows`",
             ),
             (
                 "[buildpack]\nuri = '.'\n[[dependencies]]\n",

@@ -287,6 +287,11 @@ fn what_does_not_go_together_is_said_bdr_08_bu_02_bu_03() {
     bench.buildpack("acme/arm", "1", "[[targets]]\nos = 'linux'\narch = 'arm64'\n");
     bench.buildpack("acme/old", "1", "[[stacks]]\nid = 'acme.stack'\n");
     bench.buildpack(
+        "acme/mixed",
+        "1",
+        "[[stacks]]\nid = 'other'\nmixins = ['m', 'build:b', 'run:r']\n",
+    );
+    bench.buildpack(
         "acme/many",
         "1",
         "[[order]]\n[[order.group]]\nid = 'acme/gone'\nversion = '1'\n",
@@ -321,6 +326,11 @@ fn what_does_not_go_together_is_said_bdr_08_bu_02_bu_03() {
             "acme/old@1 is for stack acme.stack, but the build image is linux/amd64 (debian 12), stack other",
         ),
         (
+            use_of("mixed"),
+            stacked(),
+            "acme/mixed@1 is for stack other with m, build:b, run:r, but the build image is linux/amd64 (debian 12), stack other",
+        ),
+        (
             use_of("many"),
             base(),
             "acme/many@1 refers to acme/gone@1, which is there nowhere; add it to the builder or to the dependencies of the package",
@@ -329,6 +339,10 @@ fn what_does_not_go_together_is_said_bdr_08_bu_02_bu_03() {
         assert_eq!(bench.builder(&toml, base).unwrap_err().to_string(), message);
     }
     assert!(bench.builder(&use_of("old"), base()).is_ok());
+    let with_mixins = mutate::configure(stacked(), |config| {
+        config.set_label(label::STACK_MIXINS, "[\"build:m\",\"b\"]")
+    });
+    assert!(bench.builder(&use_of("mixed"), with_mixins).is_ok());
 }
 
 #[test]
