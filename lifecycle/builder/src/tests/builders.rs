@@ -340,7 +340,7 @@ fn what_does_not_go_together_is_said_bdr_08_bu_02_bu_03() {
     }
     assert!(bench.builder(&use_of("old"), base()).is_ok());
     let with_mixins = mutate::configure(stacked(), |config| {
-        config.set_label(label::STACK_MIXINS, "[\"build:m\",\"b\"]")
+        config.set_label(label::STACK_MIXINS, "[\"build:m\",\"b\"]");
     });
     assert!(bench.builder(&use_of("mixed"), with_mixins).is_ok());
 }
