@@ -57,7 +57,7 @@ fn a_syntax_error_is_shown_with_file_line_and_column() {
 }
 
 #[test]
-fn a_project_toml_that_leads_out_of_the_source_is_not_read() {
+fn a_file_that_leads_out_of_the_source_is_not_read_unasked() {
     let machine = Machine::with_builder();
     let app = machine.app();
     machine.files("outside", &[("netrc", "machine a.test password canary\n")]);
@@ -67,6 +67,20 @@ fn a_project_toml_that_leads_out_of_the_source_is_not_read() {
         .fails(1)
         .says("project.toml is a link that leads out of the source")
         .does_not_say("canary");
+    // A Dockerfile that nobody names neither, while one that is named is read wherever it lies.
+    std::os::unix::fs::symlink("../outside/netrc", app.join("Dockerfile")).unwrap();
+    let source = app.to_str().unwrap();
+    machine
+        .lifecycle(&["build", source, "--tag", "broken/app"])
+        .fails(1)
+        .says("Dockerfile is a link that leads out of the source")
+        .does_not_say("canary");
+    let named = format!("{source}/Dockerfile");
+    machine
+        .lifecycle(&["build", source, "--dockerfile", &named, "--tag", "broken/app"])
+        .fails(1)
+        .says("unknown instruction: machine");
+    std::fs::remove_file(app.join("Dockerfile")).unwrap();
     // One that stays inside is as good as a file.
     std::fs::remove_file(app.join("project.toml")).unwrap();
     std::fs::write(app.join("folder/own.toml"), "unknwon = 1\n").unwrap();

@@ -141,6 +141,17 @@ pub(crate) fn shown(address: &str) -> String {
     }
 }
 
+/// An error when a file that nobody has named is a link that leads out of the source: that may be a stranger's, and messages
+/// quote what is wrong with a file.
+pub(crate) fn check_inside(source: &Path, file: &Path) -> Result<(), Failure> {
+    if fs_err::canonicalize(file)?.starts_with(fs_err::canonicalize(source)?) {
+        return Ok(());
+    }
+    let message = format!("{} is a link that leads out of the source", file.display());
+    Err(Failure::new("source", message)
+        .help("--descriptor and --dockerfile read a file that lies elsewhere: name it, if it is meant"))
+}
+
 impl Context {
     /// What standard input holds: an archive, or a Dockerfile (J8).
     fn of_input(session: &Session) -> Result<Self, Failure> {
@@ -256,6 +267,15 @@ impl Context {
                 FoundDockerfile::read(path, read)
             }
             Kind::Text(_) => Ok(None),
+        }
+    }
+
+    /// An error when a file that nobody has named is a link that leads out of the context.
+    pub(crate) fn check_inside(&self, file: &Path) -> Result<(), Failure> {
+        match &self.kind {
+            Kind::Own(directory) => check_inside(directory, &directory.join(file)),
+            // There links end inside in any case.
+            Kind::Fetched(_) | Kind::Text(_) => Ok(()),
         }
     }
 

@@ -284,10 +284,7 @@ pub(super) fn find(file: Option<&Path>, context: &Context) -> Result<FoundDocker
         },
         None => match context.text() {
             Some(text) => Some(text),
-            None => match context.dockerfile(Path::new(NAMES[0]))? {
-                Some(found) => Some(found),
-                None => context.dockerfile(Path::new(NAMES[1]))?,
-            },
+            None => usual(context)?,
         },
     };
     found.ok_or_else(|| {
@@ -298,6 +295,17 @@ pub(super) fn find(file: Option<&Path>, context: &Context) -> Result<FoundDocker
         )
         .help("name the Dockerfile with --dockerfile FILE")
     })
+}
+
+/// The context's `Dockerfile` or `dockerfile`.
+fn usual(context: &Context) -> Result<Option<FoundDockerfile>, Failure> {
+    for name in NAMES.map(Path::new) {
+        if let Some(found) = context.dockerfile(name)? {
+            context.check_inside(name)?;
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// Runs the build checks (N1).

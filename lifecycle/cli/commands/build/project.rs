@@ -10,6 +10,7 @@ use lifecycle_spec::{BuildpackId, ExecEnv, ProjectBuildpack, ProjectToml, Versio
 use super::modules::Wanted;
 
 use crate::console::Console;
+use crate::context::check_inside;
 use crate::failure::Failure;
 
 /// A project's descriptor; an empty one when the project has none.
@@ -121,13 +122,4 @@ impl Project {
             }
         })
     }
-}
-
-/// A link that leads out of the source is refused: the source may be a stranger's, and messages quote what is wrong.
-fn check_inside(source: &Path, descriptor: &Path) -> Result<(), Failure> {
-    if fs_err::canonicalize(descriptor)?.starts_with(fs_err::canonicalize(source)?) {
-        return Ok(());
-    }
-    let text = format!("{} is a link that leads out of the source", descriptor.display());
-    Err(Failure::new("project", text).help("--descriptor FILE reads a descriptor that lies elsewhere"))
 }
