@@ -81,8 +81,18 @@ fn a_file_that_leads_out_of_the_source_is_not_read_unasked() {
         .fails(1)
         .says("unknown instruction: machine");
     std::fs::remove_file(app.join("Dockerfile")).unwrap();
-    // One that stays inside is as good as a file.
+    // Nor what describes a buildpack of the project.
+    let uri = "[_]\nschema-version = \"0.2\"\n[[io.buildpacks.group]]\nuri = \"./folder\"\n";
     std::fs::remove_file(app.join("project.toml")).unwrap();
+    std::fs::write(app.join("project.toml"), uri).unwrap();
+    std::os::unix::fs::symlink("../../outside/netrc", app.join("folder/buildpack.toml")).unwrap();
+    machine
+        .build(&app, &["--tag", "broken/app"])
+        .fails(1)
+        .says("buildpack.toml is a link that leads out of the source")
+        .does_not_say("canary");
+    std::fs::remove_file(app.join("project.toml")).unwrap();
+    // One that stays inside is as good as a file.
     std::fs::write(app.join("folder/own.toml"), "unknwon = 1\n").unwrap();
     std::os::unix::fs::symlink("folder/own.toml", app.join("project.toml")).unwrap();
     machine

@@ -96,11 +96,24 @@ impl Project {
             .collect()
     }
 
+    /// A buildpack in a folder of the project describes itself there.
+    fn check_folder(&self, uri: &str) -> Result<(), Failure> {
+        let folder = self.folder.join(uri.strip_prefix("file://").unwrap_or(uri));
+        let descriptors = ["buildpack.toml", "package.toml"].map(|name| folder.join(name));
+        let links = descriptors
+            .iter()
+            .filter(|path| path.is_symlink() && path.exists());
+        links.map(|path| check_inside(&self.folder, path)).collect()
+    }
+
     /// One buildpack: by its address, written inline (PRJ-05), or by its id (PRJ-03).
     fn one(&self, position: usize, buildpack: &ProjectBuildpack) -> Result<Wanted, Failure> {
         let folder = || Folder::Disk(self.folder.clone());
         Ok(match (&buildpack.uri, &buildpack.script, &buildpack.id) {
-            (Some(uri), _, _) => Wanted::Address(uri.clone(), folder()),
+            (Some(uri), _, _) => {
+                self.check_folder(uri)?;
+                Wanted::Address(uri.clone(), folder())
+            }
             (None, Some(script), id) => {
                 let id = match id {
                     Some(id) => id.clone(),
