@@ -100,10 +100,10 @@ impl Project {
     fn check_folder(&self, uri: &str) -> Result<(), Failure> {
         let folder = self.folder.join(uri.strip_prefix("file://").unwrap_or(uri));
         let descriptors = ["buildpack.toml", "package.toml"].map(|name| folder.join(name));
-        let links = descriptors
+        let mut links = descriptors
             .iter()
             .filter(|path| path.is_symlink() && path.exists());
-        links.map(|path| check_inside(&self.folder, path)).collect()
+        links.try_for_each(|path| check_inside(&self.folder, path))
     }
 
     /// One buildpack: by its address, written inline (PRJ-05), or by its id (PRJ-03).
