@@ -1,9 +1,10 @@
 //! The application's source, copied to where buildpacks may change it.
 
+use std::ffi::OsString;
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::{MetadataExt, lchown, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
@@ -100,7 +101,7 @@ pub fn copy_source(
         selection,
         owner,
     };
-    let copied = copier.directory(Path::new(""), into)?;
+    let copied = copier.directory(into)?;
     copier.finish(into, &metadata)?;
     Ok(copied)
 }
@@ -111,34 +112,80 @@ struct Copier<'a> {
     owner: Option<Owner>,
 }
 
+/// A directory that is being copied.
+struct Level {
+    relative: PathBuf,
+    /// What is still to come of it.
+    entries: std::vec::IntoIter<(OsString, Metadata)>,
+    /// Nothing for the source itself.
+    own: Option<Own>,
+}
+
+/// What is known about a directory of the source until all of it is copied.
+struct Own {
+    metadata: Metadata,
+    takes: bool,
+    /// How many files were copied before it.
+    before: u64,
+}
+
+impl Level {
+    fn of(source: &Path, relative: PathBuf, own: Option<Own>) -> Result<Self, PlatformError> {
+        let from = source.join(&relative);
+        let failed = |cause| PlatformError::io("read", &from, cause);
+        let entries = fs::read_dir(&from).map_err(failed)?;
+        let entries = entries
+            .map(|entry| {
+                let entry = entry?;
+                Ok((entry.file_name(), entry.metadata()?))
+            })
+            .collect::<io::Result<Vec<_>>>();
+        Ok(Self {
+            entries: entries.map_err(failed)?.into_iter(),
+            relative,
+            own,
+        })
+    }
+}
+
 impl Copier<'_> {
-    /// Copies what is in a directory, and says how many files that were.
-    fn directory(&self, relative: &Path, into: &Path) -> Result<u64, PlatformError> {
-        let from = self.source.join(relative);
+    /// Copies what is in the source into `into`, and says how many files that were. No depth of directories takes this
+    /// process's stack.
+    fn directory(&self, into: &Path) -> Result<u64, PlatformError> {
         let mut copied = 0;
-        let entries = fs::read_dir(&from).map_err(|cause| PlatformError::io("read", &from, cause))?;
-        for entry in entries {
-            let entry = entry.map_err(|cause| PlatformError::io("read", &from, cause))?;
-            let (path, to) = (entry.path(), into.join(entry.file_name()));
-            let relative = relative.join(entry.file_name());
-            let metadata = entry
-                .metadata()
-                .map_err(|cause| PlatformError::io("read", &path, cause))?;
+        let mut levels = vec![Level::of(self.source, PathBuf::new(), None)?];
+        while let Some(level) = levels.last_mut() {
+            let Some((name, metadata)) = level.entries.next() else {
+                let Some(Level { relative, own, .. }) = levels.pop() else {
+                    break;
+                };
+                let (Some(own), to) = (own, into.join(relative)) else {
+                    continue;
+                };
+                if copied == own.before && !own.takes {
+                    fs::remove_dir(&to).map_err(|cause| PlatformError::io("remove", &to, cause))?;
+                } else {
+                    copied += 1;
+                    self.finish(&to, &own.metadata)?;
+                }
+                continue;
+            };
+            let relative = level.relative.join(name);
+            let (path, to) = (self.source.join(&relative), into.join(&relative));
             let takes = self.selection.takes(&relative, metadata.is_dir());
             if metadata.is_dir() {
                 // Something below may be taken though the directory is not; an empty copy goes again.
                 fs::create_dir(&to).map_err(|cause| PlatformError::io("create", &to, cause))?;
-                let below = self.directory(&relative, &to)?;
-                if below == 0 && !takes {
-                    fs::remove_dir(&to).map_err(|cause| PlatformError::io("remove", &to, cause))?;
-                    continue;
-                }
-                copied += below;
-            } else if !takes || !copy_file(&metadata, &path, &to)? {
-                continue;
+                let own = Own {
+                    metadata,
+                    takes,
+                    before: copied,
+                };
+                levels.push(Level::of(self.source, relative, Some(own))?);
+            } else if takes && copy_file(&metadata, &path, &to)? {
+                copied += 1;
+                self.finish(&to, &metadata)?;
             }
-            copied += 1;
-            self.finish(&to, &metadata)?;
         }
         Ok(copied)
     }
@@ -277,6 +324,20 @@ mod tests {
             (from.mode(), from.mtime(), from.mtime_nsec()),
             (to.mode(), to.mtime(), to.mtime_nsec())
         );
+    }
+
+    #[test]
+    fn no_depth_of_a_source_takes_the_stack() {
+        let (source, into) = (tree(), tempfile::tempdir().unwrap());
+        let deep = "d/".repeat(1_000);
+        fs::create_dir_all(source.path().join(&deep)).unwrap();
+        let copying = || copy_source(source.path(), &Selection::All, into.path(), None).unwrap();
+        let copied = std::thread::scope(|scope| {
+            let small = std::thread::Builder::new().stack_size(128 << 10);
+            small.spawn_scoped(scope, copying).unwrap().join().unwrap()
+        });
+        assert_eq!(copied, 1_009);
+        assert!(into.path().join(deep).is_dir());
     }
 
     #[test]

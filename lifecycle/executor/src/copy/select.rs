@@ -30,6 +30,30 @@ struct Place {
     include: Matched,
 }
 
+/// A directory that a walk is in.
+struct Level {
+    directory: Directory,
+    /// Its path from where the walk began.
+    below: Vec<u8>,
+    place: Place,
+    /// The names that are still to come.
+    names: std::vec::IntoIter<Vec<u8>>,
+    /// How many items there were before it and after it, if it is there only for what is below it.
+    doubtful: Option<(usize, usize)>,
+}
+
+impl Level {
+    fn enter(directory: Directory, below: Vec<u8>, place: Place) -> Result<Self, StepError> {
+        Ok(Self {
+            names: View::names(&directory)?.into_iter(),
+            directory,
+            below,
+            place,
+            doubtful: None,
+        })
+    }
+}
+
 impl SourceFiles {
     /// What a path or wildcard stands for (H3, H4). Without a wildcard it has to exist; with one, what it matches has to
     /// lead somewhere.
@@ -87,8 +111,7 @@ impl SourceFiles {
             include: Some(&include),
         };
         let mut items = Entries::default();
-        let place = self.place_at(&top.path);
-        self.walk(&top, b"", &wanted, &place, &mut items)?;
+        self.walk(top, &wanted, &mut items)?;
         if items.is_empty()
             && let Some(error) = missing()
         {
@@ -151,10 +174,10 @@ impl SourceFiles {
         };
         let mut items = Entries::default();
         items.push(Item::new(Vec::new(), node, Data::Nothing));
-        let place = self.place_at(&directory.path);
-        self.walk(&directory, b"", &wanted, &place, &mut items)?;
+        let path = directory.path.clone();
+        self.walk(directory, &wanted, &mut items)?;
         // An ignored directory is there only for what was brought back (J3).
-        if items.len() == 1 && !directory.path.is_empty() && self.ignore.matches(&directory.path) {
+        if items.len() == 1 && !path.is_empty() && self.ignore.matches(&path) {
             return Ok(None);
         }
         Ok(Some(Selection {
@@ -207,21 +230,24 @@ impl SourceFiles {
     }
 
     /// Adds what is below a directory. Directories that are not wanted themselves are there if something below them
-    /// is.
-    fn walk(
-        &self,
-        directory: &Directory,
-        below: &[u8],
-        wanted: &Wanted<'_>,
-        place: &Place,
-        items: &mut Entries,
-    ) -> Result<(), StepError> {
-        for name in View::names(directory)? {
-            let Some((node, layer)) = self.view.find(directory, &name)? else {
+    /// is. No depth of them takes this process's stack.
+    fn walk(&self, top: Directory, wanted: &Wanted<'_>, items: &mut Entries) -> Result<(), StepError> {
+        let place = self.place_at(&top.path);
+        let mut levels = vec![Level::enter(top, Vec::new(), place)?];
+        while let Some(level) = levels.last_mut() {
+            let Some(name) = level.names.next() else {
+                if let Some((mark, _)) = level.doubtful.filter(|(_, after)| items.len() == *after) {
+                    items.truncate(mark);
+                }
+                levels.pop();
                 continue;
             };
-            let whole = join(&directory.path, &name);
-            let path = join(below, &name);
+            let Some((node, layer)) = self.view.find(&level.directory, &name)? else {
+                continue;
+            };
+            let whole = join(&level.directory.path, &name);
+            let path = join(&level.below, &name);
+            let place = &level.place;
             let hidden = wanted.ignore.matches_in(&place.ignore, &whole)
                 || wanted.exclude.matches_in(&place.exclude, &path);
             let included = wanted
@@ -237,7 +263,7 @@ impl SourceFiles {
             if wanted.ignore.skips(&place.ignore, &whole) || wanted.exclude.skips(&place.exclude, &path) {
                 continue;
             }
-            let Some(next) = self.view.enter(directory, &name)? else {
+            let Some(next) = self.view.enter(&level.directory, &name)? else {
                 continue;
             };
             let inside = Place {
@@ -252,10 +278,9 @@ impl SourceFiles {
             let mut item = Item::new(path.clone(), node, Data::Nothing);
             item.implied = !included;
             items.push(item);
-            self.walk(&next, &path, wanted, &inside, items)?;
-            if items.len() == mark + 1 && (hidden || !included) {
-                items.truncate(mark);
-            }
+            let mut level = Level::enter(next, path, inside)?;
+            level.doubtful = (hidden || !included).then_some((mark, items.len()));
+            levels.push(level);
         }
         Ok(())
     }
@@ -310,4 +335,27 @@ fn unescaped(path: &str) -> String {
 
 fn show(path: &[u8]) -> String {
     String::from_utf8_lossy(path).trim_start_matches('/').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::{DiskFiles, DiskOwners};
+
+    #[test]
+    fn no_depth_of_directories_takes_the_stack() {
+        let context = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(context.path().join("d/".repeat(500))).unwrap();
+        let files = DiskFiles::open(context.path(), DiskOwners::Root).unwrap();
+        let source = SourceFiles {
+            view: View::of_disk(files),
+            ignore: Ignore::default(),
+        };
+        let select = || source.select_literal("d", &Ignore::default()).unwrap().items.len();
+        let selected = std::thread::scope(|scope| {
+            let small = std::thread::Builder::new().stack_size(128 << 10);
+            small.spawn_scoped(scope, select).unwrap().join().unwrap()
+        });
+        assert_eq!(selected, 500);
+    }
 }
