@@ -62,6 +62,13 @@ pub(crate) fn write(path: &Path, text: &str) -> io::Result<()> {
     fs::write(path, text)
 }
 
+/// Writes a document where buildpacks write too, in place of what is there: a link of theirs may lead to a file that is none
+/// of their business.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    remove(path)?;
+    write(path, text)
+}
+
 /// The plan of one module, for the time that its program runs.
 #[derive(Debug)]
 pub(crate) struct PlanFile {

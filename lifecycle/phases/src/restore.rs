@@ -162,7 +162,7 @@ fn restore_stores(
             .and_then(|layers| layers.store.as_ref());
         if let Some(store) = store {
             let path = options.layers.here.join(module.id.directory()).join("store.toml");
-            files::write(&path, &store.to_toml()).map_err(FileError::from)?;
+            files::replace(&path, &store.to_toml()).map_err(FileError::from)?;
         }
     }
     Ok(())
@@ -309,7 +309,7 @@ fn bring_back(
                     metadata: wanted.metadata.clone(),
                     ..LayerToml::default()
                 };
-                files::write(&toml, &text.to_restored_toml()).map_err(FileError::from)?;
+                files::replace(&toml, &text.to_restored_toml()).map_err(FileError::from)?;
                 sboms::restore(&options.layers.here, &wanted.module.id, &wanted.name)
                     .map_err(FileError::from)?;
                 if wanted.contents.is_some() {

@@ -351,7 +351,13 @@ mod tests {
             view: View::of_disk(files),
             ignore: Ignore::default(),
         };
-        let select = || source.select_literal("d", &Ignore::default()).unwrap().items.len();
+        let select = || {
+            source
+                .select_literal("d", &Ignore::default())
+                .unwrap()
+                .items
+                .len()
+        };
         let selected = std::thread::scope(|scope| {
             let small = std::thread::Builder::new().stack_size(128 << 10);
             small.spawn_scoped(scope, select).unwrap().join().unwrap()

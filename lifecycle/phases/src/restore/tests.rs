@@ -2,7 +2,7 @@
 
 use fs_err as fs;
 use lifecycle_spec::label::{BuildpackLayers, LayerMetadata, LifecycleLabel};
-use lifecycle_spec::{ExitCode, PlatformApi, RunImage};
+use lifecycle_spec::{ExitCode, PlatformApi, RunImage, StoreToml};
 
 use super::*;
 use crate::testing::{RUN_IMAGE, World};
@@ -462,6 +462,24 @@ fn the_sbom_of_a_layer_goes_to_it_and_the_trees_go_res_04_res_10() {
     assert_eq!(world.read("layers/a/x.sbom.cdx.json"), "{}");
     assert!(!world.path("layers/a/y.sbom.cdx.json").exists());
     assert!(!world.path("layers/sbom").exists());
+}
+
+#[test]
+fn what_comes_back_is_not_written_through_links() {
+    let world = world();
+    let mut all = with_layer("x");
+    all.metadata.buildpacks[0].store = Some(StoreToml::default());
+    analyzed(&world, &all);
+    world.write("outside", "canary");
+    world.write("layers/a/y", "");
+    for name in ["x.toml", "store.toml"] {
+        std::os::unix::fs::symlink(world.path("outside"), world.path("layers/a").join(name)).unwrap();
+    }
+    run(&world, &world.restore_options()).unwrap();
+    assert_eq!(world.read("outside"), "canary");
+    for name in ["x.toml", "store.toml"] {
+        assert!(!world.path("layers/a").join(name).is_symlink(), "{name}");
+    }
 }
 
 #[test]
