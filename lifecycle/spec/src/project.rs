@@ -159,9 +159,9 @@ impl ProjectBuildpack {
     }
 
     fn check(&self, schema: ProjectSchema) -> Result<(), &'static str> {
-        let sources = [self.version.is_some(), self.uri.is_some(), self.script.is_some()];
-        if sources.into_iter().filter(|given| *given).count() > 1 {
-            return Err("a buildpack has only one of `version`, `uri` and `script`");
+        // An inline buildpack may have a version: the specification has none for it, pack takes it (PRJ-03).
+        if self.uri.is_some() && (self.version.is_some() || self.script.is_some()) {
+            return Err("a buildpack with a `uri` has neither `version` nor `script`");
         }
         if schema == ProjectSchema::V0_1 && self.id.is_some() && self.uri.is_some() {
             return Err("a buildpack has either an `id` or a `uri`");

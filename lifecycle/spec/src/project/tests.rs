@@ -104,7 +104,7 @@ fn contradictions_are_errors_prj_02_prj_03() {
         ),
         (
             format!("{two}group = [{{ id = 'a', version = '1', uri = 'u' }}]\n"),
-            "a buildpack has only one of `version`, `uri` and `script`",
+            "a buildpack with a `uri` has neither `version` nor `script`",
         ),
         (
             format!("{two}group = [{{ exec-env = [] }}]\n"),
@@ -129,4 +129,9 @@ fn contradictions_are_errors_prj_02_prj_03() {
     ] {
         assert_eq!(parse(&text).unwrap_err().message(), message, "{text}");
     }
+    // No contradiction for pack, which takes inline buildpacks with a version.
+    let inline = "group = [{ id = 'a', version = '1', script = { api = '0.9', inline = 'x' } }]";
+    let (project, _) = parse(&format!("{two}{inline}\n")).unwrap();
+    assert!(project.group[0].script.is_some());
+    assert_eq!(project.group[0].version.as_deref(), Some("1"));
 }
