@@ -133,5 +133,5 @@ fn contradictions_are_errors_prj_02_prj_03() {
     let inline = "group = [{ id = 'a', version = '1', script = { api = '0.9', inline = 'x' } }]";
     let (project, _) = parse(&format!("{two}{inline}\n")).unwrap();
     assert!(project.group[0].script.is_some());
-    assert_eq!(project.group[0].version.as_deref(), Some("1"));
+    assert_eq!(project.group[0].version, Some("1".parse().unwrap()));
 }
