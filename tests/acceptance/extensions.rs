@@ -4,7 +4,8 @@
 use lifecycle_image::Artifact;
 use lifecycle_image::layout::Layout;
 
-use crate::support::{Finished, Invocation, Pod};
+use crate::support::images::buildpack;
+use crate::support::{Finished, Invocation, Machine, Pod};
 
 const LIFECYCLE: &str = "io.buildpacks.lifecycle.metadata";
 const BUILD: &str = "io.buildpacks.build.metadata";
@@ -229,4 +230,37 @@ fn what_extenders_refuse_ends_with_102_exit_01_ext_05_kb_12() {
     pod.phase(&["exporter", &name])
         .fails(62)
         .says("run the extender with -kind run");
+}
+
+#[test]
+fn a_build_on_this_machine_extends_both_images_ext_01_ext_03() {
+    let machine = Machine::with_builder();
+    let extension = format!("{}/tests/fixtures/extensions/fx-ext", env!("CARGO_MANIFEST_DIR"));
+    let (wants, uses) = (buildpack("fx-plan-b"), buildpack("fx-noop"));
+    let options = [
+        "--extension",
+        &extension,
+        "--buildpack",
+        &wants,
+        "--buildpack",
+        &uses,
+        "--env",
+        "FX_ONLY_REQUIRES=yes",
+        "--tag",
+        "extended/app",
+    ];
+    machine
+        .build(&machine.app(), &options)
+        .succeeds()
+        .says("fx-ext: build as 0")
+        .says("fx-ext: run as 0");
+    let show = [
+        "run",
+        "extended/app",
+        "--entrypoint",
+        "/bin/cat",
+        "--",
+        "/opt/greeting",
+    ];
+    machine.lifecycle(&show).succeeds().says("hello");
 }

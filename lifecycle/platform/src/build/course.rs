@@ -40,7 +40,7 @@ impl Course<'_> {
             course.reporter.phase(Phase::Detect);
             course.steps.detect()
         })?;
-        Extensions::take_over(self.steps.workspace)
+        Extensions::take_over(self.steps.workspace, self.steps.options)
     }
 
     /// From there to the image.

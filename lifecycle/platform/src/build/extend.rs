@@ -9,8 +9,9 @@ use std::path::PathBuf;
 
 use lifecycle_image::{Artifact, Digest, Image, Platform, Reference, Source, TransferError};
 use lifecycle_phases::{BaseImages, read_document};
-use lifecycle_spec::{AnalyzedToml, GroupToml};
+use lifecycle_spec::{AnalyzedToml, GroupToml, label};
 
+use super::BuildOptions;
 use super::workspace::{ANALYZED, GROUP, Workspace};
 use crate::PlatformError;
 
@@ -29,7 +30,10 @@ pub(super) struct Extensions {
 impl Extensions {
     /// Takes over what detection decided: the group and, where extensions take part, which images they want. All else that
     /// a step wrote to these files means nothing: buildpacks share the layers directory with the detector.
-    pub(super) fn take_over(workspace: &Workspace) -> Result<Self, PlatformError> {
+    pub(super) fn take_over(
+        workspace: &Workspace,
+        options: &BuildOptions<'_>,
+    ) -> Result<Self, PlatformError> {
         let layers = workspace.layers().here;
         let group = read_document(&layers.join(GROUP), GroupToml::parse)?;
         workspace.write_document(GROUP, &group.to_toml())?;
@@ -38,6 +42,11 @@ impl Extensions {
                 build: false,
                 run: false,
             });
+        }
+        if !may_extend(options) {
+            let text =
+                "a buildpack changed what detection decided: it names extensions, but none can take part";
+            return Err(PlatformError::Image(text.to_owned()));
         }
         let decided = read_document(&layers.join(ANALYZED), AnalyzedToml::parse)?;
         let analyzed = AnalyzedToml {
@@ -56,6 +65,17 @@ impl Extensions {
     pub(super) fn build_image(self) -> Option<String> {
         self.build.then(|| BUILDER.to_owned())
     }
+}
+
+/// Whether the order that detection tries may have extensions: the one that was asked for, else the builder's, as far as its
+/// labels tell. A builder that was made by hand may say nothing of its modules.
+fn may_extend(options: &BuildOptions<'_>) -> bool {
+    if let Some(order) = &options.order {
+        return !order.order_extensions.is_empty();
+    }
+    let label = |name| options.builder.config().label(name);
+    let has = |name| label(name).is_some_and(|text| !matches!(text.trim(), "" | "null" | "[]" | "{}"));
+    label(label::BUILDPACK_LAYERS).is_none() || has(label::EXTENSION_ORDER) || has(label::EXTENSION_LAYERS)
 }
 
 /// The run image that restoring settled on.
