@@ -229,3 +229,19 @@ fn a_builder_lists_buildpacks_and_extensions_apart() {
         machine.lifecycle(&words).fails(1).says(told);
     }
 }
+
+#[test]
+fn sboms_and_report_lie_where_pack_leaves_them() {
+    let machine = Machine::with_builder();
+    let (sboms, reports) = (machine.text("sboms"), machine.text("reports"));
+    let places = ["--sbom-output-dir", &sboms, "--report-output-dir", &reports];
+    let words = [&["--buildpack", "fx-sbom", "--tag", "pack/reports"], &places[..]];
+    machine.build(&machine.app(), &words.concat()).succeeds();
+    for file in [
+        "sboms/launch/fx-sbom/sbom.cdx.json",
+        "sboms/launch/fx-sbom/layer/sbom.spdx.json",
+        "reports/report.toml",
+    ] {
+        assert!(machine.path(file).exists(), "{file}");
+    }
+}

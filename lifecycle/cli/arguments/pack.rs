@@ -29,7 +29,7 @@ pub(crate) struct PackArguments {
     /// Leave out the buildpacks that the builder puts around every group
     #[arg(long)]
     pub(crate) disable_system_buildpacks: bool,
-    /// Save the SBOM files of the image below this directory
+    /// Save the SBOM files of the image in `launch` of this directory
     #[arg(long, value_name = "DIR")]
     pub(crate) sbom_output_dir: Option<PathBuf>,
     /// Save report.toml in this directory

@@ -254,7 +254,8 @@ impl<'a> Request<'a> {
             "registry" => Place::Registry(name.clone()),
             file => Place::parse(file, Place::Nearest)?,
         };
-        sbom::save_all(&place, directory, session)
+        // pack leaves them there.
+        sbom::save_all(&place, &directory.join("launch"), session)
     }
 }
 

@@ -17,9 +17,11 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 pub(super) fn parse(name: &str, json: &str) -> Result<BTreeMap<String, Credential>, KeychainError> {
-    let map: BTreeMap<String, String> =
+    // Go writes a map that nobody made as null.
+    let map: Option<BTreeMap<String, String>> =
         serde_json::from_str(json).map_err(|error| KeychainError::json(name, &error))?;
-    map.into_iter()
+    map.unwrap_or_default()
+        .into_iter()
         .map(|(key, value)| {
             let credential = parse_header(&value)
                 .map_err(|reason| KeychainError::invalid(name, format!("the value for {key:?} {reason}")))?;

@@ -38,6 +38,9 @@ fn the_map_reads_all_three_schemes_auth_01() {
     assert_eq!(found(&keychain, "i.test:5000", "other/app"), identity);
     assert_eq!(found(&keychain, "i.test", "team"), None);
     assert_eq!(found(&keychain, "r.test.evil.test", "a"), None);
+    for nothing in ["{}", "null"] {
+        assert!(Keychain::default().with_map("CNB_REGISTRY_AUTH", nothing).is_ok());
+    }
 }
 
 #[test]
