@@ -34,9 +34,10 @@ impl Table {
         Self { indent, ..self }
     }
 
-    /// Adds a row with a cell for each column.
+    /// Adds a row with a cell for each column. An end of a line in a name makes no row of its own.
     pub(crate) fn row<T: Into<String>>(&mut self, cells: impl IntoIterator<Item = T>) {
-        self.rows.push(cells.into_iter().map(Into::into).collect());
+        let one_line = |cell: T| cell.into().replace('\n', "\u{240a}");
+        self.rows.push(cells.into_iter().map(one_line).collect());
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -95,9 +96,10 @@ mod tests {
             Table::new([Column::Left("NAME"), Column::Right("SIZE"), Column::Left("")]).indented(1);
         table.row(["é", "1 kB", ""]);
         table.row(["longer", "12 kB", "x"]);
+        table.row(["a\nb", "", ""]);
         assert_eq!(
             table.to_string(),
-            " NAME     SIZE\n é        1 kB\n longer  12 kB  x\n"
+            " NAME     SIZE\n é        1 kB\n longer  12 kB  x\n a\u{240a}b\n"
         );
     }
 

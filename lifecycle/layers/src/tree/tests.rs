@@ -6,7 +6,7 @@ use std::path::Path;
 use lifecycle_image::NoProgress;
 
 use super::*;
-use crate::{DirectoryLayer, Parents, Style, hash};
+use crate::{DirectoryLayer, Owner, Parents, Style, hash};
 
 fn fixture() -> tempfile::TempDir {
     let root = tempfile::tempdir().unwrap();
@@ -135,4 +135,34 @@ fn read_only_directories_are_removed_too() {
     let handle = File::open(outer.path()).unwrap();
     remove(handle.as_fd(), "cache".as_ref()).unwrap();
     assert!(!outer.path().join("cache").exists());
+}
+
+#[test]
+fn a_tree_of_any_depth_is_given_away_and_nothing_of_others() {
+    let root = tempfile::tempdir().unwrap();
+    let handle = File::open(root.path()).unwrap();
+    let mut here = std::os::fd::OwnedFd::from(handle.try_clone().unwrap());
+    for _ in 0..5_000 {
+        rustix::fs::mkdirat(&here, c"deep", rustix::fs::Mode::RWXU).unwrap();
+        let flags = crate::descent::DIRECTORY;
+        here = rustix::fs::openat(&here, c"deep", flags, rustix::fs::Mode::empty()).unwrap();
+    }
+    let outside = tempfile::tempdir().unwrap();
+    symlink(outside.path(), root.path().join("link")).unwrap();
+    let own = fs::metadata(outside.path()).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        // Who is not root can give only to itself.
+        give_away(handle.as_fd(), Owner::new(own.uid(), own.gid())).unwrap();
+        remove_path(root.path()).unwrap();
+        return;
+    }
+    fs::create_dir_all(root.path().join("theirs/file")).unwrap();
+    std::os::unix::fs::lchown(root.path().join("theirs"), Some(7), Some(7)).unwrap();
+    give_away(handle.as_fd(), Owner::new(1234, 5678)).unwrap();
+    let deepest = rustix::fs::fstat(&here).unwrap();
+    assert_eq!((deepest.st_uid, deepest.st_gid), (1234, 5678));
+    let owner = |path: &str| fs::symlink_metadata(root.path().join(path)).unwrap().uid();
+    assert_eq!(["link", "theirs", "theirs/file"].map(owner), [1234, 7, 0]);
+    assert_eq!(fs::metadata(outside.path()).unwrap().uid(), 0);
+    remove_path(root.path()).unwrap();
 }

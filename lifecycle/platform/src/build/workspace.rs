@@ -1,14 +1,14 @@
 //! The directories of one build.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::{PermissionsExt, lchown};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use lifecycle_layers::{Owner, tree};
 use lifecycle_phases::Place;
 use lifecycle_store::{Scratch, Store};
-use rustix::process::geteuid;
 
 use crate::PlatformError;
 
@@ -172,12 +172,14 @@ impl Workspace {
         self.hand_over(&self.app().here, 0o755)
     }
 
-    /// Gives everything that was restored to the build, which may change it.
+    /// Gives everything that was restored to the build, which may change it. A layer that stayed unpacked is all its own
+    /// already, and not to be touched.
     pub(super) fn give_away_layers(&self) -> Result<(), PlatformError> {
-        match self.owner {
-            Some(owner) => give_away_entries(&self.layers().here, owner),
-            None => Ok(()),
-        }
+        let (Some(owner), layers) = (self.owner, self.layers().here) else {
+            return Ok(());
+        };
+        let give_away = || tree::give_away(fs::File::open(&layers)?.file().as_fd(), owner);
+        give_away().map_err(|cause| PlatformError::io("give away what is in", &layers, cause))
     }
 
     fn directory(&self, name: &str) -> Result<(), PlatformError> {
@@ -195,27 +197,4 @@ impl Workspace {
             None => Ok(()),
         }
     }
-}
-
-/// Gives a directory and everything below it away, unless it is somebody else's already. Links are not followed.
-fn give_away(path: &Path, owner: Owner) -> Result<(), PlatformError> {
-    let failed = |cause| PlatformError::io("give away", path, cause);
-    let metadata = fs::symlink_metadata(path).map_err(failed)?;
-    if metadata.uid() != geteuid().as_raw() {
-        // A layer that stayed unpacked: all of it has its owner, and is not to be touched.
-        return Ok(());
-    }
-    lchown(path, Some(owner.uid), Some(owner.gid)).map_err(failed)?;
-    if metadata.is_dir() {
-        give_away_entries(path, owner)?;
-    }
-    Ok(())
-}
-
-fn give_away_entries(directory: &Path, owner: Owner) -> Result<(), PlatformError> {
-    let failed = |cause| PlatformError::io("read", directory, cause);
-    for entry in fs::read_dir(directory).map_err(failed)? {
-        give_away(&entry.map_err(failed)?.path(), owner)?;
-    }
-    Ok(())
 }
