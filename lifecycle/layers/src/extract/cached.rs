@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use lifecycle_image::{Compression, DiffId, Meter};
+use lifecycle_image::{Compression, DiffId, Digest, Meter};
 use rustix::fs::{Mode, RenameFlags, fchmod, mkdirat, openat, renameat, renameat_with};
 use rustix::io::Errno;
 
@@ -45,8 +45,7 @@ pub fn restore(
         cause,
     };
     let name = CString::new(name.as_bytes()).map_err(|error| fail(error.into()))?;
-    let temporary =
-        CString::new([b".", name.as_bytes(), b".restoring"].concat()).map_err(|error| fail(error.into()))?;
+    let temporary = temporary_for(&name).map_err(fail)?;
     let fill = || -> Result<Extracted, ExtractError> {
         // What an earlier run left behind when it was killed.
         remove_name(directory, &temporary).map_err(fail)?;
@@ -73,6 +72,12 @@ pub fn restore(
     let extracted = result?;
     removed?;
     Ok(extracted)
+}
+
+/// The other name, which is none too long however long the layer's is.
+fn temporary_for(name: &CString) -> io::Result<CString> {
+    let name = Digest::of(name.to_bytes());
+    Ok(CString::new(format!(".{}.restoring", name.hex()))?)
 }
 
 /// Gives `temporary` the name `name`. What had the name has `temporary` afterwards, or is gone.

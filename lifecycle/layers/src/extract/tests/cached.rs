@@ -24,8 +24,19 @@ fn restore_at(
     expected: &DiffId,
     threads: Threads,
 ) -> Result<Extracted, ExtractError> {
+    restore_as("lay", stored, at, into, expected, threads)
+}
+
+fn restore_as(
+    name: &str,
+    stored: &[u8],
+    at: &str,
+    into: &Path,
+    expected: &DiffId,
+    threads: Threads,
+) -> Result<Extracted, ExtractError> {
     let handle = File::open(into).unwrap();
-    let name = "lay".as_ref();
+    let name = name.as_ref();
     let layer = CachedLayer {
         at: at.as_ref(),
         diff_id: expected,
@@ -63,6 +74,16 @@ fn cached_layers_take_the_place_of_anything() {
         let names: Vec<_> = fs::read_dir(to.path()).unwrap().collect();
         assert_eq!(names.len(), 1, "{what} left {names:?}");
     }
+}
+
+#[test]
+fn cached_layers_have_names_as_long_as_the_system_allows() {
+    let (stored, diff_id) = cached();
+    let to = tempfile::tempdir().unwrap();
+    let name = "l".repeat(255);
+    let (at, into) = ("/layers/bp_x/lay", to.path());
+    restore_as(&name, &stored, at, into, &diff_id, Threads::One).unwrap();
+    assert_eq!(fs::read(into.join(&name).join("bin/tool")).unwrap(), b"tool");
 }
 
 #[test]
