@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lifecycle_image::{Image, Layer, NoProgress, Progress, Step};
+use lifecycle_layers::tree::find_below;
 use lifecycle_layers::{ExtractError, ExtractOptions, Limits, Ownership, Refused};
 use lifecycle_spec::SbomFormat;
 use lifecycle_spec::label::LifecycleLabel;
@@ -99,28 +100,13 @@ pub(crate) fn read(
     meter.finish(lifecycle_image::Outcome::Done);
     let layers = image.config().config.env("CNB_LAYERS_DIR").unwrap_or("/layers");
     let mut files = Vec::new();
-    if let Some(launch) = directory_below(root.path(), &Path::new(layers).join("sbom/launch")) {
+    if let Some((launch, kind)) = find_below(root.path(), &Path::new(layers).join("sbom/launch"))
+        && kind.is_dir()
+    {
         collect(&launch, Path::new(""), &mut files)?;
     }
     files.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(files)
-}
-
-/// The directory at a path of the image, if no part of the path leads elsewhere: links of the image mean something in it,
-/// not here.
-fn directory_below(root: &Path, shown: &Path) -> Option<PathBuf> {
-    let mut directory = root.to_owned();
-    for part in shown.components() {
-        match part {
-            Component::RootDir | Component::CurDir => continue,
-            Component::Normal(name) => directory.push(name),
-            Component::ParentDir | Component::Prefix(_) => return None,
-        }
-        if !directory.symlink_metadata().is_ok_and(|found| found.is_dir()) {
-            return None;
-        }
-    }
-    Some(directory)
 }
 
 fn collect(root: &Path, below: &Path, files: &mut Vec<SbomFile>) -> io::Result<()> {

@@ -4,9 +4,10 @@
 //! appears meanwhile can lead elsewhere. Only the deepest handles stay open; on the way up, a directory that
 //! was closed is reached through `..` and must then be the same one as before.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, OsStr};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, Stat, fstat, openat};
 
@@ -18,6 +19,12 @@ pub(crate) const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
+
+/// The directory above a path, and the path's last name in it. Above a single name is the present directory.
+pub(crate) fn parent_and_name(path: &Path) -> Option<(&Path, &OsStr)> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    Some((parent.unwrap_or(Path::new(".")), path.file_name()?))
+}
 
 /// Which file or directory a handle stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -102,21 +102,6 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Whether there is a file, with nothing but directories on the way to it from `directory`. What a buildpack or an image
-/// put there may lead to a file that is none of their business.
-pub(crate) fn is_file_below(directory: &Path, below: &Path) -> bool {
-    let mut path = directory.to_owned();
-    let mut kind = None;
-    for name in below {
-        path.push(name);
-        kind = path.symlink_metadata().ok().map(|found| found.file_type());
-        if kind.is_none_or(|kind| kind.is_symlink()) {
-            return false;
-        }
-    }
-    kind.is_some_and(|kind| kind.is_file())
-}
-
 /// Copies a file, and makes the directories above it. What was there before, a link even, is replaced.
 pub(crate) fn copy(from: &Path, to: &Path) -> io::Result<()> {
     if let Some(directory) = to.parent() {

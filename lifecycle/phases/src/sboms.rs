@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 
 use fs_err as fs;
+use lifecycle_layers::tree::find_below;
 use lifecycle_spec::{BuildpackId, LayerName, SbomFormat, sbom_path};
 
 use crate::contributed::{ContributedLayer, names};
@@ -95,9 +96,11 @@ pub(crate) fn restore(layers: &Path, id: &BuildpackId, layer: &LayerName) -> io:
     for tree in ["launch", "cache"] {
         for format in SbomFormat::ALL {
             let from = sbom_path(Path::new(""), tree, id, Some(layer), format);
-            if files::is_file_below(layers, &from) {
+            if let Some((from, kind)) = find_below(layers, &from)
+                && kind.is_file()
+            {
                 let name = format!("{layer}.sbom.{}", format.extension());
-                files::copy(&layers.join(from), &layers.join(id.directory()).join(name))?;
+                files::copy(&from, &layers.join(id.directory()).join(name))?;
             }
         }
     }

@@ -29,10 +29,10 @@ impl Project {
             Some(path) => path.to_owned(),
             None => source.join("project.toml"),
         };
-        if descriptor.is_none() && !path.is_file() {
-            return Ok(Self::default());
-        }
         if descriptor.is_none() {
+            if !path.is_file() {
+                return Ok(Self::default());
+            }
             check_inside(source, &path)?;
         }
         let bytes = fs_err::read(&path)?;

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use super::{
     LayerWriter, ancestors_on_disk, c_name, image_path, io_error, open_directory, place, walk_error,
 };
-use crate::descent::DIRECTORY;
+use crate::descent::{DIRECTORY, parent_and_name};
 use crate::entry::{ancestors, show};
 use crate::walk::{Found, Order, Walk};
 use crate::{Contents, Entry, Owner, Owners, PackError, Style};
@@ -158,17 +158,11 @@ impl Contents for DirectoryLayer {
 
 impl DirectoryLayer {
     fn top(&self) -> Result<Top, PackError> {
-        let (Some(parent), Some(name), false) =
-            (self.directory.parent(), self.directory.file_name(), self.follow)
-        else {
+        let (false, Some((parent, name))) = (self.follow, parent_and_name(&self.directory)) else {
             return open_directory(&self.directory).map(Top::Directory);
         };
         let fail = |error: io::Error| io_error(&self.directory, b"", error);
-        let parent = open_directory(if parent.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            parent
-        })?;
+        let parent = open_directory(parent)?;
         let name = c_name(name.as_bytes()).map_err(fail)?;
         match openat(&parent, name.as_c_str(), DIRECTORY, Mode::empty()) {
             Ok(root) => Ok(Top::Directory(root)),

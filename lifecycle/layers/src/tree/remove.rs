@@ -10,7 +10,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, fchmod, openat, statat, unlinkat};
 use rustix::io::Errno;
 
-use crate::descent::{DIRECTORY, Descent};
+use crate::descent::{DIRECTORY, Descent, parent_and_name};
 
 /// Removes what is called `name` in `directory`, with everything below it. That it does not exist is fine.
 ///
@@ -22,9 +22,8 @@ pub fn remove(directory: BorrowedFd<'_>, name: &OsStr) -> io::Result<()> {
 
 /// The same for a path: its last name goes from the directory above it.
 pub fn remove_path(path: &Path) -> io::Result<()> {
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    match File::open(parent.unwrap_or(Path::new("."))) {
+    let (parent, name) = parent_and_name(path).ok_or(io::ErrorKind::InvalidInput)?;
+    match File::open(parent) {
         Ok(directory) => remove(directory.as_fd(), name),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
